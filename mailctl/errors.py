@@ -13,14 +13,19 @@ class ExitCode(IntEnum):
     """The exit codes of `mailctl` commands."""
 
     DONE = 0
-    FAILED = 1  #: the operation failed, such as an email or a check
-    USAGE = 2  #: wrong usage or configuration
+    FAILED = 1
+    USAGE = 2
     NOT_FOUND = 3
-    REFUSED = 4  #: confirmation is required, a rule forbids it, or there is a conflict
-    UNAVAILABLE = 5  #: a required service cannot be reached
-    UNCONFIRMED = 6  #: a task of the service has finished, and nobody knows whether the email was sent
-    PENDING = 8  #: not finished within the time limit (as in `gh`)
-    INTERRUPTED = 130  #: Ctrl-C
+    REFUSED = 4
+    UNAVAILABLE = 5
+    UNCONFIRMED = 6
+    PENDING = 8  #: as in `gh`
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """What the code says, in one sentence."""
+        return _MEANINGS[self]
 
     @staticmethod
     def most_severe(codes: Iterable[ExitCode]) -> ExitCode:
@@ -28,6 +33,17 @@ class ExitCode(IntEnum):
         return min(codes, key=_BY_SEVERITY.index, default=ExitCode.DONE)
 
 
+_MEANINGS = {
+    ExitCode.DONE: "The command is done.",
+    ExitCode.FAILED: "The operation failed, such as an email or a check.",
+    ExitCode.USAGE: "The usage, an argument or the configuration is wrong.",
+    ExitCode.NOT_FOUND: "The email, user, queue or other object does not exist.",
+    ExitCode.REFUSED: "A confirmation is needed, a rule forbids it, or there is a conflict.",
+    ExitCode.UNAVAILABLE: "A service that is needed cannot be reached.",
+    ExitCode.UNCONFIRMED: "The service's own task has finished, and does not say whether the email was sent.",
+    ExitCode.PENDING: "The email was not finished within the time limit.",
+    ExitCode.INTERRUPTED: "Ctrl-C, or the prompt was left without an answer.",
+}
 _BY_SEVERITY = (
     ExitCode.UNAVAILABLE,
     ExitCode.USAGE,
@@ -36,6 +52,26 @@ _BY_SEVERITY = (
     ExitCode.UNCONFIRMED,
     ExitCode.DONE,
 )
+
+
+def suggest_name(name: str, known: Iterable[str], *, label: str = "Use one of") -> str:
+    """Return what to do about a name that is not known: the name that was probably meant, or all of them.
+
+    Args:
+        name: the given name.
+        known: the names that exist.
+        label: the beginning of the sentence that lists them.
+    """
+    names = list(map(str, known))
+    closest = closest_name(name, names)
+    return f"Did you mean {closest!r}?" if closest else f"{label}: {', '.join(names) or 'none'}."
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a given one; None if none is like it."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name.lower(), list(map(str, known)), n=1)), None)
 
 
 class MailctlError(Exception):
@@ -69,6 +105,26 @@ class InvalidInput(MailctlError):
         super().__init__(f"{field} {reason}", fix=fix)
         self.field = field
         self.reason = reason
+
+
+class UnknownName(InvalidInput):
+    """A value is none of a fixed set of names.
+
+    Args:
+        noun: what the value should be, such as "state".
+        name: the given value.
+        known: the names that are valid.
+        is_service_defined: whether the service decides which names there are, as it does for kinds.
+    """
+
+    def __init__(
+        self, noun: str, name: str, known: Iterable[str], *, is_service_defined: bool = False
+    ) -> None:
+        article = "an" if noun[:1] in "aeiou" else "a"
+        super().__init__(repr(name), f"is not {article} {noun}.", fix=suggest_name(name, known))
+        if is_service_defined:
+            self.message = f"There is no {noun} {name!r}."
+            self.args = (self.message,)
 
 
 class LinkNotAllowed(InvalidInput):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from docs.generators.markdown import code, escape, table
-from docs.generators.source import member_comments
 from mailctl.cli.context import CliSession
 from mailctl.cli.help_text import help_record
 from mailctl.cli.main import app
@@ -82,6 +81,4 @@ def _rows(command: Any, context: Any, *, shared: bool) -> Iterator[list[str]]:
 
 def exit_codes() -> str:
     """Return the exit codes and what each says."""
-    comments = member_comments(ExitCode)
-    rows = ([str(int(each)), comments[each.name] or each.name.lower().replace("_", " ")] for each in ExitCode)
-    return table(["exit code", "meaning"], rows)
+    return table(["exit code", "meaning"], ([str(int(each)), escape(each.meaning)] for each in ExitCode))

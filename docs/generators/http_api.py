@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from docs.generators.markdown import code, escape, table
-from mailctl.web import router
+from mailctl.web import make_router
 
 
 def http_api() -> str:
     """Return a table of what a program may ask, with its parameters."""
     app = FastAPI()
-    app.include_router(router)
+    app.include_router(make_router(include_in_schema=True))
     rows = []
     for path, methods in app.openapi()["paths"].items():
         for method, operation in methods.items():

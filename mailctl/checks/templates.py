@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS
 from mailctl.domain.samples import sample_content
-from mailctl.errors import MailctlError
+from mailctl.errors import MailctlError, suggest_name
 from mailctl.rendering.composer import Composer
 from mailctl.rendering.variables import COMMON_VARIABLES
 from mailctl.security.links import Links
@@ -130,5 +130,5 @@ def _aliases(composer: Composer, catalog: Catalog) -> Iterator[Finding]:
             yield _GROUP.fail(
                 _ALIASES_SETTING,
                 f"{alias} stands for {template}, which does not exist.",
-                fix=f"Use one of: {', '.join(names)}.",
+                fix=suggest_name(template, names),
             )

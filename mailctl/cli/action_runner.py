@@ -89,7 +89,7 @@ def included_hazards(overrides: OverrideOptions, *, has_ids: bool) -> frozenset[
     if overrides.force:
         return frozenset(Hazard)
     names = [name.strip() for name in overrides.include.split(",") if name.strip()]
-    return frozenset(Hazard(require_choice(name, list(Hazard), field="--include")) for name in names)
+    return frozenset(Hazard(require_choice(name, list(Hazard), noun="hazard")) for name in names)
 
 
 def _require_ids_or_filters(action: Action, ids: Sequence[str] | None, filters: EmailFilter) -> None:

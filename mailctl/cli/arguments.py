@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.cli.terminal.confirm import ask_secret
-from mailctl.errors import InvalidInput
+from mailctl.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -205,14 +205,19 @@ def split_values(given: Sequence[str] | None) -> list[str]:
     return [value for value in dict.fromkeys(values) if value]
 
 
-def require_choice(value: str, choices: Iterable[str], *, field: str) -> str:
+def require_choice(value: str, choices: Iterable[str], *, noun: str) -> str:
     """Return a value that must be one of some choices.
 
+    Args:
+        value: the given value.
+        choices: the valid values.
+        noun: what the value is, such as "state".
+
     Raises:
-        InvalidInput: it is not.
+        UnknownName: it is none of them.
     """
     if value not in choices:
-        raise InvalidInput(field, f"{value!r} is not valid.", fix=f"Use one of: {', '.join(choices)}.")
+        raise UnknownName(noun, value, choices)
     return value
 
 

@@ -71,6 +71,20 @@ def complete_sort(incomplete: str) -> list[str]:
     return [sort for sort in Sort if sort.startswith(incomplete)]
 
 
+def complete_dimension(incomplete: str) -> list[str]:
+    """Complete a field by which `mailctl stats` groups emails."""
+    from mailctl.delivery_log.queries.stat_models import Dimension
+
+    return [dimension for dimension in Dimension if dimension.startswith(incomplete)]
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    """Complete a profile."""
+    from mailctl.settings import Profile
+
+    return [profile for profile in Profile if profile.startswith(incomplete)]
+
+
 def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a queue: those of the settings and of live workers, and the paused ones."""
     from mailctl.settings import BULK_QUEUE

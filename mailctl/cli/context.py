@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.terminal.output import Output
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import sharing_options
@@ -39,6 +40,7 @@ EnvFileOption = Annotated[
     typer.Option(
         "--env-file",
         metavar="FILE",
+        autocompletion=complete_file,
         help="Read settings from this file instead of ./.env.",
         rich_help_panel=SHARED_OPTIONS_PANEL,
     ),

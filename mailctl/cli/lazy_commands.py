@@ -15,9 +15,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
+from mailctl.cli.completion_scripts import use_own_scripts
 from mailctl.cli.context import make_command, session_of
-from mailctl.cli.help_text import write_parameters, write_sections
-from mailctl.errors import ExitCode
+from mailctl.cli.help_text import (
+    usage_pieces,
+    write_description,
+    write_parameters,
+    write_sections,
+    write_tail,
+)
+from mailctl.errors import ExitCode, UnknownName, closest_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +35,9 @@ if TYPE_CHECKING:
     _CommandSource = Callable[[CliSession], Mapping[str, Callable[..., None]]]
 
 _ENV_FILE = "--env-file"
+_HELP = "help"
+#: What `mailctl help` explains besides commands.
+HELP_TOPICS = ("exit-codes",)
 _CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: Maximum length of a command's summary in the help of its group, in characters.
 _MAX_SUMMARY_LENGTH = 200
@@ -57,6 +67,7 @@ class CommandGroup(typer.Typer):
         sections: the commands of the root by the heading of their section in its help; None for other groups.
         default: the command to run if none is named; None prints the help instead.
         more: returns further commands by name, which are known only after the settings are read.
+        noun: what the names of these commands are, such as "kind".
     """
 
     def __init__(
@@ -67,11 +78,12 @@ class CommandGroup(typer.Typer):
         sections: Mapping[str, Sequence[LazyCommand]] | None = None,
         default: str | None = None,
         more: _CommandSource | None = None,
+        noun: str = "command",
     ) -> None:
         super().__init__(
             name=name,
             help=help,
-            cls=_group_class(sections, more=more, default=default),
+            cls=_group_class(sections, more=more, noun=noun, default=default),
             add_completion=sections is not None,
             rich_markup_mode=None,
             pretty_exceptions_enable=False,
@@ -90,13 +102,34 @@ class CommandGroup(typer.Typer):
         self.command(name, cls=_Command, context_settings=settings)(make_command(function))
 
 
-class _Command(TyperCommand):
+class _PlainHelp:
+    """The parts of the help that commands and groups have in common."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return usage_pieces(super().collect_usage_pieces(ctx))  # type: ignore[misc]
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        write_description(self, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        write_tail(self, formatter)
+
+
+class _Command(_PlainHelp, TyperCommand):
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True
+        left: list[str] = super().parse_args(ctx, args)
+        if left and not ctx.resilient_parsing:
+            ctx.fail(f"The argument {left[0]!r} is one too many.")
+        return left
+
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_parameters(self, ctx, formatter)
 
 
-class _Group(TyperGroup):
+class _Group(_PlainHelp, TyperGroup):
     default: str | None = None
 
     @override
@@ -105,9 +138,21 @@ class _Group(TyperGroup):
         if self.default and first.startswith("-") and first not in ctx.help_option_names:
             args = [self.default, *args]
         if not args and not ctx.resilient_parsing:
-            typer.echo(ctx.get_help(), err=True)
-            ctx.exit(ExitCode.USAGE)
+            typer.echo(ctx.get_help())
+            ctx.exit(ExitCode.DONE)
         return super().parse_args(ctx, args)
+
+    @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            self.refuse_unknown(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def refuse_unknown(self, ctx: Any, name: str) -> None:
+        """Refuse a command that does not exist."""
+        closest = closest_name(name, self.list_commands(ctx))
+        hint = f" Did you mean {closest!r}?" if closest else ""
+        ctx.fail(f"There is no command {name!r}.{hint}")
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -124,12 +169,16 @@ class _Group(TyperGroup):
 
 
 def _group_class(
-    sections: Mapping[str, Sequence[LazyCommand]] | None, *, more: _CommandSource | None, default: str | None
+    sections: Mapping[str, Sequence[LazyCommand]] | None,
+    *,
+    more: _CommandSource | None,
+    noun: str,
+    default: str | None,
 ) -> type[TyperGroup]:
     if sections is not None:
         return _root_group_class(sections)
     if more is not None:
-        return _dynamic_group_class(more)
+        return _dynamic_group_class(more, noun)
     return type("_GroupWithDefault", (_Group,), {"default": default})
 
 
@@ -166,7 +215,7 @@ def _import_command(entry: LazyCommand) -> Any:
     return _single_command(entry.name, found)
 
 
-def _dynamic_group_class(more: _CommandSource) -> type[TyperGroup]:
+def _dynamic_group_class(more: _CommandSource, noun: str) -> type[TyperGroup]:
     """Return the class of a group that looks up further commands when none of its own matches."""
 
     class Open(_Group):
@@ -183,6 +232,10 @@ def _dynamic_group_class(more: _CommandSource) -> type[TyperGroup]:
             # The settings define further commands, and --env-file may stand after the command's name.
             session_of(ctx).merge_options({"env_file": _env_file_in(args)})
             return super().resolve_command(ctx, args)
+
+        @override
+        def refuse_unknown(self, ctx: Any, name: str) -> None:
+            raise UnknownName(noun, name, self.list_commands(ctx), is_service_defined=True)
 
         def _more(self, ctx: Any) -> Mapping[str, Any]:
             return {name: _single_command(name, body) for name, body in more(session_of(ctx)).items()}
@@ -216,6 +269,22 @@ def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[Typ
         @override
         def list_commands(self, ctx: Any) -> list[str]:
             return list(self.commands)
+
+        @override
+        def get_params(self, ctx: Any) -> list[Any]:
+            parameters: list[Any] = super().get_params(ctx)
+            use_own_scripts(parameters)
+            return parameters
+
+        @override
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            # `mailctl help queue list` is `mailctl queue list --help`.
+            if args == [_HELP]:
+                typer.echo(ctx.get_help())
+                ctx.exit(ExitCode.DONE)
+            if args[0] == _HELP and args[1] not in HELP_TOPICS and not args[1].startswith("-"):
+                args = [*args[1:], "--help"]
+            return super().resolve_command(ctx, args)
 
         @override
         def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -24,13 +24,15 @@ from mailctl.cli.context import (
 from mailctl.cli.lazy_commands import CommandGroup, LazyCommand
 from mailctl.cli.terminal import streams
 from mailctl.cli.terminal.output import Output
+from mailctl.cli.usage_errors import usage_sentence
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
 from mailctl.redaction import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SECTIONS = {
+#: The commands by the heading of their section in the help.
+SECTIONS = {
     "Send": (
         LazyCommand(
             "send", "mailctl.cli.commands.send:app", "Send an email to one recipient or many, now or later."
@@ -81,7 +83,9 @@ _SECTIONS = {
             "Show campaigns, and pause, resume, cancel and slow them; lists them by default.",
         ),
         LazyCommand(
-            "queue", "mailctl.cli.commands.queue:app", "List, pause, resume, purge and restore queues."
+            "queue",
+            "mailctl.cli.commands.queue:app",
+            "List, pause, resume, purge and restore queues; lists them by default.",
         ),
         LazyCommand(
             "workers",
@@ -143,11 +147,21 @@ _SECTIONS = {
         LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Delete old emails from the delivery log."),
         LazyCommand("schema", "mailctl.cli.commands.schema:schema", "Print the JSON Schemas of `--json`."),
     ),
+    "Help": (
+        LazyCommand(
+            "help", "mailctl.cli.commands.help:show_help", "Show the help of a command or of a topic."
+        ),
+        LazyCommand(
+            "version",
+            "mailctl.cli.commands.help:show_version",
+            "Print the versions of mailctl, Python and Celery.",
+        ),
+    ),
 }
 app = CommandGroup(
     "mailctl",
     "Send, find, explain and fix the emails that a web service sends through Celery.",
-    sections=_SECTIONS,
+    sections=SECTIONS,
 )
 
 
@@ -225,7 +239,7 @@ def _report(session: CliSession, error: BaseException) -> ExitCode:
             session.output.note("interrupted")
             return ExitCode.INTERRUPTED
         case typer.TyperException():
-            _print_error(session, error, _usage_sentence(error), "")
+            _print_error(session, error, usage_sentence(error), "")
             return ExitCode.USAGE
         case BrokenPipeError() | OutputClosed():
             # The reader of stdout, such as `head`, has read enough.
@@ -276,14 +290,6 @@ def _close_log() -> None:
     # An import would take longer than a command that opens nothing.
     if (runtime := sys.modules.get("mailctl.runtime")) is not None:
         runtime.close()
-
-
-def _usage_sentence(error: typer.TyperException) -> str:
-    format_message = getattr(error, "format_message", None)
-    text = str(format_message() if format_message else error).replace("Value error, ", "")
-    context = getattr(error, "ctx", None)
-    help_hint = f" See `{context.command_path} --help`." if context is not None else ""
-    return text.rstrip(".") + ("" if text.endswith("?") else ".") + help_hint
 
 
 def _print_error(session: CliSession, error: BaseException, text: str, fix: str) -> None:

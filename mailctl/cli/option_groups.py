@@ -198,8 +198,7 @@ class FilterOptions(OptionGroup):
         low, high = (None, None) if self.attempts is None else parse_range(self.attempts, field="--attempts")
         return EmailFilter(
             states=tuple(
-                State(require_choice(value, list(State), field="--state"))
-                for value in split_values(self.state)
+                State(require_choice(value, list(State), noun="state")) for value in split_values(self.state)
             ),
             kinds=tuple(session.catalog.get(value).name for value in split_values(self.kind)),
             user_id=self.user_id,
@@ -241,7 +240,7 @@ class LayoutOptions(OptionGroup):
         """
         from mailctl.cli.terminal.tabular import Layout, TableFormat
 
-        wanted = TableFormat(require_choice(self.output, list(TableFormat), field="--output"))
+        wanted = TableFormat(require_choice(self.output, list(TableFormat), noun="format"))
         columns = tuple(split_values([self.columns] if self.columns else None))
         if wanted is TableFormat.JSON or session.output.as_json:
             session.output.as_json = True

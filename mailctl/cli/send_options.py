@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import parse_send_time
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.option_groups import OptionGroup
 from mailctl.errors import InvalidInput
 
@@ -40,7 +41,13 @@ class SendOptions(OptionGroup):
     ] = ""
     users_file: Annotated[
         Path | None,
-        typer.Option("--users-file", metavar="FILE", help=_USERS_FILE_HELP, rich_help_panel=_CAMPAIGN_PANEL),
+        typer.Option(
+            "--users-file",
+            metavar="FILE",
+            help=_USERS_FILE_HELP,
+            autocompletion=complete_file,
+            rich_help_panel=_CAMPAIGN_PANEL,
+        ),
     ] = None
     all_users: Annotated[
         bool,

@@ -9,7 +9,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from mailctl.domain.validation import validate_template_name
-from mailctl.errors import ConfigurationError, InvalidInput
+from mailctl.errors import ConfigurationError, InvalidInput, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -310,7 +310,7 @@ class Catalog:
         """
         if kind := self.find(name):
             return kind
-        raise InvalidInput("kind", f"{name!r} does not exist.", fix=f"Use one of: {', '.join(self.kinds)}.")
+        raise UnknownName("kind", name, self.kinds, is_service_defined=True)
 
     def get_recorded(self, name: str) -> Kind:
         """Return the kind of an email in the delivery log, which existed when the email was recorded.

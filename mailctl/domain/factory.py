@@ -20,7 +20,7 @@ from mailctl.domain.catalog import (
 from mailctl.domain.link_expiry import given_links_expiry
 from mailctl.domain.models import Content, Draft, User
 from mailctl.domain.template_context import LinkRules, validate_variables
-from mailctl.errors import InvalidInput
+from mailctl.errors import InvalidInput, suggest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -243,9 +243,9 @@ def _refuse_others(given: Iterable[str], known: Iterable[str], *, field: str, ki
     for name in given:
         if name not in known:
             raise InvalidInput(
-                field,
-                f"{name!r} does not exist in kind {kind.name}.",
-                fix=f"It has: {', '.join(known) or 'none'}.",
+                f"Kind {kind.name}",
+                f"has no {field} {name!r}.",
+                fix=suggest_name(name, known, label=f"Its {field}s"),
             )
 
 

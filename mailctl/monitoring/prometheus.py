@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.outcome_counts import OUTCOMES, OutcomeCounts, last_sent_at
+from mailctl.delivery_log.queries.queue_stats import QueueDepth
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.queries.statistics import Statistics
+from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.monitoring.snapshot import take_snapshot
+from mailctl.per_process import PerProcess
+from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from mailctl.delivery_log.queries.queue_stats import QueueDepth
-    from mailctl.delivery_log.queries.stat_models import LatencyHistogram
+    from mailctl.delivery_log.queries.stat_models import Latency
     from mailctl.monitoring.snapshot import Snapshot
     from mailctl.runtime import Runtime
 
-#: Upper bounds of the latency buckets: from a fast server to a greylisting one.
-_LATENCY_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 _MAX_KINDS = 100
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
@@ -43,6 +48,9 @@ class _MetricFamily:
         yield from (format_sample(self.name, *sample) for sample in self.samples)
 
 
+_outcomes: PerProcess[tuple[Runtime, OutcomeCounts]] = PerProcess()
+
+
 def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
     """Return the current metrics of the delivery log, in the Prometheus text format.
 
@@ -55,30 +63,67 @@ def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
     snapshot = take_snapshot(runtime)
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
     start, seconds = snapshot.at - since, f"{since.total_seconds():g} s"
+    queues = _with_configured_queues(snapshot.queues, runtime)
     families = [
-        *_email_metrics(statistics, start=start, seconds=seconds),
-        *_queue_metrics(snapshot.queues, now=snapshot.at),
+        *_email_metrics(statistics, start=start, seconds=seconds, kinds=runtime.catalog.kinds),
+        _outcome_metric(runtime, now=snapshot.at),
+        *_queue_metrics(queues, now=snapshot.at),
+        *_pause_metrics(runtime, [queue.queue for queue in queues]),
         *_service_metrics(snapshot),
+        *_sending_metrics(runtime),
+        *_latency_metrics(statistics.latency(start), seconds),
     ]
-    lines = [line for family in families for line in family.lines()]
-    lines += _latency_lines(statistics.latency_histogram(_LATENCY_BUCKETS_SECONDS, start), seconds)
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for family in families for line in family.lines()) + "\n"
 
 
-def _email_metrics(statistics: Statistics, *, start: datetime, seconds: str) -> list[_MetricFamily]:
+def _with_configured_queues(queues: Sequence[QueueDepth], runtime: Runtime) -> list[QueueDepth]:
+    """Return the queues with those of the settings, so that their series exist also while they are empty."""
+    configured = (runtime.settings.celery_queue_default, BULK_QUEUE)
+    by_name = {name: QueueDepth(queue=name) for name in configured} | {each.queue: each for each in queues}
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def _email_metrics(
+    statistics: Statistics, *, start: datetime, seconds: str, kinds: Iterable[str]
+) -> list[_MetricFamily]:
     """Return the metrics of emails; the recent ones count from `start`, which was `seconds` seconds ago."""
-    recorded = statistics.total_recorded()
-    by_state = [({"state": state}, float(count)) for state, count in statistics.totals().states.items()]
-    recent = [
-        ({"kind": group.name, "state": state}, float(count))
+    states = statistics.totals().states
+    groups = {
+        group.name: group.totals.states
         for group in statistics.grouped_by(Dimension.KIND, start, limit=_MAX_KINDS)
-        for state, count in sorted(group.totals.states.items())
+    }
+    recent = [
+        ({"kind": kind, "state": state}, float(groups.get(kind, {}).get(state, 0)))
+        for kind in dict.fromkeys([*kinds, *groups])
+        for state in State
     ]
     return [
-        _counter("emails_recorded_total", "Emails recorded since the delivery log was created.", recorded),
-        _gauge("emails", "Emails in the delivery log, by state.", by_state),
+        _counter(
+            "emails_recorded_total",
+            "Emails recorded since the delivery log was created.",
+            [({}, float(statistics.total_recorded()))],
+        ),
+        _gauge(
+            "emails",
+            "Emails in the delivery log, by state.",
+            [({"state": state}, float(states.get(state, 0))) for state in State],
+        ),
         _gauge("recent_emails", f"Emails recorded in the last {seconds}, by kind and state.", recent),
     ]
+
+
+def _outcome_metric(runtime: Runtime, *, now: datetime) -> _MetricFamily:
+    _, counts = _outcomes.get(
+        lambda: (runtime, OutcomeCounts()), is_usable=lambda existing: existing[0] is runtime
+    )
+    found = counts.update(runtime.engine, now=now)
+    kinds = dict.fromkeys([*runtime.catalog.kinds, *(kind for kind, _ in found)])
+    samples = [
+        ({"kind": kind, "outcome": state}, float(found[kind, state])) for kind in kinds for state in OUTCOMES
+    ]
+    return _counter(
+        "outcomes_total", "How often emails got an outcome, by kind; a retry counts again.", samples
+    )
 
 
 def _service_metrics(snapshot: Snapshot) -> list[_MetricFamily]:
@@ -90,11 +135,37 @@ def _service_metrics(snapshot: Snapshot) -> list[_MetricFamily]:
     ]
 
 
+def _sending_metrics(runtime: Runtime) -> list[_MetricFamily]:
+    at = last_sent_at(runtime.engine)
+    build = {"version": version("mailctl"), "python": platform.python_version()}
+    return [
+        _gauge(
+            "last_sent_timestamp_seconds",
+            "When an email was sent or captured last, in seconds since 1970; NaN if none was.",
+            [({}, math.nan if at is None else at.timestamp())],
+        ),
+        _gauge("build_info", "Always 1; the labels say which mailctl this is.", [(build, 1.0)]),
+    ]
+
+
+def _pause_metrics(runtime: Runtime, queues: Iterable[str]) -> list[_MetricFamily]:
+    paused = {(pause.scope, pause.name) for pause in runtime.pauses.read()}
+    known = [
+        *((PauseScope.QUEUE, queue) for queue in queues),
+        *((PauseScope.KIND, kind) for kind in runtime.catalog.kinds),
+    ]
+    samples = [
+        ({"scope": scope, "name": name}, float((scope, name) in paused))
+        for scope, name in dict.fromkeys([*known, *sorted(paused)])
+    ]
+    return [_gauge("paused", "1 while a queue or a kind is paused, else 0.", samples)]
+
+
 def _queue_metrics(queues: Sequence[QueueDepth], *, now: datetime) -> list[_MetricFamily]:
     counts = [
-        ({"queue": queue.queue, "state": state}, float(count))
+        ({"queue": queue.queue, "state": state}, float(queue.states.get(state, 0)))
         for queue in queues
-        for state, count in sorted(queue.states.items())
+        for state in sorted(UNFINISHED_STATES)
     ]
     depths = [({"queue": queue.queue}, float(queue.depth)) for queue in queues]
     ages = [({"queue": queue.queue}, _age_seconds(queue, now=now)) for queue in queues]
@@ -110,16 +181,21 @@ def _age_seconds(queue: QueueDepth, *, now: datetime) -> float:
     return max(0.0, (now - queue.waiting_since).total_seconds()) if queue.waiting_since else 0.0
 
 
-def _latency_lines(counts: LatencyHistogram, seconds: str) -> list[str]:
-    name = "mailctl_latency_seconds"
-    bounds = [*counts.cumulative_counts.items(), (math.inf, counts.count)]
+def _latency_metrics(latency: Latency, seconds: str) -> list[_MetricFamily]:
+    quantiles = {"0.5": latency.p50, "0.95": latency.p95, "0.99": latency.p99}
+    samples = [
+        ({"quantile": name}, math.nan if value is None else value) for name, value in quantiles.items()
+    ]
+    window = f"for emails recorded in the last {seconds}"
     return [
-        f"# HELP {name} Time from when an email was due until it was accepted, for emails recorded in the "
-        f"last {seconds}. This is a window already: use histogram_quantile without rate.",
-        f"# TYPE {name} histogram",
-        *(format_sample(f"{name}_bucket", {"le": _format_number(bound)}, count) for bound, count in bounds),
-        format_sample(f"{name}_sum", {}, counts.sum_seconds),
-        format_sample(f"{name}_count", {}, counts.count),
+        _gauge(
+            "recent_latency_seconds",
+            f"Time from when an email was due until it was accepted, {window}; NaN if there is none.",
+            samples,
+        ),
+        _gauge(
+            "recent_latency_emails", f"Emails whose latency was measured, {window}.", [({}, latency.count)]
+        ),
     ]
 
 
@@ -127,8 +203,8 @@ def _gauge(name: str, help: str, samples: Sequence[_Sample]) -> _MetricFamily:
     return _MetricFamily(name=f"mailctl_{name}", type="gauge", help=help, samples=samples)
 
 
-def _counter(name: str, help: str, value: float) -> _MetricFamily:
-    return _MetricFamily(name=f"mailctl_{name}", type="counter", help=help, samples=[({}, value)])
+def _counter(name: str, help: str, samples: Sequence[_Sample]) -> _MetricFamily:
+    return _MetricFamily(name=f"mailctl_{name}", type="counter", help=help, samples=samples)
 
 
 def format_sample(name: str, labels: Mapping[str, str], value: float) -> str:
@@ -144,4 +220,4 @@ def _escape(text: str) -> str:
 
 
 def _format_number(value: float) -> str:
-    return "+Inf" if math.isinf(value) else f"{value:.12g}"
+    return "NaN" if math.isnan(value) else f"{value:.12g}"

@@ -52,7 +52,7 @@ def make_report(
         LogUnavailable: the delivery log cannot be read.
     """
     if since >= until:
-        raise InvalidInput("--until", "must be after --since.", fix="Give a later --until.")
+        raise InvalidInput("until", "must be later than since.", fix="Give a later time.")
     record_results(runtime)
     statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
     bucket = choose_bucket(until - since)

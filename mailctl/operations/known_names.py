@@ -8,7 +8,7 @@ from mailctl.broker.messages import unclaimed_queue
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import BrokerUnavailable, NotFound
+from mailctl.errors import BrokerUnavailable, NotFound, suggest_name
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def check_names(runtime: Runtime, wanted: EmailFilter) -> None:
 
 
 def _unknown_queue_error(runtime: Runtime, queue: str) -> NotFound:
-    known = ", ".join(sorted(known_queues(runtime)))
-    return NotFound(f"Queue {queue!r} does not exist.", fix=f"Known queues: {known}.")
+    known = sorted(known_queues(runtime))
+    return NotFound(f"There is no queue {queue!r}.", fix=suggest_name(queue, known, label="Queues"))
 
 
 def _has_email(runtime: Runtime, wanted: EmailFilter) -> bool:

@@ -227,8 +227,9 @@ def _mask(message: EmailMessage, masker: SecretMasker) -> None:
         message.replace_header("Subject", masked)
     for part in message.walk():
         if part.get_content_maintype() == "text":
-            body = masker.mask(part.get_content())
-            part.set_content(body, subtype=part.get_content_subtype(), charset="utf-8")
+            subtype = part.get_content_subtype()
+            mask = masker.mask_html if subtype == "html" else masker.mask
+            part.set_content(mask(part.get_content()), subtype=subtype, charset="utf-8")
 
 
 def _body(message: EmailMessage, subtype: str) -> str:

@@ -20,7 +20,7 @@ from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
-from mailctl.rendering.variables import EmailVariables, user_variables
+from mailctl.rendering.variables import EmailVariables, english_locale, user_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,10 +114,12 @@ class Composer:
         links = await self._make_urls(catalogued, content, now=now)
         context = self._variables.of_email(catalogued, content, links, created_at=created_at, now=now)
         subject = context["subject"]
-        rendering = self._render(catalogued, content, context)
+        rendering, language = self._render(catalogued, content, context)
         addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
         message_id = mime.make_message_id(id, domain=self._sender.rpartition("@")[2])
-        message = self._message(rendering, context, addressed, id=id, date=now, message_id=message_id)
+        message = self._message(
+            rendering, context | {"locale": language}, addressed, id=id, date=now, message_id=message_id
+        )
         return Envelope(
             sender=self._sender,
             recipient=addressed.to,
@@ -273,21 +275,28 @@ class Composer:
             headers, text=str(message.body), html=str(message.alternative_body)
         )
 
-    def _render(self, kind: Kind, content: Content, context: Mapping[str, Json]) -> RenderedBodies:
-        """Return the bodies of an email: of its own template, or else of the template of its kind.
+    def _render(
+        self, kind: Kind, content: Content, context: Mapping[str, Json]
+    ) -> tuple[RenderedBodies, str]:
+        """Return the bodies of an email, and their language.
 
-        An own template of the service that emails of a built-in kind cannot use does not stop them.
+        They are those of its own template, or else of the template of its kind. An own template of the
+        service that emails of a built-in kind cannot use does not stop them.
         """
         name = kind.template or validation.validate_template_name(content.template)
+        language = str(context["locale"])
         if not self._templates.is_own(name):
-            return self._templates.render(name, context)
+            # The texts of the built-in kinds are English, whatever the language of the user.
+            language = english_locale(language) if kind.template is not None else language
+            return self._templates.render(name, {**context, "locale": language}), language
         try:
-            return self._templates.render(name, {**user_variables(content.user), **context})
+            return self._templates.render(name, {**user_variables(content.user), **context}), language
         except RenderError as error:
             if content.template is not None or kind.name not in BUILT_IN_KINDS:
                 raise
             _log.warning("kind %s: mailctl's own template is used instead: %s", kind.name, error)
-            return self._templates.render_built_in(name, context)
+            language = english_locale(language)
+            return self._templates.render_built_in(name, {**context, "locale": language}), language
 
     async def _make_urls(self, kind: Kind, content: Content, *, now: datetime) -> dict[str, str]:
         if self._links.may_block:

@@ -24,7 +24,7 @@ from jinja2 import (
 )
 
 from mailctl.domain import validation
-from mailctl.errors import InvalidInput, RenderError
+from mailctl.errors import InvalidInput, RenderError, suggest_name
 from mailctl.rendering.html_text import html_to_text
 from mailctl.rendering.sandbox import OptionalUndefined, Sandbox, TemplateLimitExceeded, time_limit
 from mailctl.rendering.template_cache import TemplateCache
@@ -180,7 +180,7 @@ class Templates:
                 return [html, text] if text in place else [html]
             if text in place:
                 raise RenderError(f"{text} has no {html} to go with it.", fix=f"Add {html} beside {text}.")
-        raise RenderError(f"There is no template {name}.", fix=f"Use one of: {', '.join(self.names())}.")
+        raise RenderError(f"There is no template {name!r}.", fix=suggest_name(name, self.names()))
 
     def _render(self, file: str, context: Mapping[str, Json]) -> str:
         pieces, size = [], 0

@@ -130,6 +130,11 @@ def user_variables(user: User) -> dict[str, Json]:
     return {"user": {"id": user.id, "email": user.email, **names}, **names}
 
 
+def english_locale(locale: str) -> str:
+    """Return a locale if it is one of English, or else that of any English."""
+    return locale if locale.lower().partition("-")[0] == DEFAULT_LOCALE else DEFAULT_LOCALE
+
+
 def _locale(value: object) -> str:
     try:
         return validation.validate_locale(value)

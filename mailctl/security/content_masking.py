@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mailctl.redaction import JWT_PATTERN, MASK
+from mailctl.security.html_parts import mask_html
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ _CODE = re.compile(r"(?<![\w.,:/-])\d{6,8}(?![\w@]|[.,:/-]\d)")
 _SECRET_NAME = re.compile(r"token|secret|passw|pwd|otp|pin\b|code|key", re.IGNORECASE)
 #: Shorter values occur within ordinary words.
 _MIN_SECRET_LENGTH = 4
+#: Shorter ones occur in colours and sizes.
+_MIN_SECRET_LENGTH_IN_STYLE = 12
 
 
 class SecretMasker:
@@ -53,8 +56,24 @@ class SecretMasker:
         self._pages = tuple(link.partition("?")[0] + "?" for link in found if "?" in link)
         self._token_patterns = tuple(token_patterns)
 
+    def mask_html(self, source: str) -> str:
+        """Return HTML without working links and readable tokens; style sheets and colours stay as they are.
+
+        Texts and the values of attributes are masked like plain text. Of styles, only URLs and long secrets
+        are masked: the colour #101214 looks like a code.
+        """
+        return mask_html(source, text=self.mask, style=self._mask_style)
+
+    def _mask_style(self, css: str) -> str:
+        for link in self._links:
+            css = css.replace(link, _mask_link(link))
+        for secret in self._secrets:
+            if len(secret) >= _MIN_SECRET_LENGTH_IN_STYLE:
+                css = css.replace(secret, MASK)
+        return _URL.sub(lambda found: _mask_url(found[0]), css)
+
     def mask(self, text: str) -> str:
-        """Return a text, plain or HTML, without working links and readable tokens."""
+        """Return a plain text without working links and readable tokens."""
         text = self.mask_known(text)
         for pattern in self._token_patterns:
             text = pattern.sub(MASK, text)

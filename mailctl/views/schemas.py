@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import override
 
-from mailctl.errors import InvalidInput
+from mailctl.errors import UnknownName
 from mailctl.views import SCHEMA_VERSION
 from mailctl.views.actions import ActionResultView
 from mailctl.views.api_keys import ApiKeyView, NewApiKeyView
@@ -35,6 +35,7 @@ from mailctl.views.stats import StatsView
 from mailctl.views.status import StatusView
 from mailctl.views.suppressions import SuppressionChangeView, SuppressionImportView, SuppressionView
 from mailctl.views.users import UserImportView, UserView
+from mailctl.views.versions import VersionView
 from mailctl.views.workers import WorkerPingView, WorkerStopView, WorkerView
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("rekey", RekeyView, "db rekey"),
         _schema("prune", PruneView, "prune"),
         _schema("schema-name", SchemaNameView, "schema"),
+        _schema("version", VersionView, "version"),
     )
 )
 
@@ -154,4 +156,4 @@ def find_schema(name: str) -> ObjectSchema:
     """
     if found := SCHEMAS.get(name):
         return found
-    raise InvalidInput("schema", f"{name!r} does not exist.", fix=f"Use one of: {', '.join(SCHEMAS)}.")
+    raise UnknownName("schema", name, SCHEMAS)

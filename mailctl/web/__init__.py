@@ -3,6 +3,8 @@
 `create_app(settings)` returns a complete application. `router` is for an application that exists already:
 
     app.include_router(mailctl.web.router, prefix="/mail")
+
+`make_router(authorize=Depends(…))` returns one for which the service's own sign-in decides.
 """
 
 from __future__ import annotations
@@ -24,15 +26,13 @@ try:
 except ModuleNotFoundError as error:
     raise ExtraMissing(f"The dashboard needs {error.name}, which is not installed.", extra="web") from error
 
-from mailctl.web.app import create_app
+from mailctl.web.app import create_app, make_router
 
-__all__ = ["create_app", "router"]
+__all__ = ["create_app", "make_router", "router"]
 
 
 def __getattr__(name: str) -> object:
     if name == "router":
-        from mailctl.web.app import make_router
-
         globals()["router"] = router = make_router()
         return router
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

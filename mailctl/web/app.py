@@ -20,7 +20,7 @@ from mailctl.web.auth import AccessControl
 from mailctl.web.pages import check_config, preview
 from mailctl.web.pages import emails as email_pages
 from mailctl.web.pages import reports as report_pages
-from mailctl.web.pages.sign_in import sign_in_router
+from mailctl.web.pages.sign_in import sign_in_router, static_router
 from mailctl.web.problem import problem_response
 from mailctl.web.routing import (
     ApiRoute,
@@ -30,10 +30,10 @@ from mailctl.web.routing import (
     redirect_without_slash,
     refuse_unknown_parameters,
 )
-from mailctl.web.templating import path_to
+from mailctl.web.templating import SIGN_IN_STATE, error_page, path_to
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.responses import Response
 
@@ -44,13 +44,19 @@ _API_ROUTERS = (health.router, emails_api.router, reports_api.router, preview.ve
 _PAGE_ROUTERS = (email_pages.router, report_pages.router, check_config.router, preview.router)
 
 
-def make_router(access: AccessControl | None = None) -> APIRouter:
+def make_router(
+    access: AccessControl | None = None, *, authorize: Any = None, include_in_schema: bool = False
+) -> APIRouter:
     """Return a router for the dashboard of this process's delivery log.
 
     In production, every request is refused if the secret keys are weak.
 
     Args:
         access: decides which requests are allowed; None accepts the API keys of the log.
+        authorize: a dependency of the service, such as `Depends(require_staff)`, that decides instead. It
+            raises an `HTTPException` for a request that is not allowed. There is no sign-in page then.
+        include_in_schema: whether the JSON API is a part of the application's OpenAPI document. It always has
+            a document of its own, at `api/openapi.json`.
     """
     access = access or AccessControl()
 
@@ -62,28 +68,40 @@ def make_router(access: AccessControl | None = None) -> APIRouter:
     def openapi(request: Request) -> dict[str, Any]:
         prefix = path_to(request, "home").rstrip("/")
         servers = [{"url": prefix}] if prefix else None
-        return get_openapi(title="mailctl", version=version("mailctl"), routes=router.routes, servers=servers)
+        return get_openapi(title="mailctl", version=version("mailctl"), routes=api.routes, servers=servers)
 
     def check_host(request: Request) -> None:
+        setattr(request.state, SIGN_IN_STATE, authorize is None)
         access.check_host(request)
 
-    guards = [Depends(check_host), Depends(require_key), Depends(refuse_unknown_parameters)]
+    open_guards = [Depends(check_host), Depends(runtime.require_usable_keys)]
+    allowed = [Depends(require_key)] if authorize is None else [*open_guards, authorize]
+    guards = [Depends(check_host), *allowed, Depends(refuse_unknown_parameters)]
+    api = _api_router(guards, openapi)
+    router = APIRouter()
+    router.include_router(static_router(), dependencies=open_guards)
+    if authorize is None:
+        router.include_router(sign_in_router(access), dependencies=open_guards)
+    router.include_router(_slash_router(has_sign_in=authorize is None), dependencies=[Depends(check_host)])
+    router.include_router(api, include_in_schema=include_in_schema)
+    for page_router in _PAGE_ROUTERS:
+        router.include_router(page_router, dependencies=guards)
+    return router
+
+
+def _api_router(guards: Sequence[Any], openapi: Callable[[Request], dict[str, Any]]) -> APIRouter:
+    """Return the JSON API with its own OpenAPI document; all but the liveness probe are guarded."""
     guarded = APIRouter(route_class=ApiRoute, dependencies=guards)
     guarded.add_api_route("/api/openapi.json", openapi, include_in_schema=False)
     for api_router in _API_ROUTERS:
         guarded.include_router(api_router)
     router = APIRouter()
     router.include_router(health.public_router)
-    open_guards = [Depends(check_host), Depends(runtime.require_usable_keys)]
-    router.include_router(sign_in_router(access), dependencies=open_guards)
-    router.include_router(_slash_router(), dependencies=[Depends(check_host)])
     router.include_router(guarded)
-    for page_router in _PAGE_ROUTERS:
-        router.include_router(page_router, dependencies=guards)
     return router
 
 
-def _slash_router() -> APIRouter:
+def _slash_router(*, has_sign_in: bool) -> APIRouter:
     """Return the redirects from the paths of pages and endpoints with a slash at their end.
 
     Without them, the application would redirect, to the host that the request names and without our headers.
@@ -91,7 +109,8 @@ def _slash_router() -> APIRouter:
     router = APIRouter(route_class=PageRoute)
     routes = [route for each in (*_API_ROUTERS, *_PAGE_ROUTERS) for route in each.routes]
     paths = {route.path for route in routes if isinstance(route, APIRoute)}
-    for path in sorted(paths | {"/login", "/healthz", "/api/openapi.json"}):
+    more = {"/healthz", "/api/openapi.json", *(["/login"] if has_sign_in else [])}
+    for path in sorted(paths | more):
         if not path.endswith(("/", ":path}")):
             router.add_api_route(f"{path}/", redirect_without_slash, include_in_schema=False)
     return router
@@ -127,6 +146,8 @@ def create_app(settings: Settings | None = None, *, access: AccessControl | None
     return app
 
 
-async def _error_handler(_: Request, error: Exception) -> Response:
-    """Answer requests that match no route."""
+async def _error_handler(request: Request, error: Exception) -> Response:
+    """Answer requests that match no route: a browser gets a page, a program a problem document."""
+    if "text/html" in request.headers.get("accept", ""):
+        return add_security_headers(error_page(request, error))
     return add_security_headers(escape_json(problem_response(error)))

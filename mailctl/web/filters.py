@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +14,9 @@ from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import InvalidInput
+from mailctl.errors import NotFound, UnknownName
 from mailctl.operations.known_names import check_names
+from mailctl.operations.selection import find_ids
 from mailctl.timefmt import parse_past_time
 
 if TYPE_CHECKING:
@@ -62,8 +64,8 @@ class EmailQuery:
         """
         now, kinds = datetime.now(UTC), runtime.current().catalog.kinds
         return EmailFilter(
-            states=[State(_require_choice(state, list(State), field="state")) for state in self.state],
-            kinds=[_require_choice(kind, kinds, field="kind") for kind in self.kind],
+            states=[State(_require_choice(state, list(State), noun="state")) for state in self.state],
+            kinds=[_require_choice(kind, kinds, noun="kind") for kind in self.kind],
             user_id=self.user_id or None,
             to=self.to or None,
             queue=self.queue or None,
@@ -76,6 +78,9 @@ class EmailQuery:
     def page(self) -> EmailPage:
         """Return the page of the list.
 
+        A text in the search box that is a part of no address may be an id or the start of one, a Message-ID,
+        an idempotency key, or the queue id of a mail server.
+
         Raises:
             InvalidInput: there is no such state or kind, or a time is invalid.
             NotFound: no email matches, and the queue or the campaign does not exist.
@@ -84,9 +89,25 @@ class EmailQuery:
         page = search(
             parts.engine, wanted, limit=self.limit, after=self.after, oldest_first=self.oldest_first
         )
+        if not page.emails and self._is_one_text:
+            with suppress(NotFound):
+                named = EmailFilter(ids=find_ids(parts, [self.to]))
+                return search(parts.engine, named, limit=self.limit, oldest_first=self.oldest_first)
         if not page.emails:
             check_names(parts, wanted)
         return page
+
+    def named_email(self, page: EmailPage) -> str | None:
+        """Return the id of the email that the search box names, if the page has that one only; else None."""
+        if len(page.emails) != 1 or not self._is_one_text:
+            return None
+        [email] = page.emails
+        return None if self.to.lower() in email.to.lower() else email.id
+
+    @property
+    def _is_one_text(self) -> bool:
+        """Whether there is a text in the search box and no other filter."""
+        return bool(self.to) and self._pairs() == [("to", self.to)] and self.after is None
 
     @property
     def has_filters(self) -> bool:
@@ -168,7 +189,7 @@ def read_email_query(
     )
 
 
-def _require_choice(value: str, choices: Iterable[str], *, field: str) -> str:
+def _require_choice(value: str, choices: Iterable[str], *, noun: str) -> str:
     if value not in choices:
-        raise InvalidInput(field, f"{value!r} is not valid.", fix=f"Use one of: {', '.join(choices)}.")
+        raise UnknownName(noun, value, choices)
     return value

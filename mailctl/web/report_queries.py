@@ -12,7 +12,7 @@ from mailctl import runtime
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import InvalidInput
+from mailctl.errors import UnknownName
 from mailctl.monitoring.stats import make_report
 from mailctl.timefmt import parse_past_time
 from mailctl.web.filters import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -84,9 +84,7 @@ class SuppressionQuery:
             InvalidInput: there is no such source.
         """
         if self.source and self.source not in list(SuppressionSource):
-            raise InvalidInput(
-                "source", f"{self.source!r} is not valid.", fix=f"Use one of: {', '.join(SuppressionSource)}."
-            )
+            raise UnknownName("source", self.source, SuppressionSource)
         return runtime.current().suppressions.page(
             limit=self.limit, after=self.after, source=SuppressionSource(self.source) if self.source else None
         )

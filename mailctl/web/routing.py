@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from fastapi.dependencies.models import Dependant
+    from starlette.routing import Match
+    from starlette.types import Message, Receive, Scope, Send
 
 #: The Content-Security-Policy of pages: resources of the dashboard only, no inline scripts and styles.
 PAGE_CSP = (
@@ -86,8 +88,34 @@ def redirect_without_slash(request: Request) -> Response:
     return RedirectResponse(request.url.path.rstrip("/") + query, 303)
 
 
+def _is_head(scope: Scope) -> bool:
+    return bool(scope.get("method") == "HEAD")
+
+
+def _as_get(scope: Scope) -> Scope:
+    return {**scope, "method": "GET"} if _is_head(scope) else scope
+
+
+def _without_body(send: Send) -> Send:
+    """Return a function that sends a response without its body."""
+
+    async def send_head(message: Message) -> None:
+        is_body = message["type"] == "http.response.body"
+        await send({**message, "body": b""} if is_body else message)
+
+    return send_head
+
+
 class ApiRoute(APIRoute):
-    """A route of the JSON API: an error becomes a problem document."""
+    """A route of the JSON API: an error becomes a problem document. Whatever answers GET answers HEAD."""
+
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(_as_get(scope))
+
+    @override
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().handle(_as_get(scope), receive, _without_body(send) if _is_head(scope) else send)
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -13,7 +13,7 @@ from typing_extensions import override
 from mailctl import runtime
 from mailctl.delivery_log.api_keys import NewApiKey, generate_api_key
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import InvalidInput, LogMissing, Refused
+from mailctl.errors import InvalidInput, LogMissing, Refused, UnknownName
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
 from mailctl.web.app import create_app
 from mailctl.web.auth import AccessControl
@@ -109,9 +109,7 @@ def serve_previews(
 
 def _configure_logging(log_format: str) -> None:
     if log_format not in LOG_FORMATS:
-        raise InvalidInput(
-            "--log-format", f"{log_format!r} is not a log format.", fix=f"Use {', '.join(LOG_FORMATS)}."
-        )
+        raise UnknownName("log format", log_format, LOG_FORMATS)
     if log_format == "json":
         configure_json_logging(logging.INFO)
     else:

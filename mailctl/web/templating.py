@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The prefix of the names of all routes, so that they do not clash with those of another application.
 _ROUTE_PREFIX = "mailctl:"
+#: The attribute of a request's state that says whether there is a sign-in page.
+SIGN_IN_STATE = "mailctl_has_sign_in"
 
 
 def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -37,6 +39,7 @@ def render(request: Request, template: str, *, status_code: int = 200, **values:
         .render(
             path_to=lambda page, **parameters: path_to(request, page, **parameters),
             current_page=request.scope["route"].name if "route" in request.scope else "",
+            has_sign_in=has_sign_in(request),
             **values,
         )
     )
@@ -53,7 +56,15 @@ def path_to(request: Request, page: str, **parameters: str) -> str:
         page: the name of the route without its prefix.
         parameters: the path parameters.
     """
-    return request.url_for(f"{_ROUTE_PREFIX}{page}", **parameters).path
+    # An application that is mounted under a name has its routes under that name as well, and `url_for` starts
+    # from the outermost application.
+    application, name = request.scope["app"], f"{_ROUTE_PREFIX}{page}"
+    return f"{request.scope.get('root_path', '')}{application.url_path_for(name, **parameters)}"
+
+
+def has_sign_in(request: Request) -> bool:
+    """Whether the dashboard has a sign-in page; otherwise the service decides who is allowed."""
+    return getattr(request.state, SIGN_IN_STATE, True) is True
 
 
 def error_page(request: Request, error: Exception) -> Response:

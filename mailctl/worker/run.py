@@ -15,7 +15,7 @@ from mailctl.broker.connection import check_driver
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
-from mailctl.errors import ExitCode, InvalidInput
+from mailctl.errors import ExitCode, UnknownName
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
 from mailctl.recorder.hooks import record_tasks
 from mailctl.settings import BULK_QUEUE
@@ -111,11 +111,10 @@ def run_worker(
 
 
 def _check_options(loglevel: str, log_format: str) -> None:
-    levels, formats = ", ".join(LOG_LEVELS), ", ".join(LOG_FORMATS)
     if loglevel.upper() not in LOG_LEVELS:
-        raise InvalidInput("--loglevel", f"{loglevel!r} is not a level.", fix=f"Use {levels}.")
+        raise UnknownName("log level", loglevel, LOG_LEVELS)
     if log_format not in LOG_FORMATS:
-        raise InvalidInput("--log-format", f"{log_format!r} is not a format.", fix=f"Use {formats}.")
+        raise UnknownName("log format", log_format, LOG_FORMATS)
 
 
 def _configure_logging(loglevel: str, log_format: str) -> None:
@@ -167,5 +166,5 @@ def _choose_pool(pool: str | None, *, is_private: bool) -> str:
     if pool is None:
         return "threads" if is_private else "prefork"
     if pool not in POOLS:
-        raise InvalidInput("--pool", f"{pool!r} is not a pool.", fix=f"Use {', '.join(POOLS)}.")
+        raise UnknownName("pool", pool, POOLS)
     return pool

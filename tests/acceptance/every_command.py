@@ -127,6 +127,8 @@ ROWS = [
     Row(command="db upgrade"),
     Row(command="db rekey"),
     Row(command="prune"),
+    Row(command="help", arguments="exit-codes"),
+    Row(command="version"),
     Row(command="schema"),
     Row(command="schema", arguments="status", is_fitted=False),
 ]

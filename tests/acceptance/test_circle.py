@@ -90,6 +90,22 @@ def _set_up_production(
     )
 
 
+def test_a_newcomer_meets_no_dead_end(circle: Circle) -> None:
+    """There is a page to sign in, pages lead on, forms keep what was typed, and errors are pages, too."""
+    service, browser = circle.service, {"Accept": "text/html"}
+    for path, status in (("/", 200), ("/sign-in", 200), ("/nope", 404), ("/verify-email", 422)):
+        shown = service.get(path, headers=browser)
+        assert (shown.status_code, 'href="/sign-in"' in shown.text) == (status, True), path
+    assert service.get("/nope").json() == {"detail": "Not Found"}
+    short = service.post("/new-account", data={**ZOE, "password": "short"}, headers=browser)
+    assert (short.status_code, 'value="zoe@example.com"' in short.text) == (422, True)
+    circle.sign_up_and_confirm()
+    wrong = service.post("/session", data={**ZOE, "password": "wrong"}, headers=browser)
+    assert (wrong.status_code, 'value="zoe@example.com"' in wrong.text) == (401, True)
+    assert "You are signed in as zoe@example.com" in service.post("/session", data=ZOE).text
+    assert service.get("/mail/overview").headers["location"].startswith("/mail/login")
+
+
 @on_both
 def test_somebody_signs_up_and_confirms_the_address(circle: Circle) -> None:
     """A scanner that opens the link changes nothing; the button does, once."""
@@ -145,10 +161,10 @@ def test_the_circle_in_a_browser(circle: Circle, tmp_path: Path) -> None:
     """The form, the email as its reader sees it, a click on its button, and a click on the page's."""
     with open_browser(tmp_path) as browser:
         browser.open(str(circle.service.base_url))
-        browser.fill("form[action=new-account] [name=email]", ZOE["email"])
-        browser.fill("form[action=new-account] [name=username]", ZOE["username"])
-        browser.fill("form[action=new-account] [name=password]", PASSWORD)
-        browser.click("form[action=new-account] button")
+        browser.fill("form[action='/new-account'] [name=email]", ZOE["email"])
+        browser.fill("form[action='/new-account'] [name=username]", ZOE["username"])
+        browser.fill("form[action='/new-account'] [name=password]", PASSWORD)
+        browser.click("form[action='/new-account'] button")
         assert "Look into your mail" in browser.text
         email = tmp_path / "email.html"
         email.write_text(body(circle.message(1), "html"))

@@ -155,6 +155,45 @@ def test_pages_are_accessible(dashboard: Dashboard, axe: str) -> None:
     assert dashboard.browser.complaints() == []
 
 
+def test_nothing_is_wider_than_a_tablet(dashboard: Dashboard) -> None:
+    """Between the narrow and the wide layout, too."""
+    too_wide = []
+    for page in ("/emails", "/workers", "/queues", "/overview", "/suppressions"):
+        dashboard.open(page)
+        for width in (768, 1001):
+            dashboard.browser.look(width=width, dark=False)
+            if _overflow(dashboard.browser) > 0:
+                too_wide.append((page, width))
+    assert too_wide == []
+
+
+def test_the_sign_in_page_shows_one_field(dashboard: Dashboard) -> None:
+    """The user name that password managers need is hidden."""
+    dashboard.open("/login")
+    inputs = "[...document.querySelectorAll('input')].filter(each => each.offsetParent)"
+    assert dashboard.browser.run(f"return {inputs}.map(each => each.name)") == ["key"]
+
+
+_REFRESH = "document.dispatchEvent(new Event('visibilitychange'));"
+_COUNT_FETCHES = (
+    "const fetch = window.fetch; window.fetched = 0;"
+    "window.fetch = (...all) => { window.fetched += 1; return fetch(...all); };"
+)
+
+
+def test_a_refresh_leaves_a_selection_alone_and_reports_when_it_fails(dashboard: Dashboard) -> None:
+    """What somebody copies stays selected; figures that cannot be refreshed say how old they are."""
+    browser = dashboard.browser
+    dashboard.open("/overview")
+    browser.run(f"{_COUNT_FETCHES} window.old = document.querySelector('.tiles');")
+    browser.run(f"getSelection().selectAllChildren(window.old); {_REFRESH}")
+    assert browser.run("return [window.fetched, window.old.isConnected]") == [0, True]
+    browser.run(f"getSelection().removeAllRanges(); {_REFRESH}")
+    browser.wait_until(lambda: not browser.run("return window.old.isConnected"))
+    browser.run(f"window.fetch = () => Promise.reject(new Error('no network')); {_REFRESH}")
+    browser.wait_until(lambda: "The server does not answer. These figures are from" in browser.text)
+
+
 def test_emails_are_accessible(dashboard: Dashboard, axe: str, tmp_path: Path) -> None:
     """Every kind, as a mail client would show it; nothing is wider than the screen."""
     faults = []
@@ -186,10 +225,14 @@ def _framed_document(page: str) -> str:
     return re.sub(r"<meta http-equiv=.*?>", "", document)
 
 
+def _overflow(browser: Browser) -> int:
+    """Return by how many pixels a page is wider than its window."""
+    wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    return int(browser.run(wider))
+
+
 def _faults(browser: Browser, axe: str) -> list[Any]:
-    overflow = browser.run(
-        "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    )
+    overflow = _overflow(browser)
     browser.evaluate(axe)
     found = browser.run_async(_RUN_AXE)["violations"]
     faults = [

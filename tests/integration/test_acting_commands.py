@@ -83,7 +83,7 @@ class TestFound:
             "release --queue clery --yes",
         ):
             ran = mailctl(*line.split())
-            said = "error: Queue 'clery' does not exist. Known queues: celery, mailctl.bulk.\n"
+            said = "error: There is no queue 'clery'. Did you mean 'celery'?\n"
             assert (ran.code, ran.out, ran.err) == (3, "", said), line
             known = mailctl(*line.replace("clery", "mailctl.bulk").split())
             assert (known.code, "does not exist" in known.err) == (0, False), line

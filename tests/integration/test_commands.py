@@ -118,14 +118,14 @@ class TestQueuesAndWorkers:
             (("workers", "ping"), 3),
             (("workers", "stop", "--yes"), 3),
             (("workers", "gone"), 2),
-            (("queue",), 2),
+            (("queue",), 0),
             (("queue", "peek", "-n", "0"), 2),
         ],
     )
     def test_nobody_works_and_wrong_words_are_told(
         self, run: Run, arguments: tuple[str, ...], code: int
     ) -> None:
-        """By the exit code; `workers` alone lists them."""
+        """By the exit code; `workers` and `queue` alone list them."""
         run("db", "upgrade")
         assert run(*arguments)[0] == code
 

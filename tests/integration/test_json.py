@@ -110,9 +110,10 @@ COMMANDS = [
     ("prune", "prune"),
     ("demo", "email-summary"),
     ("schema", "schema-name"),
+    ("version", "version"),
 ]
 #: These print no JSON: they run until they are stopped, or have a form of their own.
-WITHOUT_JSON = {"worker", "web", "flower", "metrics"}
+WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help"}
 LISTS = {
     "users.csv": "email,username,name,title\nzoe@example.com,zoe,Zoe,Seat 4\n",
     "suppressed.csv": "email\ndead@example.com\n",

@@ -167,9 +167,37 @@ class TestMetrics:
         assert 'mailctl_emails{state="failed"} 2' in out
         assert "mailctl_emails_recorded_total 12" in out
         assert "mailctl_workers 0" in out
-        assert 'mailctl_latency_seconds_bucket{le="1"} 0' in out
-        assert 'mailctl_latency_seconds_bucket{le="+Inf"} 6' in out
-        assert "mailctl_latency_seconds_count 6" in out
+        assert "mailctl_recent_latency_emails 6" in out
+        assert re.search(r'^mailctl_recent_latency_seconds{quantile="0.95"} \d', out, re.MULTILINE)
+        assert re.search(r"^mailctl_last_sent_timestamp_seconds \d+", out, re.MULTILINE)
+        assert re.search(r'^mailctl_build_info{version="[^"]+",python="3[^"]+"} 1$', out, re.MULTILINE)
+        assert 'mailctl_outcomes_total{kind="welcome",outcome="failed"}' in out
+
+    def test_series_are_there_before_there_is_anything_to_count(self, run: Run) -> None:
+        """An alert on a series that comes and goes would come and go with it."""
+        before = self.series(run("metrics")[1])
+        assert {
+            'mailctl_emails{state="held"}',
+            'mailctl_recent_emails{kind="new-ip",state="failed"}',
+            'mailctl_outcomes_total{kind="new-ip",outcome="sent"}',
+            'mailctl_queue_emails{queue="mailctl.bulk",state="deferred"}',
+            'mailctl_paused{scope="queue",name="celery"}',
+            'mailctl_paused{scope="kind",name="reset"}',
+        } <= before
+        run("queue", "pause", "celery")
+        out = run("metrics")[1]
+        assert self.series(out) == before
+        assert 'mailctl_paused{scope="queue",name="celery"} 1' in out
+
+    def test_no_window_is_a_counter(self, run: Run) -> None:
+        """What may fall is a gauge."""
+        types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", run("metrics")[1], re.MULTILINE))
+        counters = {name for name, type_ in types.items() if type_ != "gauge"}
+        assert counters == {"mailctl_emails_recorded_total", "mailctl_outcomes_total"}
+
+    def series(self, out: str) -> set[str]:
+        """Return the names and labels of the samples."""
+        return {line.rpartition(" ")[0] for line in out.splitlines() if not line.startswith("#")}
 
 
 class TestPreview:

@@ -169,14 +169,6 @@ class TestLatency:
         found = Statistics(engine).latency()
         assert (found.count, found.p50, found.longest) == (0, None, None)
 
-    def test_bounds_are_counted_for_a_histogram(self, engine: Engine, record: Any) -> None:
-        """Each bound has all that were faster."""
-        for seconds in (0.5, 2, 30):
-            record(1, after=seconds)
-        found = Statistics(engine).latency_histogram([1, 5, 60])
-        assert (found.cumulative_counts, found.count) == ({1: 1, 5: 2, 60: 3}, 3)
-        assert found.sum_seconds == pytest.approx(32.5, abs=0.001)
-
 
 class TestQueues:
     def test_what_is_scheduled_or_held_does_not_wait(self, engine: Engine, record: Any) -> None:
@@ -224,7 +216,6 @@ class TestSpeed:
             statistics.grouped_by(dimension, NOON, NOON + HOUR)
         statistics.over_time(NOON, NOON + HOUR, MINUTE)
         statistics.latency(NOON, NOON + HOUR)
-        statistics.latency_histogram([1], NOON)
         statistics.activity(since=NOON)
         QueueStats(engine, clock=lambda: NOON).depths()
         statistics.recent_failures()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import pytest
 import schemathesis
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Header, HTTPException
 from hypothesis import HealthCheck
 from hypothesis import given as drawn
 from hypothesis import settings as bounds
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from mailctl import runtime, web
 from mailctl.delivery_log.api_keys import generate_api_key
+from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.tables import web_sessions
 from mailctl.delivery_log.web_sessions import SESSION_LIFETIME, WebSessions, new_session_token
@@ -24,10 +27,13 @@ from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.monitoring.incident.report import find_logged_incident
+from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.web.auth import COOKIE_NAME, AccessControl
 from mailctl.web.email_frame import FRAME_PAGE_CSP
 from mailctl.web.login_throttle import MAX_FAILURES, LoginThrottle
+from mailctl.web.overview_figures import SHARED_SECONDS, overview_figures
 from mailctl.web.routing import PAGE_CSP
 from tests.servers import free_port
 from tests.web_server import serving
@@ -365,8 +371,8 @@ class TestContents:
         with site.client(site.key.plaintext) as client:
             unknown = client.get(path, params={"queue": "clery"})
             assert unknown.status_code == 404
-            assert "does not exist" in unknown.text
-            assert "Known queues: celery, mailctl.bulk." in unknown.text
+            assert "There is no queue" in unknown.text
+            assert "Did you mean" in unknown.text
             assert client.get(path, params={"queue": "mailctl.bulk"}).status_code == 200
             assert client.get(path, params={"campaign": "sprnig"}).status_code == 404
 
@@ -418,6 +424,159 @@ def test_it_can_be_mounted_in_a_service(settings: Settings) -> None:
             assert all(link.startswith(("/ops/mail/", "#", "data:,", "?")) for link in links)
             document = client.get("/ops/mail/api/openapi.json").json()
             assert document["servers"] == [{"url": "/ops/mail"}]
+
+
+def test_it_can_be_mounted_under_a_name(settings: Settings) -> None:
+    """As an application of its own, which Starlette then looks for under that name."""
+    app = FastAPI()
+    app.mount("/x", web.create_app(settings), name="mail")
+    with serving(app) as address:
+        site = Site(address)
+        with site.client(site.key.plaintext) as client:
+            page = client.get("/x/emails")
+            assert page.status_code == 200
+            assert f'href="/x/emails/{site.email_id}"' in page.text
+            assert client.get("/x/api/openapi.json").json()["servers"] == [{"url": "/x"}]
+
+
+class TestOverview:
+    def test_it_begins_with_what_is_wrong(self, site: Site) -> None:
+        """In words and colours, as `mailctl incident` says it, such as a paused queue without a worker."""
+        parts = runtime.current()
+        parts.pauses.pause(PauseScope.QUEUE, "celery", actor="zoe", reason="maintenance")
+        with site.client(site.key.plaintext) as client:
+            page = client.get("/overview").text
+        first = find_logged_incident(parts).problems[0]
+        assert page.index(escape(first.sentence)) < page.index("Last minute")
+        assert 'class="state fail">fail' in page
+        assert '<span class="state paused">paused</span> <span class="state fail">no worker</span>' in page
+        assert '<b class="danger">0</b>' in page  # workers
+
+    def test_pages_agree_on_how_long_the_oldest_email_has_waited(self, site: Site) -> None:
+        """Whatever page one looks at."""
+        ages = {}
+        with site.client(site.key.plaintext) as client:
+            for page in ("/overview", "/queues"):
+                found = re.search('data-name="oldest">([^<]+)<', client.get(page).text)
+                assert found is not None
+                ages[page] = found[1]
+        assert "-" not in ages.values()
+
+    def test_viewers_share_its_figures(self, settings: Settings) -> None:
+        """For two seconds; then, or in another runtime, they are read again."""
+        parts, now = runtime.current(), [0.0]
+        first = overview_figures(parts, clock=lambda: now[0])
+        now[0] = SHARED_SECONDS - 0.1
+        assert overview_figures(parts, clock=lambda: now[0]) is first
+        now[0] = SHARED_SECONDS
+        second = overview_figures(parts, clock=lambda: now[0])
+        assert second is not first
+        other = Runtime(settings)
+        assert overview_figures(other, clock=lambda: now[0]) is not second
+        other.close()
+
+
+class TestInAService:
+    def test_it_leaves_the_openapi_document_of_the_service_alone(self, settings: Settings) -> None:
+        """Its paths are those of the service, and its models keep their names; its own document has all."""
+
+        class Problem(BaseModel):
+            text: str
+
+        app = FastAPI()
+        app.include_router(web.router, prefix="/mail")
+        app.add_api_route("/orders", lambda: None, responses={400: {"model": Problem}})
+        document = app.openapi()
+        assert list(document["paths"]) == ["/orders"]
+        assert "Problem" in document["components"]["schemas"]
+        wanted = FastAPI()
+        wanted.include_router(web.make_router(include_in_schema=True), prefix="/mail")
+        with serving(app) as address:
+            site = Site(address)
+            with site.client(site.key.plaintext) as client:
+                own = client.get("/mail/api/openapi.json").json()
+        assert {f"/mail{path}" for path in own["paths"]} == set(wanted.openapi()["paths"])
+        assert len(own["paths"]) > 8
+
+    def test_the_sign_in_of_the_service_can_decide(self, settings: Settings) -> None:
+        """Its dependency guards pages and API; there is no other door, and no button to sign out."""
+
+        def require_staff(x_staff: Annotated[str, Header()] = "") -> None:
+            if not x_staff:
+                raise HTTPException(303, headers={"Location": "/staff/login"})
+
+        app = FastAPI()
+        app.include_router(web.make_router(authorize=Depends(require_staff)), prefix="/mail")
+        with serving(app) as address:
+            site = Site(address)
+            with site.client(site.key.plaintext) as client:
+                for path in ("/mail/overview", "/mail/api/emails", "/mail/metrics"):
+                    refused = client.get(path)
+                    assert (refused.status_code, refused.headers["location"]) == (303, "/staff/login")
+                    assert client.get(path, headers={"X-Staff": "zoe"}).status_code == 200
+                assert client.get("/mail/login").status_code == 404
+                page = client.get("/mail/overview", headers={"X-Staff": "zoe"}).text
+                assert "Sign out" not in page
+                assert client.get("/mail/static/style.css").status_code == 200
+
+
+class TestRequests:
+    def test_what_answers_get_answers_head(self, site: Site) -> None:
+        """Without a body, as probes and link checkers ask."""
+        with site.client(site.key.plaintext) as client:
+            for path in (
+                "/healthz",
+                "/login",
+                "/static/style.css",
+                *site.paths(("/overview", "/api/emails")),
+            ):
+                shown, head = client.get(path), client.head(path)
+                assert (head.status_code, head.content) == (200, b""), path
+                assert head.headers["content-type"] == shown.headers["content-type"]
+        with site.client() as client:
+            assert client.head("/api/emails").status_code == 401
+
+    def test_a_browser_gets_a_page_for_an_address_that_does_not_exist(self, site: Site) -> None:
+        """A program gets a problem document."""
+        with site.client() as client:
+            page = client.get("/nope", headers={"Accept": "text/html,*/*"})
+            assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+            assert "Not Found" in page.text
+            assert page.headers["x-frame-options"] == "DENY"
+            assert client.get("/nope").headers["content-type"] == "application/problem+json"
+
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [("/emails?since=foo", 422), ("/emails?queue=clery", 404), ("/stats?until=foo", 422)],
+    )
+    def test_a_wrong_filter_is_reported_beside_the_form(self, site: Site, path: str, status: int) -> None:
+        """Where it can be corrected, with what was typed in it."""
+        with site.client(site.key.plaintext) as client:
+            page = client.get(path)
+            assert page.status_code == status
+            assert 'role="alert"' in page.text
+            assert f'value="{path.rpartition("=")[2]}"' in page.text
+
+    def test_the_search_box_opens_the_email_that_it_names(self, site: Site) -> None:
+        """By its id, the start of it or its idempotency key; a part of an address finds a list."""
+        parts = runtime.current()
+        user = make_user(email="zoe@example.com", id="8")
+        content = make_content(BUILT_IN_KINDS["welcome"], user, origins=parts.link_origins)
+        request = EmailRequest(kind=BUILT_IN_KINDS["welcome"], idempotency_key="order-17")
+        [other] = Enqueuer(parts).record(request, [content]).ids
+        with site.client(site.key.plaintext) as client:
+            for text, found in ((other, other), (site.email_id[:12], site.email_id), ("order-17", other)):
+                answer = client.get("/emails", params={"to": text})
+                assert answer.headers.get("location") == f"/emails/{found}", text
+            assert other in client.get("/emails", params={"to": "zoe@"}).text
+            assert client.get("/emails", params={"to": other, "kind": "welcome"}).status_code == 200
+            assert "No emails match" in client.get("/emails", params={"to": "order-18"}).text
+
+    def test_errors_have_the_names_of_parameters(self, site: Site) -> None:
+        """Not those of the options of a command."""
+        with site.client(site.key.plaintext) as client:
+            problem = client.get("/api/stats", params={"since": "1h", "until": "2h"}).json()
+            assert problem["detail"] == "until must be later than since."
 
 
 def test_every_response_matches_the_openapi_document(settings: Settings) -> None:

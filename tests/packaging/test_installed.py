@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docs.generators.man_pages import man_pages
 from tests.acceptance.blocks import DOCUMENTS, Language, blocks_of
 from tests.acceptance.terminal import Terminal
 from tests.packaging.environments import ROOT
@@ -146,6 +147,13 @@ def test_the_bare_package_shows_itself_and_sends(installed: Install) -> None:
     ids = [run_python(terminal, "-c", script).strip() for script in (WITHOUT_SESSION, WITH_SESSION)]
     assert terminal.run("worker", "--drain").code == 0
     assert {found["state"] for found in terminal.statuses(ids)} == {"captured"}
+
+
+def test_the_wheel_brings_a_manual_page_for_every_command(package: Package, tmp_path: Path) -> None:
+    """Beside `bin`, where `man` looks for them."""
+    folder = Path(package.install(tmp_path / "environment")).parent.parent
+    pages = {path.name for path in (folder / "share" / "man" / "man1").iterdir()}
+    assert set(man_pages("1")) == pages
 
 
 def test_an_asynchronous_session_needs_its_driver_only(installed: Install) -> None:

@@ -91,13 +91,18 @@ async def verify_address(database: AsyncSession, t: str) -> None:
 
 async def reset_password(database: AsyncSession, t: str, password: str) -> None:
     """Set the password that somebody chose on the page of a link."""
-    if len(password) < SHORTEST_PASSWORD:
-        raise Denied(422, f"Choose {SHORTEST_PASSWORD} characters or more.")
+    check_password(password)
     user = await _user_of(database, await redeem(t, purpose="reset-password", session=database))
     user.password = await _hashed(password)
     # The link came to this address.
     user.is_verified = True
     await database.commit()
+
+
+def check_password(password: str) -> None:
+    """Refuse a password that is too short."""
+    if len(password) < SHORTEST_PASSWORD:
+        raise Denied(422, f"Choose {SHORTEST_PASSWORD} characters or more.")
 
 
 async def answer_about_address(database: AsyncSession, t: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl import errors
-from mailctl.errors import ExitCode, ExtraMissing, InvalidInput, MailctlError
+from mailctl.errors import ExitCode, ExtraMissing, InvalidInput, MailctlError, UnknownName, suggest_name
 
 
 def test_exit_codes_are_fixed() -> None:
@@ -21,6 +21,20 @@ def test_exit_codes_are_fixed() -> None:
         "PENDING": 8,
         "INTERRUPTED": 130,
     }
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    """In a sentence, which the help and the documents take from there."""
+    assert all(code.meaning.endswith(".") for code in ExitCode)
+
+
+def test_an_unknown_name_is_answered_with_the_closest_or_with_all() -> None:
+    """What a service defines may not be there; what is fixed is something else."""
+    state = UnknownName("state", "Faild", ["failed", "held"])
+    kind = UnknownName("kind", "nothing", [], is_service_defined=True)
+    assert (str(state), state.fix) == ("'Faild' is not a state.", "Did you mean 'failed'?")
+    assert (str(kind), kind.fix) == ("There is no kind 'nothing'.", "Use one of: none.")
+    assert suggest_name("x", ["a", "b"], label="Queues") == "Queues: a, b."
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,18 @@ def retry(
       mailctl retry 3f2a
       mailctl retry --state failed --since 24h --dry-run
       mailctl retry --error 550 --include permanent --reason "mailboxes restored"
+
+    \b
+    Exit codes:
+      0  Every chosen email will be sent again.
+      1  Some emails were left out; each is printed with the reason.
+      2  An id is ambiguous, or there is no filter.
+      3  An id is unknown.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl list, mailctl why, mailctl resend, mailctl release
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import RETRY
@@ -56,6 +68,18 @@ def cancel(
     Examples:
       mailctl cancel 3f2a
       mailctl cancel --campaign spring --reason "wrong link"
+
+    \b
+    Exit codes:
+      0  Every chosen email is cancelled.
+      1  Some emails were left out; each is printed with the reason.
+      2  An id is ambiguous, or there is no filter.
+      3  An id is unknown.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl release, mailctl hold, mailctl queue purge
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import CANCEL
@@ -74,6 +98,18 @@ def hold(
     Examples:
       mailctl hold 3f2a
       mailctl hold --kind welcome --to @example.com
+
+    \b
+    Exit codes:
+      0  Every chosen email is held.
+      1  Some emails were left out; each is printed with the reason.
+      2  An id is ambiguous, or there is no filter.
+      3  An id is unknown.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl release, mailctl cancel, mailctl queue pause
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import HOLD
@@ -100,6 +136,18 @@ def release(
     Examples:
       mailctl release 3f2a
       mailctl release --state cancelled --campaign spring
+
+    \b
+    Exit codes:
+      0  Every chosen email is released.
+      1  Some emails were left out; each is printed with the reason.
+      2  An id is ambiguous, or there is no filter.
+      3  An id is unknown.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl hold, mailctl cancel, mailctl queue resume
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import RELEASE
@@ -128,6 +176,18 @@ def resend(
     Examples:
       mailctl resend 3f2a
       mailctl resend --state expired --kind reset --dry-run
+
+    \b
+    Exit codes:
+      0  A copy of every chosen email is recorded.
+      1  Some emails were left out; each is printed with the reason.
+      2  An id is ambiguous, or there is no filter.
+      3  An id is unknown.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl retry, mailctl send
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import RESEND

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import require_choice
+from mailctl.cli.completion import complete_profile
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode
@@ -19,21 +20,15 @@ if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
 
 
-class ProfileName(StrEnum):
-    """The names of the profiles."""
-
-    DEVELOPMENT = "development"
-    PRODUCTION = "production"
-
-
 @uses_log(AccessMode.READ)
 def check_config(
     session: CliSession,
     profile: Annotated[
-        ProfileName | None,
+        str | None,
         typer.Option(
             "--profile",
             metavar="PROFILE",
+            autocompletion=complete_profile,
             help="Check against this profile, development or production, whatever DEBUG selects.",
         ),
     ] = None,
@@ -53,12 +48,22 @@ def check_config(
       mailctl check-config
       mailctl check-config --profile production --offline
       mailctl check-config --send-test ops@example.com
+
+    \b
+    Exit codes:
+      0  No check failed; warnings are possible.
+      1  A check failed.
+
+    \b
+    See also:
+      mailctl health, mailctl worker
     """
     from mailctl.checks.finding import is_ok
     from mailctl.checks.run_checks import run_checks
     from mailctl.settings import Profile
 
-    settings = session.settings.for_profile(Profile(profile)) if profile else session.settings
+    chosen = Profile(require_choice(profile, list(Profile), noun="profile")) if profile else None
+    settings = session.settings.for_profile(chosen) if chosen else session.settings
     findings = _show_findings(session.output, run_checks(settings, offline=offline, send_test=send_test))
     if session.output.as_json:
         from mailctl.views.checks import CheckReportView

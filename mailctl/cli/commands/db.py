@@ -26,7 +26,22 @@ _MAX_SHOWN_IDS = 10
 
 @uses_log(AccessMode.READ)
 def current(session: CliSession) -> None:
-    """Show the schema version; exit with 1 if this mailctl needs another one."""
+    """Show the schema version; exit with 1 if this mailctl needs another one.
+
+    \b
+    Examples:
+      mailctl db current
+
+    \b
+    Exit codes:
+      0  The schema has the version that this mailctl needs.
+      1  It has another version.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl db upgrade
+    """
     from mailctl.operations.maintenance import schema_version
 
     version = schema_version(session.settings)
@@ -37,7 +52,22 @@ def current(session: CliSession) -> None:
 
 @uses_log(AccessMode.CREATE)
 def upgrade(session: CliSession) -> None:
-    """Create the schema, or upgrade it to the version that this mailctl needs."""
+    """Create the schema, or upgrade it to the version that this mailctl needs.
+
+    \b
+    Examples:
+      mailctl db upgrade
+
+    \b
+    Exit codes:
+      0  The schema has the version that this mailctl needs.
+      1  The delivery log was made by a newer mailctl.
+      5  The database cannot be reached.
+
+    \b
+    See also:
+      mailctl db current
+    """
     from mailctl.operations.maintenance import schema_version, upgrade_schema
 
     before = upgrade_schema(session.settings)
@@ -59,6 +89,21 @@ def rekey(
     Run it after a key rotation; afterwards the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. Run it
     also after an upgrade from a version that did not bind contents to their emails: until then they wait. It
     can be interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
+
+    \b
+    Examples:
+      mailctl db rekey --dry-run
+      mailctl db rekey
+
+    \b
+    Exit codes:
+      0  All contents are encrypted with SECRET_KEY.
+      1  No known key decrypts some contents; their ids are printed.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl check-config, mailctl keys
     """
     total = _rekey(session, dry_run=dry_run)
     _show_rekeyed(session.output, total, dry_run=dry_run)

@@ -23,6 +23,19 @@ def demo(session: CliSession) -> None:
     """Send four demo emails through a real worker; no set-up needed.
 
     Starts a worker process, and writes the emails to files in a temporary folder instead of sending them.
+
+    \b
+    Examples:
+      mailctl demo
+
+    \b
+    Exit codes:
+      0  All four emails were written to files.
+      1  The worker did not send one of them.
+
+    \b
+    See also:
+      mailctl send, mailctl worker
     """
     from mailctl.operations.demo import Demo
 

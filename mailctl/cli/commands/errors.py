@@ -50,6 +50,15 @@ def errors(
       mailctl errors
       mailctl errors --since today --campaign spring
       mailctl errors -o csv > errors.csv
+
+    \b
+    Exit codes:
+      0  The groups were printed, if there are any.
+      3  There is no such campaign, or no delivery log.
+
+    \b
+    See also:
+      mailctl incident, mailctl list, mailctl stats, mailctl retry
     """
     from mailctl.monitoring.errors import find_errors
     from mailctl.operations.known_names import check_campaign

@@ -26,6 +26,15 @@ def flower(
     Examples:
       mailctl flower
       mailctl flower --port=5566 --basic-auth=ops:secret
+
+    \b
+    Exit codes:
+      0  Flower was stopped.
+      2  Flower is not installed, or an option is wrong.
+
+    \b
+    See also:
+      mailctl top, mailctl workers
     """
     from mailctl.broker.flower import run_flower
 

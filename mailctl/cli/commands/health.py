@@ -53,6 +53,18 @@ def health(
     Examples:
       mailctl health
       mailctl health --canary --queue celery --json
+
+    \b
+    Exit codes:
+      0  Emails can be sent.
+      1  A check failed, such as that of the mail server.
+      3  There is no delivery log.
+      5  The broker or the delivery log cannot be reached.
+      8  The canary did not come back in time.
+
+    \b
+    See also:
+      mailctl monitor, mailctl check-config
     """
     if canary:
         session.access_mode = AccessMode.UPDATE

@@ -33,6 +33,16 @@ def incident(session: CliSession) -> None:
     Examples:
       mailctl incident
       mailctl incident --json
+
+    \b
+    Exit codes:
+      0  Nothing needs a repair.
+      1  Something needs a repair; the first line says what.
+      2  A setting is invalid.
+
+    \b
+    See also:
+      mailctl errors, mailctl why, mailctl health, mailctl monitor
     """
     found = _find(session)
     if session.output.as_json:

@@ -30,6 +30,15 @@ def create_key(
     \b
     Examples:
       mailctl keys create on-call
+
+    \b
+    Exit codes:
+      0  The key was created.
+      4  There is a key of this name already.
+
+    \b
+    See also:
+      mailctl keys list, mailctl web
     """
     made = session.runtime.api_keys.create(name)
     revoke = mailctl_command("keys", "revoke", arguments=[made.id])
@@ -44,7 +53,21 @@ def create_key(
 @uses_log(AccessMode.READ)
 @with_options
 def list_keys(session: CliSession, layout: LayoutOptions) -> None:
-    """List the API keys with their names and last use."""
+    """List the API keys with their names and last use.
+
+    \b
+    Examples:
+      mailctl keys list
+
+    \b
+    Exit codes:
+      0  The keys were printed, if there are any.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl keys create, mailctl keys revoke
+    """
     layout.apply_to(session)
     keys = session.runtime.api_keys.list()
     columns = ["id", "name", "created", "last used", "state"]
@@ -58,7 +81,21 @@ def revoke_key(
         str, typer.Argument(metavar="ID", help="The id of the key, as `mailctl keys list` shows it.")
     ],
 ) -> None:
-    """Revoke an API key, and end the dashboard sessions that were opened with it."""
+    """Revoke an API key, and end the dashboard sessions that were opened with it.
+
+    \b
+    Examples:
+      mailctl keys revoke 1f2e3d4c
+
+    \b
+    Exit codes:
+      0  The key is revoked.
+      3  There is no such key.
+
+    \b
+    See also:
+      mailctl keys list
+    """
     key = session.runtime.api_keys.revoke(key_id)
     session.output.result(lambda: _view(key), f"key {key.id} ({key.name}) is revoked")
 

@@ -84,6 +84,15 @@ def list_emails(
       mailctl list --state failed,expired -o csv --columns task_id,to,error
       mailctl list --maybe-sent --attempts '>2'
       mailctl list --campaign spring --watch
+
+    \b
+    Exit codes:
+      0  The matching emails were printed, if there are any.
+      3  There is no such queue or campaign, or no delivery log.
+
+    \b
+    See also:
+      mailctl status, mailctl why, mailctl stats
     """
     from mailctl.delivery_log.queries.search import Sort, search
     from mailctl.operations.selection import find_ids
@@ -94,7 +103,7 @@ def list_emails(
     if references:
         ids = find_ids(session.runtime, read_ids(references))
         wanted = replace(wanted, ids=ids)
-    order = Sort(require_choice(sort, list(Sort), field="--sort"))
+    order = Sort(require_choice(sort, list(Sort), noun="sort order"))
     record_results(session.runtime)
 
     def read(limit: int) -> EmailPage:

@@ -84,6 +84,17 @@ def monitor(session: CliSession, thresholds: ThresholdOptions) -> None:
     Examples:
       mailctl monitor --json
       mailctl monitor --queue celery --max-depth 100 --max-age 2m
+
+    \b
+    Exit codes:
+      0  All thresholds hold.
+      1  A threshold is exceeded, or a check failed.
+      3  There is no such queue, or no delivery log.
+      5  The delivery log cannot be reached.
+
+    \b
+    See also:
+      mailctl health, mailctl metrics, mailctl top
     """
     from mailctl.monitoring.thresholds import check_thresholds
 
@@ -115,6 +126,16 @@ def metrics(
     \b
     Examples:
       mailctl metrics > /var/lib/node_exporter/mailctl.prom
+
+    \b
+    Exit codes:
+      0  The metrics were printed.
+      3  There is no delivery log.
+      5  The delivery log cannot be reached.
+
+    \b
+    See also:
+      mailctl monitor, mailctl web
     """
     from mailctl.monitoring.prometheus import render_metrics
     from mailctl.timefmt import parse_duration

@@ -12,6 +12,7 @@ import typer
 
 from mailctl.cli.arguments import read_variables
 from mailctl.cli.completion import complete_kind
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import OptionGroup, VariablesOption, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -40,6 +41,7 @@ class FormatOptions(OptionGroup):
         typer.Option(
             "--html",
             metavar="FILE",
+            autocompletion=complete_file,
             help="Write the HTML part to this file; - for stdout.",
             rich_help_panel=_FORMAT_PANEL,
         ),
@@ -117,6 +119,17 @@ def preview(
       mailctl preview reset --open
       mailctl preview email --template message --set title=Hello
       mailctl preview --serve
+
+    \b
+    Exit codes:
+      0  The preview was printed, written or served.
+      1  The template cannot be rendered.
+      2  There is no such kind.
+      3  There is no such user.
+
+    \b
+    See also:
+      mailctl send, mailctl show
     """
     from mailctl.operations.preview import PreviewRequest, make_preview
 

@@ -47,6 +47,15 @@ def prune(
     Examples:
       mailctl prune --dry-run
       mailctl prune --older-than 30d --contents-older-than 7d
+
+    \b
+    Exit codes:
+      0  The old emails are deleted.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl stats, mailctl db
     """
     from mailctl.operations.maintenance import Pruner
     from mailctl.timefmt import parse_duration

@@ -111,6 +111,16 @@ def pause(
     Examples:
       mailctl queue pause mailctl.bulk --reason "mail server maintenance"
       mailctl queue pause --kind welcome
+
+    \b
+    Exit codes:
+      0  The queue or the kind is paused.
+      2  There is no such kind.
+      3  There is no such queue.
+
+    \b
+    See also:
+      mailctl queue resume, mailctl queue list, mailctl hold
     """
     from mailctl.operations.pausing import PauseService
 
@@ -130,6 +140,15 @@ def resume(session: CliSession, queue: QueueArgument = None, kind: KindOption = 
     Examples:
       mailctl queue resume mailctl.bulk
       mailctl queue resume --kind welcome
+
+    \b
+    Exit codes:
+      0  The queue or the kind is no longer paused.
+      3  It was not paused.
+
+    \b
+    See also:
+      mailctl queue pause, mailctl queue list
     """
     from mailctl.operations.pausing import PauseService
 
@@ -152,6 +171,18 @@ def purge(
     Examples:
       mailctl queue purge celery --older-than 2h --dry-run
       mailctl queue purge --campaign spring
+
+    \b
+    Exit codes:
+      0  Every chosen email is cancelled.
+      1  Some emails were left out; each is printed with the reason.
+      2  Neither a queue nor a filter is given.
+      3  There is no such queue or campaign.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl queue peek, mailctl cancel, mailctl release
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.domain.eligibility import PURGE

@@ -31,6 +31,21 @@ def list_queues(session: CliSession, layout: LayoutOptions) -> None:
 
     Depth is the number of emails that are due and not finished. Emails that are scheduled (later), deferred
     (retry) or held are counted separately. Rates are emails per minute.
+
+    \b
+    Examples:
+      mailctl queue list
+      mailctl queue list --json
+
+    \b
+    Exit codes:
+      0  The queues were printed.
+      3  There is no delivery log.
+      5  The broker cannot be reached; the figures are those of the delivery log.
+
+    \b
+    See also:
+      mailctl queue peek, mailctl workers, mailctl top
     """
     from mailctl.monitoring.queues import Queues
 
@@ -67,6 +82,16 @@ def peek(
     Examples:
       mailctl queue peek
       mailctl queue peek mailctl.bulk -n 5
+
+    \b
+    Exit codes:
+      0  The next emails were printed, if there are any.
+      3  There is no such queue.
+      5  The broker cannot be reached.
+
+    \b
+    See also:
+      mailctl queue list, mailctl list
     """
     from mailctl.monitoring.queues import Queues
     from mailctl.operations.known_names import check_queue_anywhere

@@ -45,6 +45,17 @@ def restore(
     Examples:
       mailctl queue restore --dry-run
       mailctl queue restore celery --yes
+
+    \b
+    Exit codes:
+      0  The messages are back on their queue.
+      3  There is no such queue.
+      4  You did not confirm; nothing was moved.
+      5  The broker cannot be reached.
+
+    \b
+    See also:
+      mailctl queue list, mailctl workers
     """
     from mailctl.broker.unclaimed import UnclaimedMessages
 

@@ -30,6 +30,15 @@ def schema(
     Examples:
       mailctl schema
       mailctl schema status
+
+    \b
+    Exit codes:
+      0  The schema was printed.
+      2  There is no such schema.
+
+    \b
+    See also:
+      mailctl status, mailctl list
     """
     from mailctl.views.schemas import SCHEMAS, find_schema
 

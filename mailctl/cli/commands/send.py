@@ -37,7 +37,15 @@ def _custom_kind_commands(session: CliSession) -> dict[str, Callable[..., None]]
 
 
 app = CommandGroup(
-    "send", "Send an email to one recipient or many, now or later.", more=_custom_kind_commands
+    "send",
+    """Send an email to one recipient or many, now or later.
+
+    \b
+    See also:
+      mailctl preview, mailctl status, mailctl list
+    """,
+    more=_custom_kind_commands,
+    noun="kind",
 )
 
 
@@ -92,6 +100,19 @@ def welcome() -> EmailRequest:
       mailctl send welcome --user-id 1
       mailctl send welcome --email ada@example.com --name Ada --dry-run
       mailctl send welcome --users-file users.csv --rate 50/s
+
+    \b
+    Exit codes:
+      0  The email is recorded; with --wait, it was sent.
+      1  With --wait: it failed. With a file: some rows are invalid.
+      3  There is no such user.
+      4  A rule or your answer forbids it; nothing was recorded.
+      6  With --wait: its task does not say whether it was sent.
+      8  With --wait: it was not finished within --timeout.
+
+    \b
+    See also:
+      mailctl status, mailctl preview, mailctl list
     """
     return _built_in_request("welcome")
 
@@ -103,6 +124,19 @@ def reset(token_stdin: TokenStdinOption = False) -> EmailRequest:
     \b
     Examples:
       mailctl send reset --user-id 1 --wait
+
+    \b
+    Exit codes:
+      0  The email is recorded; with --wait, it was sent.
+      1  With --wait: it failed. With a file: some rows are invalid.
+      3  There is no such user.
+      4  A rule or your answer forbids it; nothing was recorded.
+      6  With --wait: its task does not say whether it was sent.
+      8  With --wait: it was not finished within --timeout.
+
+    \b
+    See also:
+      mailctl status, mailctl preview, mailctl list
     """
     return _built_in_request("reset", token_stdin=token_stdin)
 
@@ -114,6 +148,19 @@ def verification(token_stdin: TokenStdinOption = False) -> EmailRequest:
     \b
     Examples:
       mailctl send verification --user-id 1 --in 10m
+
+    \b
+    Exit codes:
+      0  The email is recorded; with --wait, it was sent.
+      1  With --wait: it failed. With a file: some rows are invalid.
+      3  There is no such user.
+      4  A rule or your answer forbids it; nothing was recorded.
+      6  With --wait: its task does not say whether it was sent.
+      8  With --wait: it was not finished within --timeout.
+
+    \b
+    See also:
+      mailctl status, mailctl preview, mailctl list
     """
     return _built_in_request("verification", token_stdin=token_stdin)
 
@@ -136,6 +183,19 @@ def new_ip(
     \b
     Examples:
       mailctl send new-ip --user-id 1 --ip 192.0.2.7
+
+    \b
+    Exit codes:
+      0  The email is recorded; with --wait, it was sent.
+      1  With --wait: it failed. With a file: some rows are invalid.
+      3  There is no such user.
+      4  A rule or your answer forbids it; nothing was recorded.
+      6  With --wait: its task does not say whether it was sent.
+      8  With --wait: it was not finished within --timeout.
+
+    \b
+    See also:
+      mailctl status, mailctl preview, mailctl list
     """
     return _built_in_request("new-ip", token_stdin=token_stdin, context={"ip_address": ip})
 
@@ -153,6 +213,19 @@ def generic(
     \b
     Examples:
       mailctl send email --user-id 1 --subject Hi --set title=Hi --set body=Hello
+
+    \b
+    Exit codes:
+      0  The email is recorded; with --wait, it was sent.
+      1  With --wait: it failed. With a file: some rows are invalid.
+      3  There is no such user.
+      4  A rule or your answer forbids it; nothing was recorded.
+      6  With --wait: its task does not say whether it was sent.
+      8  With --wait: it was not finished within --timeout.
+
+    \b
+    See also:
+      mailctl status, mailctl preview, mailctl list
     """
     return _built_in_request(
         "email", context=read_variables(variables or []), subject=subject, template=template

@@ -22,7 +22,7 @@ def show(
     task_id: Annotated[
         str,
         typer.Argument(
-            metavar="TASK_ID",
+            metavar="ID",
             help=REFERENCE_HELP,
             autocompletion=complete_id,
         ),
@@ -44,6 +44,16 @@ def show(
     Examples:
       mailctl show 3f2a
       mailctl show 3f2a --raw > message.eml
+
+    \b
+    Exit codes:
+      0  The message was printed.
+      1  Its content was deleted, or cannot be rendered or decrypted.
+      3  There is no such email.
+
+    \b
+    See also:
+      mailctl status, mailctl preview
     """
     from mailctl.operations.message_viewer import MessageViewer
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import require_choice
+from mailctl.cli.completion import complete_dimension
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -21,18 +22,6 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 20
 _NARROW_BAR_WIDTH = 10
 _NARROW_WIDTH = 72
-
-
-class GroupBy(StrEnum):
-    """The fields by which emails can be grouped."""
-
-    KIND = "kind"
-    STATE = "state"
-    ERROR = "error"
-    HOUR = "hour"
-    DOMAIN = "domain"
-    QUEUE = "queue"
-    CAMPAIGN = "campaign"
 
 
 @uses_log(AccessMode.READ)
@@ -55,13 +44,14 @@ def stats(
         ),
     ] = None,
     by: Annotated[
-        GroupBy,
+        str,
         typer.Option(
             "--by",
             metavar="FIELD",
             help="Group by kind, state, error, hour, domain, queue or campaign.",
+            autocompletion=complete_dimension,
         ),
-    ] = GroupBy.KIND,
+    ] = "kind",
     limit: Annotated[
         int,
         typer.Option("--limit", min=1, max=1000, metavar="NUMBER", help="Maximum number of groups to show."),
@@ -76,15 +66,25 @@ def stats(
     Examples:
       mailctl stats --since 7d --by domain
       mailctl stats --by campaign --json
+
+    \b
+    Exit codes:
+      0  The statistics were printed.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl list, mailctl top, mailctl metrics
     """
     from mailctl.delivery_log.queries.stat_models import Dimension
     from mailctl.monitoring.stats import make_report
     from mailctl.timefmt import parse_past_time
 
+    dimension = Dimension(require_choice(by, list(Dimension), noun="field"))
     now = datetime.now(UTC)
     report = make_report(
         session.runtime,
-        Dimension(by),
+        dimension,
         since=parse_past_time(since, field="--since", now=now),
         until=parse_past_time(until, field="--until", now=now) if until else now,
         limit=limit,

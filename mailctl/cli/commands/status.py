@@ -28,7 +28,7 @@ def status(
     task_ids: Annotated[
         list[str],
         typer.Argument(
-            metavar="TASK_ID",
+            metavar="ID",
             help="Ids of emails or unique prefixes of them, Message-IDs, idempotency keys, queue ids of the"
             " mail server, or addresses for their newest email; - reads ids from stdin.",
             autocompletion=complete_id,
@@ -48,6 +48,18 @@ def status(
       mailctl status 3f2a
       mailctl status 3f2a --watch
       mailctl list --state failed --json | mailctl status -
+
+    \b
+    Exit codes:
+      0  Every email was found, and none has failed.
+      1  An email has failed.
+      2  A prefix fits several emails.
+      3  An id is unknown.
+      6  An email is unconfirmed.
+
+    \b
+    See also:
+      mailctl why, mailctl show, mailctl list
     """
     from mailctl.diagnosis.status import StatusService
 

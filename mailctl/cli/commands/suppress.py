@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import read_input_file, require_choice
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import CursorOption, LayoutOptions, with_options
@@ -47,6 +48,15 @@ def add(
     \b
     Examples:
       mailctl suppress add ada@example.com --reason "requested by phone"
+
+    \b
+    Exit codes:
+      0  The addresses are on the list.
+      2  An address is invalid; nothing was changed.
+
+    \b
+    See also:
+      mailctl suppress remove, mailctl suppress import
     """
     from mailctl.operations.identity import current_actor
     from mailctl.operations.suppressing import SuppressionService
@@ -65,6 +75,15 @@ def remove(session: CliSession, addresses: AddressesArgument) -> None:
     \b
     Examples:
       mailctl suppress remove ada@example.com
+
+    \b
+    Exit codes:
+      0  The addresses are no longer on the list.
+      3  An address was not on the list.
+
+    \b
+    See also:
+      mailctl suppress list, mailctl retry
     """
     from mailctl.operations.suppressing import SuppressionService, require_removed
 
@@ -97,12 +116,21 @@ def list_suppressed(
     \b
     Examples:
       mailctl suppress list --source bounce
+
+    \b
+    Exit codes:
+      0  The addresses were printed, if there are any.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl suppress add, mailctl suppress remove
     """
     from mailctl.delivery_log.suppressions import SuppressionSource
 
     layout.apply_to(session)
     sources = list(SuppressionSource)
-    chosen = None if source is None else SuppressionSource(require_choice(source, sources, field="--source"))
+    chosen = None if source is None else SuppressionSource(require_choice(source, sources, noun="source"))
     page = session.runtime.suppressions.page(limit=limit, after=after, source=chosen)
     session.output.listing(map(_view, page.entries), columns=_COLUMNS, rows=map(_row, page.entries))
     if not page.entries:
@@ -118,6 +146,7 @@ def import_suppressed(
         Path,
         typer.Argument(
             metavar="FILE",
+            autocompletion=complete_file,
             help="A CSV file with a header (email, optionally reason) or a JSON lines file; - reads stdin.",
         ),
     ],
@@ -129,6 +158,16 @@ def import_suppressed(
     \b
     Examples:
       mailctl suppress import bounces.csv
+
+    \b
+    Exit codes:
+      0  All addresses of the file are on the list.
+      1  Some rows are invalid; the others are on the list.
+      2  The file cannot be read.
+
+    \b
+    See also:
+      mailctl suppress add, mailctl suppress list
     """
     from mailctl.operations.identity import current_actor
     from mailctl.operations.suppressing import SuppressionService

@@ -60,6 +60,15 @@ def top(
     Examples:
       mailctl top
       mailctl top --json --interval 10
+
+    \b
+    Exit codes:
+      0  You pressed q, or --count snapshots were printed.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl stats, mailctl queue list, mailctl workers list
     """
     seconds = interval or 1.0
     with watching():

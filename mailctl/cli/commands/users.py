@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import open_csv_file
+from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import LayoutOptions, with_options
@@ -31,7 +32,21 @@ _COLUMNS = ["id", "email", "username", "first name"]
 @uses_log(AccessMode.OPTIONAL)
 @with_options
 def list_users(session: CliSession, layout: LayoutOptions) -> None:
-    """List the users; at most 100 from the service's own database."""
+    """List the users; at most 100 from the service's own database.
+
+    \b
+    Examples:
+      mailctl users list
+
+    \b
+    Exit codes:
+      0  The users were printed, if there are any.
+      5  The database of users cannot be reached.
+
+    \b
+    See also:
+      mailctl send, mailctl users add
+    """
     layout.apply_to(session)
     from mailctl.users import list_users as users_in
 
@@ -59,6 +74,16 @@ def add_user(
     \b
     Examples:
       mailctl users add ada@example.com --first-name Ada
+
+    \b
+    Exit codes:
+      0  The user was added.
+      2  The address is invalid, or DATABASE_URL names the database of the service.
+      4  There is a user with this address.
+
+    \b
+    See also:
+      mailctl users list, mailctl users import
     """
     from mailctl.users import require_embedded_directory
 
@@ -74,6 +99,7 @@ def import_users(
         Path,
         typer.Argument(
             metavar="FILE",
+            autocompletion=complete_file,
             help="A CSV file with a header: email, optionally id, username and first_name; - reads stdin.",
         ),
     ],
@@ -85,6 +111,16 @@ def import_users(
     \b
     Examples:
       mailctl users import users.csv
+
+    \b
+    Exit codes:
+      0  All rows were imported.
+      1  Some rows are invalid; the others were imported.
+      2  The file cannot be read.
+
+    \b
+    See also:
+      mailctl users list, mailctl send
     """
     from mailctl.users import require_embedded_directory
 

@@ -38,6 +38,16 @@ def web(
     Examples:
       mailctl web
       mailctl web --host 0.0.0.0 --port 8080 --log-format json
+
+    \b
+    Exit codes:
+      0  The dashboard was stopped.
+      2  The port is in use.
+      4  Other hosts can reach the address, and there is no key.
+
+    \b
+    See also:
+      mailctl keys create, mailctl preview
     """
     from mailctl.web.server import serve
 

@@ -24,7 +24,7 @@ def why(
     task_id: Annotated[
         str,
         typer.Argument(
-            metavar="TASK_ID",
+            metavar="ID",
             help=REFERENCE_HELP,
             autocompletion=complete_id,
         ),
@@ -40,6 +40,18 @@ def why(
     Examples:
       mailctl why 3f2a
       mailctl why 3f2a --json
+
+    \b
+    Exit codes:
+      0  The email has not failed.
+      1  The email has failed.
+      2  The prefix fits several emails.
+      3  There is no such email.
+      6  The email is unconfirmed.
+
+    \b
+    See also:
+      mailctl status, mailctl retry, mailctl health
     """
     from mailctl.diagnosis.status import StatusService
 

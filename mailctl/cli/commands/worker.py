@@ -74,6 +74,17 @@ def worker(
       mailctl worker
       mailctl worker -c 4 -Q mailctl.bulk --log-format json
       mailctl worker --drain
+
+    \b
+    Exit codes:
+      0  The worker has finished its emails and stopped.
+      1  The worker could not start.
+      2  The configuration is wrong.
+      5  The broker cannot be reached.
+
+    \b
+    See also:
+      mailctl workers, mailctl queue list, mailctl check-config
     """
     from mailctl.worker.run import run_worker
 

@@ -45,6 +45,21 @@ def list_workers(session: CliSession, layout: LayoutOptions) -> None:
 
     Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes; its version
     of mailctl, a fingerprint of its SECRET_KEY, its mail server, and by how much its clock is off.
+
+    \b
+    Examples:
+      mailctl workers
+      mailctl workers list --json
+
+    \b
+    Exit codes:
+      0  The workers were printed, if there are any.
+      3  There is no delivery log.
+      5  The broker cannot be reached; the workers are those of the delivery log.
+
+    \b
+    See also:
+      mailctl workers ping, mailctl worker, mailctl queue list
     """
     from mailctl.monitoring.workers import WorkerService
 
@@ -63,7 +78,24 @@ def list_workers(session: CliSession, layout: LayoutOptions) -> None:
 
 @uses_log(AccessMode.READ)
 def ping(session: CliSession, names: NamesArgument = None) -> None:
-    """Ping workers; exit with 1 if one does not answer."""
+    """Ping workers; exit with 1 if one does not answer.
+
+    \b
+    Examples:
+      mailctl workers ping
+      mailctl workers ping celery@mail-1
+
+    \b
+    Exit codes:
+      0  All workers answered.
+      1  A worker did not answer.
+      3  There is no such worker, or none is running.
+      5  The broker cannot be reached.
+
+    \b
+    See also:
+      mailctl workers list, mailctl health
+    """
     from mailctl.monitoring.workers import PingResult, WorkerService
 
     session.allow_missing_log()
@@ -86,6 +118,17 @@ def stop(
     Examples:
       mailctl workers stop
       mailctl workers stop celery@mail-1 --yes
+
+    \b
+    Exit codes:
+      0  All workers were asked to stop.
+      1  A worker cannot be stopped; the reason is printed.
+      3  There is no such worker, or none is running.
+      4  You did not confirm.
+
+    \b
+    See also:
+      mailctl workers list, mailctl worker
     """
     from mailctl.monitoring.workers import WorkerService
 

@@ -109,17 +109,6 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyHistogram:
-    """A cumulative histogram of latencies."""
-
-    #: How many emails were accepted within a number of seconds.
-    cumulative_counts: Mapping[float, int]
-    count: int
-    #: The sum of all latencies, in seconds.
-    sum_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Activity:
     """What happened in a period."""
 

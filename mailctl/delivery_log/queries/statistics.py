@@ -12,7 +12,6 @@ from mailctl.delivery_log.queries.stat_models import (
     Activity,
     Dimension,
     Latency,
-    LatencyHistogram,
     StatsGroup,
     StatsPoint,
     Totals,
@@ -25,7 +24,7 @@ from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sqlalchemy import Connection, Engine, Row, Select
 
@@ -141,25 +140,6 @@ class Statistics:
         with reading(self._engine) as connection:
             count, p50, p95, p99, longest = connection.execute(query).one()
         return Latency(count=count or 0, p50=p50, p95=p95, p99=p99, longest=longest)
-
-    def latency_histogram(self, bounds: Sequence[float], since: datetime | None = None) -> LatencyHistogram:
-        """Return a histogram of latencies.
-
-        Args:
-            bounds: upper bounds in seconds.
-        """
-        seconds = latency_seconds(self._kinds).label("seconds")
-        found = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, None)).subquery()
-        within = [
-            func.count().filter(found.c.seconds <= bound).label(f"w{n}") for n, bound in enumerate(bounds)
-        ]
-        query: Any = select(
-            *within, func.count().label("all"), func.coalesce(func.sum(found.c.seconds), 0.0).label("total")
-        ).select_from(found)
-        with reading(self._engine) as connection:
-            row = connection.execute(query).one()
-        counts = dict(zip(bounds, row, strict=False))
-        return LatencyHistogram(cumulative_counts=counts, count=row.all, sum_seconds=row.total)
 
     def recent_failures(self, limit: int = 10) -> list[Email]:
         """Return failed emails, those recorded last first."""

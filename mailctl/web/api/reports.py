@@ -11,13 +11,13 @@ from starlette.responses import PlainTextResponse, Response
 from mailctl import runtime
 from mailctl.monitoring.prometheus import render_metrics
 from mailctl.monitoring.queues import Queues
-from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.workers import WorkerService
 from mailctl.views.queues import QueueListView
 from mailctl.views.snapshot import OverviewView
 from mailctl.views.stats import StatsView
 from mailctl.views.suppressions import SuppressionPageView
 from mailctl.views.workers import WorkerListView
+from mailctl.web.overview_figures import overview_figures
 from mailctl.web.problem import problem_responses
 from mailctl.web.report_queries import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
 from mailctl.web.routing import ApiRoute
@@ -33,8 +33,8 @@ router = APIRouter(route_class=ApiRoute, responses=problem_responses())
 @router.get("/api/overview", name="mailctl:api_overview", tags=["figures"])
 def show_overview() -> OverviewView:
     """Return the current state and the last hour, minute by minute."""
-    snapshot = take_snapshot(runtime.current())
-    return OverviewView.of_trend(snapshot, take_trend(runtime.current(), now=snapshot.at))
+    figures = overview_figures(runtime.current())
+    return OverviewView.of_trend(figures.snapshot, figures.trend)
 
 
 @router.get("/api/queues", name="mailctl:api_queues", tags=["workers"])

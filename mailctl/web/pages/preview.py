@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import HTMLResponse, Response
 
 from mailctl import runtime
-from mailctl.errors import NotFound
+from mailctl.errors import NotFound, suggest_name
 from mailctl.web.email_frame import FRAME_PAGE_CSP, frame_document
 from mailctl.web.preview_checks import CheckedPreview, check_preview, with_color_scheme
 from mailctl.web.routing import ApiRoute, PageRoute
@@ -93,5 +93,5 @@ def _checked_preview(kind: str, user_id: str) -> CheckedPreview:
     parts = runtime.current()
     kinds = parts.catalog.kinds
     if kind not in kinds:
-        raise NotFound(f"There is no kind {kind!r}.", fix=f"Use one of: {', '.join(kinds)}.")
+        raise NotFound(f"There is no kind {kind!r}.", fix=suggest_name(kind, kinds))
     return check_preview(parts, kinds[kind], user_id=user_id.strip() or None)

@@ -12,12 +12,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from mailctl import runtime
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.errors import InvalidInput
 from mailctl.monitoring.queues import Queues
-from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.workers import WorkerService
 from mailctl.operations.pausing import PauseService
 from mailctl.timefmt import TimeStyle, format_duration, format_time
 from mailctl.web.charts import Chart, Series
+from mailctl.web.overview_figures import overview_figures
 from mailctl.web.report_queries import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import path_to, render
@@ -38,9 +39,15 @@ def home(request: Request) -> Response:
 @router.get("/overview", name="mailctl:overview")
 def overview_page(request: Request) -> Response:
     """Show the current state and the last hour; the page refreshes itself."""
-    snapshot = take_snapshot(runtime.current())
-    trend = take_trend(runtime.current(), now=snapshot.at)
-    return render(request, "overview.html", snapshot=snapshot, trend=trend, charts=trend_charts(trend))
+    figures = overview_figures(runtime.current())
+    return render(
+        request,
+        "overview.html",
+        figures=figures,
+        snapshot=figures.snapshot,
+        trend=figures.trend,
+        charts=trend_charts(figures.trend),
+    )
 
 
 @router.get("/queues", name="mailctl:queues")
@@ -64,12 +71,18 @@ def workers_page(request: Request) -> Response:
 @router.get("/stats", name="mailctl:stats")
 def stats_page(request: Request, query: Annotated[StatsQuery, Depends(read_stats_query)]) -> Response:
     """Show the statistics of a period."""
-    report = query.report()
+    try:
+        report, error = query.report(), None
+    except InvalidInput as invalid:
+        # The form stays, with the default period.
+        report, error = StatsQuery(by=query.by, limit=query.limit).report(), invalid
     return render(
         request,
         "stats.html",
+        status_code=422 if error else 200,
         query=query,
         report=report,
+        error=error,
         charts=[report_chart(report)],
         dimensions=list(Dimension),
     )

@@ -21,7 +21,7 @@ _MAX_FORM_BYTES = 4096
 
 
 def sign_in_router(access: AccessControl) -> APIRouter:
-    """Return the routes for signing in and out, and for the static files.
+    """Return the routes for signing in and out.
 
     Args:
         access: checks the keys, and begins and ends the sessions.
@@ -57,6 +57,13 @@ def sign_in_router(access: AccessControl) -> APIRouter:
         response = RedirectResponse(path_to(request, "sign_in"), 303)
         await run_in_threadpool(access.end_session, request, response, path=path_to(request, "home"))
         return response
+
+    return router
+
+
+def static_router() -> APIRouter:
+    """Return the route of the static files, which the sign-in page needs as well."""
+    router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
     @router.get("/static/{name}", name="mailctl:static")
     def static_file(name: str) -> Response:

@@ -48,14 +48,29 @@ if (preview) {
   }, 1000);
 }
 
-// Figures are refreshed while the page is visible, but not while an element in them is open or has the focus.
+// Figures are refreshed while the page is visible, but not while an element in them is open or has the focus, or
+// while a text in them is selected. If the server does not answer, the page says how old they are.
 const figures = document.querySelector("[data-refresh-seconds]");
 if (figures) {
-  setInterval(async () => {
-    if (document.hidden || figures.querySelector("details[open]") || figures.contains(document.activeElement)) return;
+  const stale = document.querySelector("[data-stale]");
+  let readAt = new Date();
+  const hasSelection = () => {
+    const selection = document.getSelection();
+    return !selection.isCollapsed && selection.containsNode(figures, true);
+  };
+  const isInUse = () => figures.querySelector("details[open]") || figures.contains(document.activeElement) || hasSelection();
+  const refresh = async () => {
+    if (document.hidden || isInUse()) return;
     const response = await fetch(location.href).catch(() => null);
-    if (!response?.ok || response.redirected) return;
+    const reason = !response ? "The server does not answer." : response.redirected ? "You are signed out: reload the page."
+      : response.ok ? "" : `The server answers with status ${response.status}.`;
+    stale.hidden = !reason;
+    stale.textContent = reason && `${reason} These figures are from ${readAt.toLocaleTimeString()}.`;
+    if (reason || isInUse()) return;
+    readAt = new Date();
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     figures.replaceChildren(...page.querySelector("[data-refresh-seconds]").childNodes);
-  }, figures.dataset.refreshSeconds * 1000);
+  };
+  setInterval(refresh, figures.dataset.refreshSeconds * 1000);
+  document.addEventListener("visibilitychange", refresh);
 }

@@ -129,10 +129,10 @@ class TestParseSendTime:
 
 def test_a_choice_is_one_of_those_there_are() -> None:
     """Else the error names them."""
-    assert require_choice("a", ["a", "b"], field="--x") == "a"
+    assert require_choice("a", ["a", "b"], noun="letter") == "a"
     with pytest.raises(InvalidInput) as caught:
-        require_choice("c", ["a", "b"], field="--x")
-    assert (caught.value.message, caught.value.fix) == ("--x 'c' is not valid.", "Use one of: a, b.")
+        require_choice("c", ["a", "b"], noun="letter")
+    assert (caught.value.message, caught.value.fix) == ("'c' is not a letter.", "Use one of: a, b.")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ import pytest
 import typer
 
 from mailctl.cli.context import CliSession
+from mailctl.cli.help_text import EXIT_CODES, SEE_ALSO, HelpText
 from mailctl.cli.main import app
+from mailctl.errors import ExitCode
+from tests.acceptance.every_command import ROWS
 from tests.command_line import parse
 
 if TYPE_CHECKING:
@@ -93,7 +96,9 @@ def test_every_example_is_a_command_that_exists() -> None:
     examples = [
         (name, line)
         for name, found in all_help().items()
-        for line in EXAMPLE.findall(re.sub(r"(\| )(?=mailctl)", r"\n ", found.command.help or ""))
+        for line in EXAMPLE.findall(
+            re.sub(r"(\| )(?=mailctl)", r"\n ", HelpText.parse(found.command.help).description)
+        )
     ]
     assert len(examples) > 50
     for name, line in examples:
@@ -107,12 +112,47 @@ def test_help_fits_80_columns() -> None:
 
 
 def test_shared_options_come_last() -> None:
-    """What a command itself takes is what its reader looks for."""
+    """Of the options: what a command itself takes is what its reader looks for."""
     for name, found in all_help().items():
         headings = re.findall(r"^([A-Z].*):$", found.text, re.MULTILINE)
         assert "Options" in headings, name
         if not found.is_group:
-            assert headings[-1] == "Shared options", name
+            assert headings[-3:] == ["Shared options", "Exit codes", "See also"], name
+
+
+def test_every_exit_code_of_a_command_is_one_that_there_is() -> None:
+    """And each that the rows of all commands end with is explained."""
+    for name, found in all_help().items():
+        if found.is_group:
+            continue
+        lines = HelpText.parse(found.command.help).tail[EXIT_CODES]
+        codes = [int(line.split("  ")[0]) for line in lines]
+        assert codes == sorted(set(codes) & set(ExitCode)), name
+        assert all(re.fullmatch(r"\d+  [A-Z].*\.", line) for line in lines), name
+        ends = {row.code for row in ROWS if f"mailctl {row.command}" == name} - {ExitCode.INTERRUPTED}
+        assert ends <= set(codes), name
+
+
+def test_every_related_command_exists() -> None:
+    """And is another one."""
+    for name, found in all_help().items():
+        for line in HelpText.parse(found.command.help).tail.get(SEE_ALSO, ()):
+            related = line.split(", ")
+            assert set(related) <= set(all_help()) - {name}, name
+
+
+def test_every_command_has_an_example() -> None:
+    """Which a reader can copy."""
+    single = {name: found.text for name, found in all_help().items() if not found.is_group}
+    assert [name for name, text in single.items() if not EXAMPLE.search(text)] == []
+
+
+def test_usage_names_values_without_braces_and_types() -> None:
+    """As other programs do: ID... for one or more, [QUEUE] for none or one."""
+    for name, found in all_help().items():
+        assert not re.search(r"[{}<>]", found.text.partition("\n")[0]), name
+    assert all_help()["mailctl status"].text.startswith("Usage: mailctl status [OPTIONS] ID...\n")
+    assert "[default: 20; 1 to 1000]" in " ".join(all_help()["mailctl queue peek"].text.split())
 
 
 def test_help_has_the_words_of_the_field() -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup, _env_file_in
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import ExitCode
+from mailctl.errors import ExitCode, InvalidInput
 
 
 @uses_log(AccessMode.OPTIONAL)
@@ -36,23 +35,24 @@ def test_a_group_may_have_a_default_command(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_group_without_one_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """To stderr, as it is wrong usage."""
+    """To stdout with exit code 0, as `gh` and `kubectl` do."""
     group = CommandGroup("group", "A group.")
     group.add("show", show)
     group.add("other", show)
-    assert run(group) is ExitCode.USAGE
-    assert "Show a name." in capsys.readouterr().err
+    assert run(group) == ExitCode.DONE
+    assert "Show a name." in capsys.readouterr().out
 
 
 def test_further_commands_are_looked_up_when_none_matches(capsys: pytest.CaptureFixture[str]) -> None:
     """The settings may define them."""
-    group = CommandGroup("group", "A group.", more=lambda _session: {"more": show})
+    group = CommandGroup("group", "A group.", more=lambda _session: {"more": show}, noun="kind")
     group.add("show", show)
     group.add("other", show)
     run(group, "more")
     assert capsys.readouterr().out == "name nobody json False\n"
-    with pytest.raises(typer.TyperException):
-        run(group, "less")
+    with pytest.raises(InvalidInput) as caught:
+        run(group, "mor")
+    assert (caught.value.message, caught.value.fix) == ("There is no kind 'mor'.", "Did you mean 'more'?")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "command"),
     [
         ("lst", "mailctl"),
+        ("help lst", "mailctl"),
+        ("queue lst", "mailctl queue"),
+        ("top extra", "mailctl top"),
         ("list --no-such", "mailctl list"),
+        ("send new-ip", "mailctl send new-ip"),
+        ("status", "mailctl status"),
         ("queue peek -n 0", "mailctl queue peek"),
     ],
 )
@@ -33,6 +38,49 @@ def test_wrong_usage_names_the_help(words: str, command: str, capsys: pytest.Cap
     assert error.startswith("error: ")
     assert error.endswith(f" See `{command} --help`.\n")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentences"),
+    [
+        ("lst", "There is no command 'lst'. Did you mean 'list'?"),
+        ("list --stat failed", "There is no option --stat. Did you mean --state?"),
+        ("list --state faild", "'faild' is not a state. Did you mean 'failed'?"),
+        ("list --kind rest", "There is no kind 'rest'. Did you mean 'reset'?"),
+        ("send rest --user-id 1", "There is no kind 'rest'. Did you mean 'reset'?"),
+        ("check-config --profile productoin", "'productoin' is not a profile. Did you mean 'production'?"),
+        ("stats --by knd", "'knd' is not a field. Did you mean 'kind'?"),
+        ("web --port 99999", "--port must be a number from 0 to 65535."),
+        ("top --count 0", "--count must be a number of at least 1."),
+        ("send new-ip", "The option --ip is missing."),
+        ("status", "The argument ID is missing."),
+        ("top extra", "The argument 'extra' is one too many."),
+    ],
+)
+def test_a_typing_error_is_answered_with_what_was_meant(
+    words: str, sentences: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For commands, options and the values that are one of a few."""
+    assert main(words.split()) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"error: {sentences}")
+
+
+@pytest.mark.parametrize(
+    ("words", "same"), [("help queue peek", "queue peek --help"), ("help", "--help"), ("", "--help")]
+)
+def test_help_is_a_command_too(words: str, same: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its exit code is 0 and it goes to stdout, also where nothing is asked for."""
+    assert main(words.split()) == ExitCode.DONE
+    printed = capsys.readouterr().out
+    main(same.split())
+    assert capsys.readouterr().out == printed
+
+
+def test_help_explains_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the words of the documents."""
+    main(["help", "exit-codes"])
+    printed = capsys.readouterr().out
+    assert all(f"{int(code):>9}  {code.meaning}" in printed for code in ExitCode)
 
 
 def test_arguments_have_to_be_utf8(capsys: pytest.CaptureFixture[str]) -> None:

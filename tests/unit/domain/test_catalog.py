@@ -60,7 +60,7 @@ def test_own_kinds_are_loaded_once_and_only_if_needed() -> None:
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
     """A caller made a mistake; for a recorded email, the configuration has changed."""
     assert BUILT_IN_CATALOG.find("nope") is None
-    with pytest.raises(InvalidInput, match="kind 'nope' does not exist") as caught:
+    with pytest.raises(InvalidInput, match="There is no kind 'nope'") as caught:
         BUILT_IN_CATALOG.get("nope")
     assert "welcome" in caught.value.fix
     with pytest.raises(ConfigurationError, match="no kind 'nope'"):

@@ -134,8 +134,8 @@ def test_an_ip_address_is_normalized() -> None:
 @pytest.mark.parametrize(
     ("context", "tokens", "problem"),
     [
-        ({"number": 1, "amuont": 2}, {}, "variable 'amuont' does not exist in kind invoice"),
-        ({"number": 1}, {"token": "12345678"}, "token 'token' does not exist in kind invoice"),
+        ({"number": 1, "amuont": 2}, {}, "Kind invoice has no variable 'amuont'"),
+        ({"number": 1}, {"token": "12345678"}, "Kind invoice has no token 'token'"),
         ({}, {}, "number is missing"),
         ({"number": "x" * 300}, {}, "subject"),
         ({"number": 1, "locale": "?"}, {}, "locale"),

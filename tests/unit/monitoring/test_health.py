@@ -87,5 +87,5 @@ def test_a_canary_for_an_unknown_queue_is_not_sent(tmp_path: Path) -> None:
     hop = list(check_health(lambda: runtime, open_without_log=never, canary=options))[-1]
     runtime.close()
     assert (hop.name, hop.ok, hop.exit_code) == ("publish", False, ExitCode.NOT_FOUND)
-    assert hop.detail == "Queue 'clery' does not exist."
-    assert hop.fix == "Known queues: celery, mailctl.bulk."
+    assert hop.detail == "There is no queue 'clery'."
+    assert hop.fix == "Did you mean 'celery'?"

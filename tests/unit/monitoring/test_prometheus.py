@@ -10,7 +10,7 @@ from mailctl.monitoring.prometheus import format_sample
 
 
 @pytest.mark.parametrize(
-    ("value", "written"), [(3.0, "3"), (0.25, "0.25"), (math.inf, "+Inf"), (1234567.0, "1234567")]
+    ("value", "written"), [(3.0, "3"), (0.25, "0.25"), (math.nan, "NaN"), (1234567.0, "1234567")]
 )
 def test_numbers_are_written_short(value: float, written: str) -> None:
     """Without a fraction that they do not have."""

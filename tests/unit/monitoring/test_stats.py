@@ -33,5 +33,5 @@ def test_a_report_has_at_most_sixty_points(span: timedelta, bucket: timedelta) -
 def test_a_period_must_end_after_it_begins(length: timedelta) -> None:
     """It is refused before the log is read."""
     runtime: Any = None
-    with pytest.raises(InvalidInput, match="--until must be after --since"):
+    with pytest.raises(InvalidInput, match="until must be later than since"):
         make_report(runtime, Dimension.KIND, since=NOW, until=NOW + length, limit=1)

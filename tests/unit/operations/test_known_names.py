@@ -36,7 +36,13 @@ def test_an_unknown_queue_is_an_error_that_names_the_known_ones(runtime: Runtime
     for check in (check_queue, check_queue_anywhere):
         with pytest.raises(NotFound) as caught:
             check(runtime, "email")
-        assert caught.value.fix == f"Known queues: emails, {BULK_QUEUE}."
+        assert (caught.value.message, caught.value.fix) == (
+            "There is no queue 'email'.",
+            "Did you mean 'emails'?",
+        )
+        with pytest.raises(NotFound) as caught:
+            check(runtime, "nothing")
+        assert caught.value.fix == f"Queues: emails, {BULK_QUEUE}."
 
 
 def test_an_unknown_campaign_is_an_error(runtime: Runtime) -> None:

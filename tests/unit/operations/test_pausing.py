@@ -38,7 +38,7 @@ def test_either_a_queue_or_a_kind_is_paused(
 
 def test_an_unknown_name_is_not_paused(service: PauseService) -> None:
     """It would look as if something was paused."""
-    with pytest.raises(NotFound, match="Queue 'clery' does not exist"):
+    with pytest.raises(NotFound, match="There is no queue 'clery'"):
         service.resolve_target(queue="clery", kind=None)
     with pytest.raises(InvalidInput):
         service.resolve_target(queue=None, kind="welcom")

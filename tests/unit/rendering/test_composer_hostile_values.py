@@ -37,7 +37,7 @@ def test_a_context_does_not_override_the_facts() -> None:
 @pytest.mark.parametrize(("locale", "expect"), [*hostile("locale"), (["fr"], "reject")])
 def test_a_locale_counts_if_it_is_a_language_tag(locale: Any, expect: str) -> None:
     """Anything else falls back to English."""
-    mail = read(compose(RESET, Content(user=user(), context={"locale": locale})))
+    mail = read(compose(GENERIC, generic(locale=locale, title="Hi", body="Hello")))
     assert mail.message["Content-Language"] == (locale if expect == "accept" else "en")
 
 

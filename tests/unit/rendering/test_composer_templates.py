@@ -115,7 +115,7 @@ def test_a_template_for_the_user_of_a_service_suits_a_built_in_kind(folder: Path
 
 def test_an_unknown_template_is_an_error_with_the_known_ones() -> None:
     """The operator sees what there is to choose from."""
-    with pytest.raises(RenderError, match="no template promo") as raised:
+    with pytest.raises(RenderError, match="no template 'promo'") as raised:
         compose(GENERIC, generic("promo"))
     assert "welcome" in raised.value.fix
 
@@ -174,3 +174,28 @@ def test_templates_run_in_a_sandbox(folder: Path) -> None:
     (folder / "news.html").write_text("{{ cycler.__init__.__globals__.os.popen('id').read() }}")
     with pytest.raises(RenderError, match="SecurityError"):
         compose(GENERIC, generic("news", word=""), by=composer(mailctl_templates=folder))
+
+
+@pytest.mark.parametrize(("locale", "language"), [("ar", "en"), ("pt-BR", "en"), ("en-GB", "en-GB")])
+def test_the_language_of_a_built_in_kind_is_that_of_its_text(locale: str, language: str) -> None:
+    """English, also for a user of another language: it must not be read from right to left."""
+    mail = read(compose(RESET, Content(user=user(), context={"locale": locale})))
+    assert f'<html lang="{language}" dir="ltr">' in mail.html
+    assert mail.message["Content-Language"] == language
+
+
+def test_the_language_of_an_own_template_is_that_of_the_user(folder: Path) -> None:
+    """The service writes its text, and so that of a generic email."""
+    hello = "\u0645\u0631\u062d\u0628\u0627"
+    text = f'{{% extends "_base.html" %}}{{% block content %}}<p>{hello}</p>{{% endblock %}}'
+    (folder / "welcome.html").write_text(text, encoding="utf-8")
+    own = Content(user=user(), context={"locale": "ar"})
+    given = generic(
+        locale="ar", title="\u0645\u0631\u062d\u0628\u0627", body="\u0645\u0631\u062d\u0628\u0627"
+    )
+    for mail in (
+        read(compose(WELCOME, own, by=composer(mailctl_templates=folder))),
+        read(compose(GENERIC, given)),
+    ):
+        assert '<html lang="ar" dir="rtl">' in mail.html
+        assert mail.message["Content-Language"] == "ar"

@@ -92,3 +92,36 @@ def test_html_is_read_as_text() -> None:
     assert html_to_text(html) == (
         "Hello Zoe,\n\n- one\n\n- two\n\nClick <https://x.example/a> or https://x.example/"
     )
+
+
+STYLED = """<!doctype html><html><head><title>Code 482910</title>
+<style>@media (prefers-color-scheme: dark) {
+body { background-color:#101214 } .box-a1b2c3d4e5f6a7b8c9d0e1f2 {} }</style>
+<!--[if mso]><style>p { color:#202428 }</style><p>Code 482910</p><![endif]--></head>
+<body style="background-color:#101214" bgcolor=#101214 class="box-a1b2c3d4e5f6a7b8c9d0e1f2">
+<p style='color:#123456; background:url(https://shop.example/i?t=abc)' title="482910">Your code is 482910.</p>
+<a href="https://shop.example/reset?t=abc">Reset</a></body></html>"""
+
+
+def test_styles_of_html_are_not_masked() -> None:
+    """A colour looks like a code; an email without its colours may be white on white."""
+    masked = SecretMasker().mask_html(STYLED)
+    for kept in (
+        "background-color:#101214 }",
+        ".box-a1b2c3d4e5f6a7b8c9d0e1f2 {}",
+        "p { color:#202428 }",
+        'style="background-color:#101214" bgcolor=#101214 class="box-a1b2c3d4e5f6a7b8c9d0e1f2"',
+        "color:#123456;",
+    ):
+        assert kept in masked
+
+
+def test_secrets_in_html_are_masked_wherever_they_are() -> None:
+    """In texts, comments, attributes, and URLs of styles; also where the HTML is malformed."""
+    token = "a-long-token-of-the-service"
+    content = Content(user=USER, tokens={"token": token})
+    broken = f'<p title=">" data-x="482910"><a href="https://shop.example/r?t={token}" 482910 <style>{token}'
+    masked = SecretMasker(content).mask_html(STYLED + broken)
+    for secret in ("482910", "t=abc", token):
+        assert secret not in masked
+    assert 'href="https://shop.example/reset?t=***"' in masked

@@ -50,7 +50,7 @@ def test_times_have_the_pattern_of_utc() -> None:
 
 def test_an_unknown_name_is_refused_with_those_that_there_are() -> None:
     """The fix lists them."""
-    with pytest.raises(InvalidInput, match="schema 'nothing' does not exist") as refused:
+    with pytest.raises(InvalidInput, match="'nothing' is not a schema") as refused:
         find_schema("nothing")
     assert "status, diagnosis" in refused.value.fix
 

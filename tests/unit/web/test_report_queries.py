@@ -22,6 +22,6 @@ def test_the_command_prints_the_same_statistics() -> None:
 
 def test_an_unknown_source_is_refused() -> None:
     """The fix names those that there are."""
-    with pytest.raises(InvalidInput, match="'nowhere' is not valid") as refused:
+    with pytest.raises(InvalidInput, match="'nowhere' is not a source") as refused:
         SuppressionQuery(source="nowhere").page()
     assert "bounce, operator, import" in refused.value.fix

@@ -48,8 +48,6 @@ def test_latency_is_exact(log: Log) -> None:
         send(log, seconds=seconds)
     latency = Statistics(log.engine).latency()
     assert (latency.count, round(latency.p50 or 0, 2), round(latency.longest or 0, 2)) == (4, 2.0, 4.0)
-    histogram = Statistics(log.engine).latency_histogram([2.5, 10])
-    assert (dict(histogram.cumulative_counts), histogram.count) == ({2.5: 2, 10: 4}, 4)
 
 
 def test_the_first_event_of_a_period_is_found(log: Log) -> None:

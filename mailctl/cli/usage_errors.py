@@ -1,0 +1,49 @@
+"""The sentences for wrong usage: what is wrong with the command line, and what was probably meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import typer
+
+
+def usage_sentence(error: typer.TyperException) -> str:
+    """Return one sentence or two about wrong usage, with the command whose help to read."""
+    context = getattr(error, "ctx", None)
+    help_hint = f" See `{context.command_path} --help`." if context is not None else ""
+    return _what_is_wrong(error) + help_hint
+
+
+def _what_is_wrong(error: Any) -> str:
+    parameter = getattr(error, "param", None)
+    if (option := getattr(error, "possibilities", None)) is not None:
+        closest = f" Did you mean {option[0]}?" if option else ""
+        return f"There is no option {error.option_name}.{closest}"
+    if hasattr(error, "param_type") and parameter is not None:
+        return f"The {parameter.param_type_name} {_name(parameter)} is missing."
+    if parameter is not None and (limits := _limits(parameter)):
+        return f"{_name(parameter)} must be {limits}."
+    return _as_sentence(error)
+
+
+def _as_sentence(error: Any) -> str:
+    """Return the message of the command-line library, ended like a sentence."""
+    format_message = getattr(error, "format_message", None)
+    text = str(format_message() if format_message else error).replace("Value error, ", "")
+    return text if text.endswith(("?", ".")) else f"{text}."
+
+
+def _name(parameter: Any) -> str:
+    """Return the name of a parameter as its help has it: --port, or ID."""
+    return str(parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0])
+
+
+def _limits(parameter: Any) -> str:
+    """Return which numbers a parameter takes; "" if it takes no number, or any."""
+    low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    if low is None and high is None:
+        return ""
+    if low is None or high is None:
+        return f"a number of at least {low}" if high is None else f"a number of at most {high}"
+    return f"a number from {low} to {high}"

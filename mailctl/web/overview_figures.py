@@ -1,0 +1,77 @@
+"""The figures of the overview: read once for all viewers of a process, at most every two seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.pauses import PauseScope
+from mailctl.monitoring.incident.report import find_logged_incident
+from mailctl.monitoring.snapshot import take_snapshot, take_trend
+from mailctl.per_process import PerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailctl.monitoring.incident.models import Incident
+    from mailctl.monitoring.snapshot import Snapshot, Trend
+    from mailctl.runtime import Runtime
+
+#: How long the figures are shown before they are read again, in seconds.
+SHARED_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverviewFigures:
+    """What the overview shows."""
+
+    #: What is wrong now, according to the delivery log.
+    incident: Incident
+    snapshot: Snapshot
+    trend: Trend
+    #: The names of the paused queues.
+    paused_queues: frozenset[str]
+    _runtime: Runtime
+    #: When they were read, in monotonic seconds.
+    _read_at: float
+
+    @property
+    def consumed_queues(self) -> frozenset[str]:
+        """The queues that live workers consume."""
+        return frozenset(queue for worker in self.snapshot.workers for queue in worker.queues)
+
+    def is_fresh(self, runtime: Runtime, now: float) -> bool:
+        """Whether they are those of a runtime, and not too old."""
+        return self._runtime is runtime and now - self._read_at < SHARED_SECONDS
+
+
+_figures: PerProcess[OverviewFigures] = PerProcess()
+
+
+def overview_figures(runtime: Runtime, *, clock: Callable[[], float] = time.monotonic) -> OverviewFigures:
+    """Return the figures, which are read again if they are older than `SHARED_SECONDS`.
+
+    Args:
+        runtime: the components of this process.
+        clock: returns monotonic seconds.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    return _figures.get(
+        lambda: _read(runtime, clock()), is_usable=lambda figures: figures.is_fresh(runtime, clock())
+    )
+
+
+def _read(runtime: Runtime, now: float) -> OverviewFigures:
+    snapshot = take_snapshot(runtime)
+    paused = (pause.name for pause in runtime.pauses.read() if pause.scope is PauseScope.QUEUE)
+    return OverviewFigures(
+        incident=find_logged_incident(runtime),
+        snapshot=snapshot,
+        trend=take_trend(runtime, now=snapshot.at),
+        paused_queues=frozenset(paused),
+        _runtime=runtime,
+        _read_at=now,
+    )
