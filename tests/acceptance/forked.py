@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import io
 import multiprocessing
@@ -31,6 +32,12 @@ _PRELOADED += [
     "mailctl.checks",
     "mailctl.cli.terminal.table",
     "rich.live",
+    "mailctl.worker.run",
+    "celery.apps.worker",
+    "celery.concurrency.prefork",
+    "celery.concurrency.thread",
+    "kombu.transport.redis",
+    "kombu.transport.memory",
 ]
 
 
@@ -112,7 +119,11 @@ def _run(start: Start) -> None:
     sys.argv = ["mailctl", *start.arguments]
     from mailctl.cli.main import run
 
-    run()
+    try:
+        run()
+    finally:
+        # A process that was forked ends without them.
+        atexit._run_exitfuncs()
 
 
 def _open_files(start: Start) -> None:

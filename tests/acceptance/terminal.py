@@ -11,15 +11,17 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from dotenv import dotenv_values
 
 from mailctl.settings import Settings
+from tests.acceptance.forked import Forked, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 #: Seconds that anything here may take.
 PATIENCE = 120.0
@@ -80,10 +82,13 @@ class Terminal:
         self, *arguments: str, stdin: str | None = None, encoding: str = "utf-8", **environment: str
     ) -> Result:
         """Run a mailctl command to its end."""
+        variables = self._environment(environment)
+        if self.python == sys.executable:
+            return self._run_forked(arguments, variables, (stdin or "").encode(encoding), encoding)
         done = subprocess.run(
             [self.python, "-m", "mailctl", *arguments],
             cwd=self.folder,
-            env=self._environment(environment),
+            env=variables,
             input=stdin,
             capture_output=True,
             encoding=encoding,
@@ -142,8 +147,17 @@ class Terminal:
         return found
 
     def open(self, *command: str, name: str = "window", **environment: str) -> Window:
-        """Start a program in a window of its own."""
-        window = Window(command, self.folder, self._environment(environment), name=name)
+        """Start a program in a window of its own; mailctl of the tests' own environment is forked."""
+        variables = self._environment(environment)
+        output = self.folder.parent / f"{name}-{time.monotonic_ns()}.txt"
+        if command[:3] == (sys.executable, "-m", "mailctl"):
+            process: Forked | subprocess.Popen[bytes] = self._fork(command[3:], variables, os.devnull, output)
+        else:
+            with output.open("wb") as stream:
+                process = subprocess.Popen(
+                    command, cwd=self.folder, env=variables, stdout=stream, stderr=subprocess.STDOUT
+                )
+        window = Window(process, output)
         self.windows.append(window)
         return window
 
@@ -156,6 +170,28 @@ class Terminal:
     def launch_worker(self, *arguments: str, **environment: str) -> Window:
         """Start `mailctl worker` and go on at once."""
         return self.open(self.python, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
+
+    def _run_forked(
+        self, arguments: tuple[str, ...], environment: dict[str, str], stdin: bytes, encoding: str
+    ) -> Result:
+        with TemporaryDirectory(dir=self.folder.parent) as folder:
+            given, out, err = (Path(folder) / name for name in ("in", "out", "err"))
+            given.write_bytes(stdin)
+            code = self._fork(arguments, environment, given, out, err).wait(PATIENCE * 2)
+            return Result(code, out.read_text(encoding), err.read_text(encoding))
+
+    def _fork(
+        self,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        stdin: Path | str,
+        out: Path,
+        err: Path | None = None,
+    ) -> Forked:
+        files = (str(stdin), str(out), str(err or out))
+        return Forked(
+            Start(arguments=arguments, folder=str(self.folder), environment=environment, files=files)
+        )
 
     def _states_in_log(self, ids: Sequence[str]) -> set[str]:
         """Return the states of those emails that a log in SQLite knows."""
@@ -177,19 +213,14 @@ class Terminal:
 class Window:
     """A program that keeps running."""
 
-    def __init__(
-        self, command: tuple[str, ...], folder: Path, environment: dict[str, str], *, name: str
-    ) -> None:
-        self._output = folder.parent / f"{name}-{time.monotonic_ns()}.txt"
-        with self._output.open("wb") as stream:
-            self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT
-            )
+    def __init__(self, process: Forked | subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self._output = output
 
     @property
     def output(self) -> str:
         """What it has printed so far."""
-        return self._output.read_text(errors="replace")
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
 
     def wait_until_printed(self, text: str) -> None:
         """Wait until it has printed something."""

@@ -129,21 +129,21 @@ class Site:
 
     def wait_until_finished(self, count: int, *, patience: float = PATIENCE) -> None:
         """Wait until so many emails are in a final state, for so many seconds at most."""
-        self.wait_until(lambda: self.finished() >= count, patience=patience)
+        self.wait_until(lambda: self.finished() >= count, what=f"{count} finished emails", patience=patience)
 
-    def wait_until(self, condition: Callable[[], bool], *, patience: float = PATIENCE) -> None:
+    def wait_until(
+        self, condition: Callable[[], bool], *, what: str = "what was waited for", patience: float = PATIENCE
+    ) -> None:
         """Wait until a condition holds, for so many seconds at most."""
-        deadline = time.monotonic() + patience
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        assert holds_within(patience, condition), f"{what}: not after {patience:g} s"
 
     def repaired(self) -> None:
         """Say that the damage is over: recovery is timed from here."""
         self._damaged_until = time.monotonic()
 
     def account(self, scenario: str, *, patience: float = PATIENCE) -> Account:
-        """Wait for the end, and count."""
-        self.wait_until_finished(len(self.ids), patience=patience)
+        """Wait for the end, and count; what has no end by then is lost."""
+        holds_within(patience, lambda: self.finished() >= len(self.ids))
         seconds = time.monotonic() - self._damaged_until
         emails = [email for email_id in self.ids for email in self._emails(email_id)]
         events = {email.id: self.runtime.history.events(email.id) for email in emails}
@@ -189,6 +189,16 @@ class Site:
             except LogUnavailable:
                 time.sleep(0.5)
         return self.runtime.history.find(email_id, limit=1)
+
+
+def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Wait until a condition holds, for so many seconds at most; return whether it does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return condition()
 
 
 def is_final(state: object) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.site import holds_within
 from tests.servers import RedisServer, SentinelServer
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def sentinel(site: Site, tmp_path: Path) -> Iterator[SentinelServer]:
                 client.config_set("masterauth", site.redis.password)
         with closing(replica.client()) as client:
             client.replicaof("127.0.0.1", site.redis.port)
-            while client.info("replication")["master_link_status"] != "up":
-                time.sleep(0.05)
+            assert holds_within(60, lambda: client.info("replication")["master_link_status"] == "up"), (
+                "the replica has no link to its master after 60 s"
+            )
         with SentinelServer(tmp_path / "sentinel", master=site.redis, name=MASTER) as sentinel:
             url = f"sentinel://:{site.redis.password}@127.0.0.1:{sentinel.port}/0"
             site.terminal.set(REDIS_URL=url, REDIS_SENTINEL_MASTER=MASTER)
@@ -49,12 +50,14 @@ def test_redis_fails_over(site: Site, check: Checker, sentinel: SentinelServer, 
         for _ in range(3 if is_long else 1):
             site.enqueue(200 if is_long else 30)
             master = client.sentinel_get_master_addr_by_name(MASTER)
-            while not client.sentinel_slaves(MASTER):
-                time.sleep(0.05)
+            assert holds_within(60, lambda: bool(client.sentinel_slaves(MASTER))), (
+                "the sentinel knows no replica after 60 s"
+            )
             client.execute_command("SENTINEL", "FAILOVER", MASTER)
             site.enqueue(10)
-            while client.sentinel_get_master_addr_by_name(MASTER) == master:
-                time.sleep(0.05)
+            assert holds_within(
+                60, lambda old=master: client.sentinel_get_master_addr_by_name(MASTER) != old
+            ), "the sentinel names the old master after 60 s"
     site.repaired()
     check(patience=90 if is_long else 60)
     assert worker.process.poll() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,9 +23,8 @@ def test_redis_is_stopped_for_a_while(site: Site, check: Checker, is_long: bool,
     worker = site.start_worker("-c", str(processes))
     for _ in range(2):
         site.enqueue(300 if is_long else 40)
-        site.redis.freeze()
-        time.sleep(30 if is_long else 2)
-        site.redis.thaw()
+        with site.redis.frozen():
+            time.sleep(30 if is_long else 2)
     site.repaired()
     check(patience=120 if is_long else 30)
     assert worker.process.poll() is None
@@ -49,14 +49,12 @@ def test_an_acknowledgement_times_out(site: Site, check: Checker, is_long: bool)
     worker = site.start_worker("--app", "impatient:app", "-c", "1")
     for _ in range(3 if is_long else 2):
         site.enqueue(40)
-        site.redis.freeze()
-        time.sleep(15 if is_long else 2)
-        site.redis.thaw()
+        with site.redis.frozen():
+            time.sleep(15 if is_long else 2)
     site.repaired()
     check(patience=120 if is_long else 30)
-    client = site.redis.client()
-    worker.wait_until(lambda: client.hlen("unacked") == 0)
-    client.close()
+    with closing(site.redis.client()) as client:
+        worker.wait_until(lambda: client.hlen("unacked") == 0)
     assert "Couldn't ack" not in worker.output
 
 

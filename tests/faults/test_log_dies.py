@@ -54,7 +54,7 @@ def test_postgresql_crashes(site: Site, check: Checker, postgres: PostgresServer
         postgres.crash()
     site.start_worker("-c", "2")
     for _ in range(crashes):
-        site.wait_until_finished(len(site.ids), patience=20)
+        site.wait_until_finished(len(site.ids), patience=30)
         site.call(20)
         postgres.crash()
     site.repaired()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -67,15 +67,13 @@ def test_calls_end_while_nothing_answers(postgres: PostgresServer, tmp_path: Pat
     with service(tmp_path, url) as dispatcher:
         call(dispatcher)
         before = recorded(dispatcher)
-        locker = psycopg.connect(url)
-        locker.execute("LOCK TABLE mailctl_emails IN ACCESS EXCLUSIVE MODE")
-        if trouble == "silent":
-            locker.rollback()
-            postgres.freeze()
-        results = call(dispatcher)
-        if trouble == "silent":
-            postgres.thaw()
-        locker.close()
+        with (
+            closing(psycopg.connect(url)) as locker,
+            postgres.frozen() if trouble == "silent" else nullcontext(),
+        ):
+            if trouble == "locked":
+                locker.execute("LOCK TABLE mailctl_emails IN ACCESS EXCLUSIVE MODE")
+            results = call(dispatcher)
         assert {type(result) for result in results} == {LogUnavailable}
         assert [type(result) for result in call(dispatcher, 1)] == [str]
         assert recorded(dispatcher) == before + 1
@@ -85,12 +83,14 @@ def test_a_session_of_the_caller_keeps_its_own_time_limits(postgres: PostgresSer
     """A transaction of the service may take as long as the service likes."""
     url = postgres.make_database()
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    with service(tmp_path, url) as dispatcher, Session(engine) as session:
+    with ExitStack() as opened:
+        opened.callback(engine.dispose)
+        dispatcher = opened.enter_context(service(tmp_path, url))
+        session = opened.enter_context(Session(engine))
         user = make_user(email="ada@example.com", first_name="Ada")
         dispatcher.record_in(session, EmailRequest(kind=WELCOME), [user])
         for name in ("lock_timeout", "statement_timeout"):
             assert session.execute(text(f"SHOW {name}")).scalar() == "0"
-    engine.dispose()
 
 
 def test_connections_to_a_former_primary_are_discarded(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -133,8 +133,9 @@ def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, postgr
 
 def shown(url: str, *names: str) -> set[str]:
     """Return the values of settings on all connections of the pool."""
-    connections = [psycopg.connect(url, prepare_threshold=None) for _ in range(3)]
-    found = [one.execute(f"SHOW {name}").fetchone() for one in connections for name in names]  # type: ignore[arg-type]
-    for one in connections:
-        one.close()
+    with ExitStack() as opened:
+        connections = [
+            opened.enter_context(closing(psycopg.connect(url, prepare_threshold=None))) for _ in range(3)
+        ]
+        found = [one.execute(f"SHOW {name}").fetchone() for one in connections for name in names]  # type: ignore[arg-type]
     return {row[0] for row in found if row}

@@ -9,13 +9,14 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 
@@ -106,6 +107,15 @@ class Server:
     def thaw(self) -> None:
         """Answer again."""
         self._signal(signal.SIGCONT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Answer nothing in the block."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
 
     _stop_signal = signal.SIGTERM
     _patience = PATIENCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -48,20 +49,23 @@ def test_without_a_session_the_email_is_recorded_at_once() -> None:
 def test_with_a_session_the_email_is_part_of_its_transaction(is_committed: bool, is_scoped: bool) -> None:
     """Of a plain session, or of the registry that web frameworks use."""
     make = sessionmaker(runtime.current().engine)
-    session: Any = scoped_session(make) if is_scoped else make()
-    email_id = EmailService.send("welcome", ZOE, session=session)
-    if is_committed:
-        session.commit()
-    else:
-        session.rollback()
-    session.close()
+    made: Any = scoped_session(make) if is_scoped else make()
+    with closing(made) as session:
+        email_id = EmailService.send("welcome", ZOE, session=session)
+        if is_committed:
+            session.commit()
+        else:
+            session.rollback()
     assert recorded(email_id) == ([State.PENDING] if is_committed else [])
 
 
 def test_an_asynchronous_session_is_refused() -> None:
     """The error names the call that takes one."""
     session: Any = AsyncSession()
-    with pytest.raises(InvalidInput, match="not a synchronous session") as caught:
+    with (
+        closing(session.sync_session),
+        pytest.raises(InvalidInput, match="not a synchronous session") as caught,
+    ):
         EmailService.send_welcome_email(ZOE, session=session)
     assert "mailctl.EmailService" in caught.value.fix
 
@@ -69,6 +73,8 @@ def test_an_asynchronous_session_is_refused() -> None:
 def test_a_session_on_another_database_is_refused(tmp_path: Path) -> None:
     """Its commit would not record the email."""
     engine = create_engine(f"sqlite:///{tmp_path}/other.db")
-    with Session(engine) as session, pytest.raises(ConfigurationError, match="another database"):
-        EmailService.send_welcome_email(ZOE, session=session)
-    engine.dispose()
+    with ExitStack() as opened:
+        opened.callback(engine.dispose)
+        session = opened.enter_context(Session(engine))
+        with pytest.raises(ConfigurationError, match="another database"):
+            EmailService.send_welcome_email(ZOE, session=session)

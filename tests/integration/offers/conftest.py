@@ -6,6 +6,7 @@ import html
 import re
 import shlex
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,10 +126,8 @@ def log(mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> di
     monkeypatch.setenv("MAILCTL_CATALOG", "shopkinds")
     monkeypatch.setenv("MAILCTL_TEMPLATES", "templates")
     monkeypatch.setenv("DEBUG", "True")
-    parts = runtime.Runtime(Settings.load())
-    ids = EveryEmail(parts).record_all()
-    parts.close()
-    return ids
+    with closing(runtime.Runtime(Settings.load())) as parts:
+        return EveryEmail(parts).record_all()
 
 
 @pytest.fixture

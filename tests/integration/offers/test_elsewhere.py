@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from tests.integration.offers.conftest import Offered, Operator, in_prose, on_pa
 from tests.web_server import serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pytest
@@ -46,29 +48,30 @@ def test_what_is_offered_on_other_pages_works(
 ) -> None:
     """Queues, workers, filters, figures, previews, checks: whatever the names are."""
     monkeypatch.setenv("CELERY_QUEUE_DEFAULT", HOSTILE_QUEUE)
-    parts = runtime.Runtime(Settings.load())
     settings = Settings.load()
     runtime.configure(settings)
-    found: list[Offered] = []
-    here = partial(beat, parts, HOSTILE_WORKER, pid=sleeper.pid, queues=("other",))
-    there = partial(beat, parts, "w@elsewhere", pid=1, queues=("other",), host="elsewhere")
-    with beating(here), beating(there), serving(web.create_app(settings)) as address:
-        headers = {"Authorization": f"Bearer {runtime.current().api_keys.create('test').plaintext}"}
-        with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
-            for path in PAGES:
-                answer = client.get(path)
-                assert answer.status_code == (404 if path == "/nothing" else 200), answer.text
-                found += on_page(answer.text, path)
-            checks = json.dumps(
-                [client.get(path).json() for path in ("/api/queues", "/api/workers", "/api/x")]
-            )
-            found += in_prose(checks, "API")
-        runtime.close()
-        assert f"mailctl queue peek '{HOSTILE_QUEUE}'" in [each.line for each in found]
-        assert not [each for each in found if "w@elsewhere" in each.line]
-        assert "\n".join(operator.refusals(found)) == ""
-    parts.close()
+    with closing(runtime.Runtime(settings)) as parts:
+        here = partial(beat, parts, HOSTILE_WORKER, pid=sleeper.pid, queues=("other",))
+        there = partial(beat, parts, "w@elsewhere", pid=1, queues=("other",), host="elsewhere")
+        with beating(here), beating(there), serving(web.create_app(settings)) as address:
+            with closing(runtime):
+                found = list(by_pages(address))
+            assert f"mailctl queue peek '{HOSTILE_QUEUE}'" in [each.line for each in found]
+            assert not [each for each in found if "w@elsewhere" in each.line]
+            assert "\n".join(operator.refusals(found)) == ""
     assert sleeper.wait(10) != 0
+
+
+def by_pages(address: str) -> Iterator[Offered]:
+    """Yield what pages and answers about all emails together offer."""
+    headers = {"Authorization": f"Bearer {runtime.current().api_keys.create('test').plaintext}"}
+    with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
+        for path in PAGES:
+            answer = client.get(path)
+            assert answer.status_code == (404 if path == "/nothing" else 200), answer.text
+            yield from on_page(answer.text, path)
+        checks = [client.get(path).json() for path in ("/api/queues", "/api/workers", "/api/x")]
+        yield from in_prose(json.dumps(checks), "API")
 
 
 def test_what_checks_offer_works(
@@ -83,9 +86,8 @@ def test_what_checks_offer_works(
     monkeypatch.setenv("MAILCTL_ENV_NOTE", "")
     options = ("--env-file", str(env_file))
     mailctl(*options, "send", "welcome", "--email", "zoe@example.com")
-    parts = runtime.Runtime(Settings.load(env_file))
-    beat(parts, HOSTILE_WORKER, pid=os.getpid(), queues=("other",))
-    parts.close()
+    with closing(runtime.Runtime(Settings.load(env_file))) as parts:
+        beat(parts, HOSTILE_WORKER, pid=os.getpid(), queues=("other",))
     for each in (place / ".mailctl", *(place / ".mailctl").iterdir(), env_file):
         each.chmod(0o755)
     checks = mailctl(*options, "check-config", "--json")
@@ -124,11 +126,9 @@ def test_what_undoes_an_action_is_offered_for_the_same_settings(mailctl: Mailctl
 def test_a_worker_that_is_offered_starts(mailctl: Mailctl, tmp_path: Path) -> None:
     """Copied into a real shell, with the name of a queue that a shell would act on."""
     mailctl("send", "welcome", "--email", "zoe@example.com")
-    parts = runtime.Runtime(Settings.load())
-    [email] = parts.history.emails([mailctl("list", "--json").lines[0]["task_id"]])
-    every = EveryEmail(parts)
-    every.change(email.id, queue=HOSTILE_QUEUE)
-    parts.close()
+    with closing(runtime.Runtime(Settings.load())) as parts:
+        [email] = parts.history.emails([mailctl("list", "--json").lines[0]["task_id"]])
+        EveryEmail(parts).change(email.id, queue=HOSTILE_QUEUE)
     [line] = [cause["next_step"] for cause in mailctl("why", email.id, "--json").lines[0]["causes"]][:1]
     assert line == f"mailctl worker -Q '{HOSTILE_QUEUE}'"
     script = tmp_path / "mailctl"

@@ -40,7 +40,7 @@ def by_the_dashboard(log: dict[str, str]) -> Iterator[Offered]:
     """Yield what pages and answers about single emails offer."""
     settings = Settings.load()
     runtime.configure(settings)
-    with serving(web.create_app(settings)) as address:
+    with closing(runtime), serving(web.create_app(settings)) as address:
         key = runtime.current().api_keys.create("test").plaintext
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
@@ -55,7 +55,6 @@ def by_the_dashboard(log: dict[str, str]) -> Iterator[Offered]:
             unknown = client.get("/api/emails/--nobody;/why").json()
             yield Offered(unknown["fix"], "API, unknown", is_unknown=True)
             yield from in_prose(client.get("/emails/--nobody;").text, "page, unknown", is_unknown=True)
-    runtime.close()
 
 
 def by_commands(mailctl: Mailctl, log: dict[str, str]) -> Iterator[Offered]:
@@ -130,12 +129,11 @@ def test_another_email_is_offered_only_to_whom_it_would_be_sent(
         connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?)", rows)
         connection.commit()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{database}")
-    parts = runtime.Runtime(Settings.load())
-    every = EveryEmail(parts)
-    for user_id in ("1", "2", "3"):
-        content = Content(user=User(email="ada@example.com", id=user_id))
-        every.finish(every.record(user_id, content=content), State.CAPTURED, CAPTURED)
-    parts.close()
+    with closing(runtime.Runtime(Settings.load())) as parts:
+        every = EveryEmail(parts)
+        for user_id in ("1", "2", "3"):
+            content = Content(user=User(email="ada@example.com", id=user_id))
+            every.finish(every.record(user_id, content=content), State.CAPTURED, CAPTURED)
     steps = [mailctl("why", each, "--json").lines[0]["causes"][0]["next_step"] for each in every.ids.values()]
     assert steps == ["mailctl send welcome --user-id 1", None, "mailctl send welcome --email ada@example.com"]
     assert operator.refusals(Offered(step, "why") for step in steps if step) == []
@@ -156,11 +154,10 @@ def send_welcome(user_data):
 def test_what_a_task_of_the_services_own_sends_cannot_be_stopped(mailctl: Mailctl, tmp_path: Path) -> None:
     """Its message is out of reach, so that neither `hold` nor `cancel` is offered; of others both are."""
     (tmp_path / "ownapp.py").write_text(OWN_APP)
-    parts = runtime.Runtime(Settings.load())
-    every = EveryEmail(parts)
-    ids = [every.record("own"), every.record("other", "verification")]
-    parts.publications.mark_queued(ids)
-    parts.close()
+    with closing(runtime.Runtime(Settings.load())) as parts:
+        every = EveryEmail(parts)
+        ids = [every.record("own"), every.record("other", "verification")]
+        parts.publications.mark_queued(ids)
     # In a process of its own: an app is for good.
     program = (
         "import sys\nfrom mailctl.diagnosis.eligibility_checker import EligibilityChecker\n"

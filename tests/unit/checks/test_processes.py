@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -90,16 +91,18 @@ def test_a_worker_that_fell_silent_is_named(parts: Runtime) -> None:
     finding = check(parts)["silent"]
     assert finding.status is WARN
     assert finding.detail.startswith("Worker celery@web (process 12 on host another-host)")
-    assert finding.detail.endswith("for 40 s.")
+    assert re.search(r"for 4\d s\.$", finding.detail)
 
 
 def test_a_suspended_process_of_this_host_is_named(parts: Runtime) -> None:
     """With the command that lets it continue."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        os.kill(process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        finding = check(parts, worker(host=socket.gethostname(), pid=process.pid))["suspended"]
-        process.kill()
+        try:
+            os.kill(process.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            finding = check(parts, worker(host=socket.gethostname(), pid=process.pid))["suspended"]
+        finally:
+            process.kill()
     assert (finding.status, finding.fix) == (FAIL, f"Let it continue: kill -CONT {process.pid}")
 
 

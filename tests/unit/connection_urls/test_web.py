@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import string
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,6 +12,35 @@ from hypothesis import strategies as st
 
 from mailctl.connection_urls.parts import InvalidUrl
 from mailctl.connection_urls.web import parse_web_url
+
+#: What hosts, ports and paths are made of, and what separates them from others.
+LETTERS = "ab01.:/-_~%@[]"
+HOSTS = st.sampled_from(["shop.example", "a_b.Example", "127.0.0.1", "[::1]", "[0:0::FF]"]) | st.text(
+    "ab01.-_", min_size=1, max_size=8
+)
+PORTS = st.sampled_from(["", ":80", ":443", ":8443"])
+PATHS = st.lists(st.text("aB0~._-", max_size=3) | st.just("%C3%A9"), max_size=3).map(
+    lambda segments: "".join(f"/{segment}" for segment in segments)
+)
+PLAIN = st.builds("{}://{}{}{}".format, st.sampled_from(["http", "https", "HTTPS"]), HOSTS, PORTS, PATHS)
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def insert(text: str, position: int, more: str) -> str:
+    """Return a text with more in it."""
+    place = position % (len(text) + 1)
+    return text[:place] + more + text[place:]
+
+
+ALMOST_PLAIN = st.builds(
+    insert, PLAIN, st.integers(min_value=0, max_value=60), st.characters() | st.sampled_from(string.printable)
+)
+ANY = (
+    PLAIN
+    | ALMOST_PLAIN
+    | st.builds("https://{}".format, st.text(LETTERS, max_size=12) | st.text(max_size=40))
+    | st.text(max_size=40)
+)
 
 REFUSED = {
     "user name": "https://shop.example@evil.example",
@@ -90,7 +121,7 @@ def test_every_plain_url_is_read(text: str, origin: str, path: str) -> None:
     assert (url.origin, url.path) == (origin, path)
 
 
-@given(st.text(max_size=40) | st.builds("https://{}".format, st.text(max_size=40)))
+@given(ANY)
 def test_what_is_accepted_means_the_same_to_python(text: str) -> None:
     """Scheme, host, port and path; there is nothing else in it."""
     try:
@@ -99,5 +130,6 @@ def test_what_is_accepted_means_the_same_to_python(text: str) -> None:
         return
     parts = urlsplit(text)
     assert (parts.scheme, parts.path.rstrip("/")) == (url.scheme, url.path)
-    assert parts.hostname in (url.host, text.lower().partition("[")[2].partition("]")[0])
+    assert url.host == (str(ipaddress.ip_address(parts.hostname)) if "[" in text else parts.hostname)
+    assert url.port == (None if parts.port == DEFAULT_PORTS[url.scheme] else parts.port)
     assert not any((parts.query, parts.fragment, parts.username, parts.password))

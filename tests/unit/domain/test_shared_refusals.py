@@ -57,7 +57,22 @@ def expected(newest_first: Sequence[EndedAttempt]) -> set[str]:
     }
 
 
-@given(st.lists(st.one_of(REFUSED, DEAD, ACCEPTED), max_size=80))
+@st.composite
+def near_the_rule(draw: st.DrawFn) -> list[EndedAttempt]:
+    """Draw a history with just enough, or not quite enough, alike refusals, and perhaps an acceptance."""
+    alike = everybody(
+        draw(st.integers(min_value=MIN_RECIPIENTS - 2, max_value=MIN_RECIPIENTS + 4)),
+        domains=draw(st.integers(min_value=MIN_DOMAINS - 2, max_value=MIN_DOMAINS + 1)),
+        refusal=draw(REFUSALS),
+    )
+    others = draw(st.lists(st.one_of(REFUSED, DEAD), max_size=20))
+    history = list(draw(st.permutations([*alike, *others])))
+    if draw(st.booleans()):
+        history.insert(draw(st.integers(min_value=0, max_value=len(history))), draw(ACCEPTED))
+    return history
+
+
+@given(near_the_rule() | st.lists(st.one_of(REFUSED, DEAD, ACCEPTED), max_size=80))
 def test_every_history_is_decided_as_the_rule_says(history: list[EndedAttempt]) -> None:
     """So many recipients, over so many domains, refused alike since the last acceptance."""
     found = find_shared_refusal(history)

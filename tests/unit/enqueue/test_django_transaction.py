@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from contextlib import ExitStack, closing
 from datetime import datetime
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ class Django:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self._folder = folder
         self.open: list[Any] = []
+        self._opened = ExitStack()
         self.conf = SimpleNamespace(configured=True, USE_TZ=True)
         database, conf = ModuleType("django.db"), ModuleType("django.conf")
         database.connections = SimpleNamespace(all=self._all)  # type: ignore[attr-defined]
@@ -59,7 +61,9 @@ class Django:
     ) -> sqlite3.Connection:
         """Open a connection, in a transaction or not."""
         path = self._folder / file
-        connection = sqlite3.connect(path, isolation_level=None, detect_types=sqlite3.PARSE_DECLTYPES)
+        connection = self._opened.enter_context(
+            closing(sqlite3.connect(path, isolation_level=None, detect_types=sqlite3.PARSE_DECLTYPES))
+        )
         settings = {"NAME": path, "HOST": "", "PORT": ""}
         self.open.append(
             SimpleNamespace(
@@ -72,15 +76,16 @@ class Django:
         )
         return connection
 
+    def close(self) -> None:
+        """Close every connection that was opened, whatever became of it."""
+        self._opened.close()
+
 
 @pytest.fixture
 def django(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Django]:
     """Django in this process."""
-    made = Django(monkeypatch, tmp_path)
-    yield made
-    for each in made.open:
-        if each.connection is not None:
-            each.connection.close()
+    with closing(Django(monkeypatch, tmp_path)) as made:
+        yield made
 
 
 def test_a_process_without_django_has_no_transaction(log: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,13 +140,11 @@ def test_a_connection_that_cannot_record_emails_does_not_have_the_log(
     )
     if change == "times without zone":
         django.conf.USE_TZ = False
-    opened = django.open[0].connection
     if change == "another driver":
         django.open[0].connection = object()
     found = open_transaction(log)
     assert found is not None
     assert not found.has_log
-    django.open[0].connection = opened  # which is closed after the test
 
 
 def test_a_borrowed_connection_leaves_commit_and_rollback_to_django(log: Engine, django: Django) -> None:

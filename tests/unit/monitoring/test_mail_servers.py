@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -64,16 +65,14 @@ def test_without_an_attempt_nothing_is_known(runtime: Runtime) -> None:
     """Nor without a log; that is said."""
     [hop] = mail_server_hops(runtime)
     assert (hop.ok, hop.detail) == (True, "unknown: no email was attempted in the last 60 min")
-    without_log = open_without_log(runtime.settings)
-    [hop] = mail_server_hops(without_log)
-    without_log.close()
+    with closing(open_without_log(runtime.settings)) as without_log:
+        [hop] = mail_server_hops(without_log)
     assert hop.detail.startswith("unknown: without the delivery log")
 
 
 def test_capturing_needs_no_server(tmp_path: Path) -> None:
     """Also if another process of the log has seen one fail."""
-    opened = Runtime(Settings(mailctl_home=tmp_path))
-    fail(opened, "localhost:587", FAILURES_TO_OPEN)
-    [hop] = mail_server_hops(opened)
-    opened.close()
+    with closing(Runtime(Settings(mailctl_home=tmp_path))) as opened:
+        fail(opened, "localhost:587", FAILURES_TO_OPEN)
+        [hop] = mail_server_hops(opened)
     assert (hop.ok, hop.detail) == (True, "EMAIL_ENABLED=False: emails are captured")

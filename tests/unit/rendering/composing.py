@@ -86,13 +86,16 @@ class Hrefs(HTMLParser):
         self.words.append(data)
 
 
-def hostile(field: str) -> list[Any]:
+def hostile(field: str, *, expect: str = "") -> list[Any]:
+    """Return values of a field and what is expected of each: all of them, or those where that is the same."""
     lines = (json.loads(line) for line in HOSTILE.read_text(encoding="utf-8").splitlines())
-    return [
+    found = [
         pytest.param(line["value"], line["expect"], id=line["why"][:40])
         for line in lines
-        if line["field"] == field
+        if line["field"] == field and expect in ("", line["expect"])
     ]
+    assert found, f"no value of {field}"
+    return found
 
 
 def user(**changes: str) -> User:

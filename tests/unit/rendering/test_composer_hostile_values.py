@@ -56,14 +56,15 @@ def test_a_hostile_name_neither_greets_nor_redirects(name: str, expect: str) -> 
         assert name not in mail.text + mail.html
 
 
-@pytest.mark.parametrize(("name", "expect"), hostile("first_name"))
-def test_a_real_name_greets_as_it_is_written(name: str, expect: str) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(each.values[0], id=each.id) for each in hostile("first_name", expect="accept")]
+)
+def test_a_real_name_greets_as_it_is_written(name: str) -> None:
     """No real name is lost to the filter, and none is rendered as a template."""
-    if expect == "accept":
-        mail = read(compose(RESET, Content(user=user(first_name=name))))
-        assert f"Hello {name},\n" in mail.text
-        assert f"Hello {name}," in "".join(Hrefs(mail.html).words)
-        assert mail.message["To"].addresses[0].display_name == name
+    mail = read(compose(RESET, Content(user=user(first_name=name))))
+    assert f"Hello {name},\n" in mail.text
+    assert f"Hello {name}," in "".join(Hrefs(mail.html).words)
+    assert mail.message["To"].addresses[0].display_name == name
 
 
 @pytest.mark.parametrize(("subject", "expect"), hostile("subject"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+import time
+from contextlib import ExitStack, closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,11 +28,13 @@ from mailctl.delivery_log.storage.sqlite import (
 from mailctl.delivery_log.storage.urls import sqlite_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
+
+    Disposing = Callable[[Engine], Engine]
 
 
 @pytest.fixture
@@ -40,19 +44,35 @@ def url(tmp_path: Path) -> URL:
 
 
 @pytest.fixture
-def writer(url: URL) -> Iterator[Engine]:
+def disposing() -> Iterator[Disposing]:
+    """Returns an engine as it is, and disposes of it after the test."""
+    with ExitStack() as engines:
+
+        def dispose_later(engine: Engine) -> Engine:
+            engines.callback(engine.dispose)
+            return engine
+
+        yield dispose_later
+
+
+@pytest.fixture
+def writer(url: URL, disposing: Disposing) -> Engine:
     """An engine that writes, on a database with one table."""
-    engine = open_writer(url)
+    engine = disposing(open_writer(url))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
-    yield engine
-    engine.dispose()
+    return engine
 
 
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers give up at once."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0)
+
+
+def replace_sleep(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """Let the module, and nobody else in this process, pause in another way."""
+    monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
 
 
 def add(connection: Connection, number: int = 1) -> None:
@@ -110,7 +130,7 @@ def test_a_writer_waits_for_the_lock(writer: Engine, monkeypatch: pytest.MonkeyP
 
     with closing(other):
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(sqlite.time, "sleep", end_the_other)
+        replace_sleep(monkeypatch, end_the_other)
         with writer.begin() as connection:
             add(connection)
     assert (len(pauses), numbers(writer)) == (3, [1])
@@ -126,36 +146,40 @@ def test_an_error_that_is_no_lock_is_raised_at_once(
 
     writer.dispose()
     (tmp_path / "mailctl.db-wal").mkdir()
-    monkeypatch.setattr(sqlite.time, "sleep", fail)
+    replace_sleep(monkeypatch, fail)
     with pytest.raises(OperationalError, match="unable to open"), writer.connect():
         pass
 
 
 @pytest.mark.usefixtures("no_patience")
-def test_a_locked_log_is_not_read(url: URL) -> None:
+def test_a_locked_log_is_not_read(url: URL, disposing: Disposing) -> None:
     """What is being written would be read in part."""
     with closing(sqlite3.connect(sqlite_path(url), isolation_level=None)) as other:
         other.execute("CREATE TABLE numbers (number INTEGER)")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(OperationalError, match="locked"), open_log_reader(url).connect():
+        reader = disposing(open_log_reader(url))
+        with pytest.raises(OperationalError, match="locked"), reader.connect():
             pass
 
 
-def test_a_reader_of_the_log_sees_what_is_written_meanwhile(url: URL, writer: Engine) -> None:
+def test_a_reader_of_the_log_sees_what_is_written_meanwhile(
+    url: URL, writer: Engine, disposing: Disposing
+) -> None:
     """Also what is only in the write-ahead log."""
-    reader = open_log_reader(url)
+    reader = disposing(open_log_reader(url))
     assert numbers(reader) == []
     with writer.begin() as connection:
         add(connection)
     assert numbers(reader) == [1]
-    reader.dispose()
 
 
-def test_a_reader_of_the_log_leaves_no_file_behind(url: URL, writer: Engine, tmp_path: Path) -> None:
+def test_a_reader_of_the_log_leaves_no_file_behind(
+    url: URL, writer: Engine, tmp_path: Path, disposing: Disposing
+) -> None:
     """And cannot write."""
     writer.dispose()
     assert files(tmp_path) == ["mailctl.db"]
-    reader = open_log_reader(url)
+    reader = disposing(open_log_reader(url))
     assert numbers(reader) == []
     with pytest.raises(OperationalError, match="readonly"), reader.begin() as connection:
         add(connection)
@@ -163,9 +187,9 @@ def test_a_reader_of_the_log_leaves_no_file_behind(url: URL, writer: Engine, tmp
     assert files(tmp_path) == ["mailctl.db"]
 
 
-def test_a_reader_of_a_missing_log_creates_none(url: URL, tmp_path: Path) -> None:
+def test_a_reader_of_a_missing_log_creates_none(url: URL, tmp_path: Path, disposing: Disposing) -> None:
     """Neither of the log nor of another program's database."""
-    for engine in (open_log_reader(url), open_external_reader(url)):
+    for engine in map(disposing, (open_log_reader(url), open_external_reader(url))):
         with pytest.raises(OperationalError, match="unable to open"), engine.connect():
             pass
     assert files(tmp_path) == []
@@ -173,7 +197,7 @@ def test_a_reader_of_a_missing_log_creates_none(url: URL, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("is_open", [False, True])
 def test_a_reader_that_may_create_no_file_reads_a_log_that_nobody_has_open(
-    is_open: bool, url: URL, writer: Engine, tmp_path: Path
+    is_open: bool, url: URL, writer: Engine, tmp_path: Path, disposing: Disposing
 ) -> None:
     """Where somebody has it open, its latest rows are in a file that only others can use: an error then."""
     with writer.begin() as connection:
@@ -182,32 +206,30 @@ def test_a_reader_that_may_create_no_file_reads_a_log_that_nobody_has_open(
     # A link into a missing folder, or a folder, is no file that SQLite can create or open.
     log = tmp_path / "mailctl.db-wal"
     log.mkdir() if is_open else log.symlink_to(tmp_path / "missing" / "file")
-    reader = open_log_reader(url)
+    reader = disposing(open_log_reader(url))
     if is_open:
-        with pytest.raises(OperationalError):
+        with pytest.raises(OperationalError, match="unable to open"):
             numbers(reader)
     else:
         assert numbers(reader) == [1]
-    reader.dispose()
 
 
-def test_an_external_reader_does_not_write(url: URL, writer: Engine) -> None:
+@pytest.mark.usefixtures("writer")
+def test_an_external_reader_does_not_write(url: URL, disposing: Disposing) -> None:
     """It reads the database of another program as that has left it."""
-    reader = open_external_reader(url)
+    reader = disposing(open_external_reader(url))
     with reader.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM numbers")).scalar() == 0
         with pytest.raises(OperationalError, match="readonly"):
             add(connection)
-    reader.dispose()
 
 
-def test_an_empty_database_has_its_tables_and_takes_no_rows() -> None:
+def test_an_empty_database_has_its_tables_and_takes_no_rows(disposing: Disposing) -> None:
     """Each connection has one of its own, in memory."""
-    engine = open_empty(["CREATE TABLE numbers (number INTEGER)"])
+    engine = disposing(open_empty(["CREATE TABLE numbers (number INTEGER)"]))
     assert numbers(engine) == []
     with pytest.raises(OperationalError, match="readonly"), engine.begin() as connection:
         add(connection)
-    engine.dispose()
 
 
 def test_a_url_names_a_file(tmp_path: Path) -> None:
