@@ -17,7 +17,7 @@ from celery.worker import request as celery_request
 from celery.worker.consumer import consumer as celery_consumer
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import DataError
+from redis.exceptions import DataError, ResponseError
 from typing_extensions import override
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
@@ -54,6 +54,8 @@ _REPLACEMENT_TEXTS = {
 #: Messages of kombu about a connection that was lost while a task ran, and the text that replaces them.
 _LOST_CONNECTION_FORMATS = ("Couldn't ack %r, reason:%r", "Couldn't reject %r, reason: %r")
 _LOST_CONNECTION_TEXT = "a connection was lost before its last message was done; the broker sends it again"
+#: What kombu repeats by itself, and logs with a traceback.
+_REFUSED_TEXT = "the broker refuses a request (%s), which is repeated"
 
 
 class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -226,6 +228,8 @@ class _BodyRedactingFilter(logging.Filter):
         elif record.msg in _LOST_CONNECTION_FORMATS:
             record.msg, record.args = _LOST_CONNECTION_TEXT, ()
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+        elif record.exc_info and isinstance(record.exc_info[1], ResponseError):
+            record.msg, record.args = _REFUSED_TEXT, (type(record.exc_info[1]).__name__,)
         else:
             return True
         record.exc_info = record.exc_text = None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.smtp_server import ScriptedSmtpServer
 
 #: Seconds after which what is not finished counts as lost.
-PATIENCE = 120.0
+PATIENCE = 200.0
 
 
 class Site:

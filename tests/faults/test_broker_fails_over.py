@@ -59,5 +59,5 @@ def test_redis_fails_over(site: Site, check: Checker, sentinel: SentinelServer, 
                 60, lambda old=master: client.sentinel_get_master_addr_by_name(MASTER) != old
             ), "the sentinel names the old master after 60 s"
     site.repaired()
-    check(patience=90 if is_long else 60)
+    check()
     assert worker.process.poll() is None

@@ -26,7 +26,7 @@ def test_redis_is_stopped_for_a_while(site: Site, check: Checker, is_long: bool,
         with site.redis.frozen():
             time.sleep(30 if is_long else 2)
     site.repaired()
-    check(patience=120 if is_long else 30)
+    check()
     assert worker.process.poll() is None
     assert "Couldn't ack" not in worker.output
 
@@ -52,7 +52,7 @@ def test_an_acknowledgement_times_out(site: Site, check: Checker, is_long: bool)
         with site.redis.frozen():
             time.sleep(15 if is_long else 2)
     site.repaired()
-    check(patience=120 if is_long else 30)
+    check()
     with closing(site.redis.client()) as client:
         worker.wait_until(lambda: client.hlen("unacked") == 0)
     assert "Couldn't ack" not in worker.output
@@ -70,7 +70,7 @@ def test_the_network_to_redis_drops_everything(site: Site, check: Checker, is_lo
         network.reset()
         site.enqueue(10)
         site.repaired()
-        check(patience=60 if is_long else 40)
+        check()
         assert worker.process.poll() is None
         assert "Couldn't ack" not in worker.output
         assert worker.stop() == 0

@@ -54,11 +54,11 @@ def test_postgresql_crashes(site: Site, check: Checker, postgres: PostgresServer
         postgres.crash()
     site.start_worker("-c", "2")
     for _ in range(crashes):
-        site.wait_until_finished(len(site.ids), patience=30)
+        site.wait_until_finished(len(site.ids))
         site.call(20)
         postgres.crash()
     site.repaired()
-    check(duplicates=2 * crashes, patience=30)
+    check(duplicates=2 * crashes)
 
 
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)

@@ -67,7 +67,7 @@ def test_postgresql_says_nothing(
         end_silence()
         site.enqueue(10)
         site.repaired()
-        check(patience=60)
+        check()
         assert worker.process.poll() is None
         assert worker.stop() == 0
 

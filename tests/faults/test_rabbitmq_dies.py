@@ -53,7 +53,7 @@ def test_it_is_killed_under_load(
         site.enqueue(10)
         rabbit_server.start()
     site.repaired()
-    check(patience=60 if is_long else 30)
+    check()
 
 
 @pytest.mark.parametrize("is_reset", [False, True], ids=["comes back", "is reset"])
@@ -74,7 +74,7 @@ def test_it_is_silent(
         else:
             network.resume()
         site.repaired()
-        check(patience=90 if is_long else 40)
+        check()
         assert worker.process.poll() is None
         assert worker.stop() == 0
 
@@ -104,7 +104,7 @@ def test_quorum_queues_work(
     site.wait_until_finished(20)
     site.kill_worker(victim)
     site.repaired()
-    check(duplicates=2 + GROUP_SIZE, patience=60)
+    check(duplicates=2 + GROUP_SIZE)
     with _connection(rabbit_server, rabbit) as connection:
         # A queue of another type is refused.
         channel = connection.channel()
@@ -123,7 +123,7 @@ def test_its_connections_are_closed_and_a_worker_is_killed(
     site.enqueue(10)
     site.kill_worker(victim)
     site.repaired()
-    check(duplicates=2, patience=60)
+    check(duplicates=2)
 
 
 def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_server: RabbitServer) -> None:
@@ -138,7 +138,7 @@ def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_ser
         connection.channel().queue_purge(QUEUE)
     worker.process.send_signal(signal.SIGCONT)
     site.repaired()
-    check(patience=30)
+    check()
 
 
 def test_it_blocks_publishers(
@@ -158,4 +158,4 @@ def test_it_blocks_publishers(
     time.sleep(30 if is_long else 0)
     rabbit_server.control("set_vm_memory_high_watermark", "0.6")
     site.repaired()
-    check(patience=60 if is_long else 30)
+    check()

@@ -74,7 +74,7 @@ def test_parts_fail_in_turn(
     site.repaired()
     check(duplicates=len(site.ids), patience=300)
     assert not any(site.count(state) for state in WAITING)
-    site.wait_until(lambda: not messages_left(site), patience=60)
+    site.wait_until(lambda: not messages_left(site))
     assert not messages_left(site)
 
 

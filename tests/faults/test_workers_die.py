@@ -11,7 +11,7 @@ import pytest
 
 from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 from mailctl.worker.delivery import GROUP_SIZE
-from tests.faults.site import thaw
+from tests.faults.site import PATIENCE, thaw
 from tests.smtp_server import Stall
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_a_killed_worker_had_messages_of_another_program(
     site.smtp.script.clear()
     site.start_worker(*options)
     site.repaired()
-    check(duplicates=1, patience=90)
+    check(duplicates=1)
 
 
 def test_workers_are_stopped_under_load(site: Site, check: Checker, is_long: bool) -> None:
@@ -140,7 +140,7 @@ def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_lon
             site.kill_worker(chance.choice(site.workers))
             site.start_worker("-c", "1")
     site.repaired()
-    check(duplicates=in_hand, patience=600 if is_long else 60)
+    check(duplicates=in_hand, patience=600 if is_long else PATIENCE)
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
@@ -168,7 +168,7 @@ def test_a_worker_is_asleep_for_longer_than_its_lease(site: Site, check: Checker
     site.wait_until_finished(8)
     family = site.freeze_worker(sleeper)
     site.start_worker("-c", "2")
-    site.wait_until_finished(len(site.ids), patience=60)
+    site.wait_until_finished(len(site.ids))
     if is_long:
         time.sleep(30)
     accepted = len(site.smtp.messages)
@@ -221,4 +221,4 @@ def test_everything_dies_at_once(site: Site, check: Checker, is_long: bool) -> N
             site.redis.kill()
             site.redis.start()
     site.repaired()
-    check(duplicates=in_hand, patience=1200 if is_long else 90)
+    check(duplicates=in_hand, patience=1200 if is_long else PATIENCE)

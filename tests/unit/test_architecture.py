@@ -22,7 +22,7 @@ def test_the_house_stays_small() -> None:
     """Somebody new can hold it in mind; `python -m docs.generators.house` prints the figures."""
     found = counts()
     assert found["files at the top"] <= 20, found
-    assert found["packages"] <= 19, found
+    assert found["packages"] <= 20, found
     assert found["layers that import-linter checks"] <= 15, found
 
 

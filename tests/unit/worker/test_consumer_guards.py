@@ -15,7 +15,7 @@ from celery.worker import pidbox as celery_pidbox
 from celery.worker.consumer import consumer as celery_consumer
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import DataError
+from redis.exceptions import DataError, ReadOnlyError
 
 from mailctl.worker.consumer_guards import (
     _BODY_FILTER,
@@ -214,3 +214,13 @@ def test_a_lost_connection_is_a_warning(text: str) -> None:
     assert _BODY_FILTER.filter(record)
     assert (record.levelname, record.args, record.exc_info) == ("WARNING", (), None)
     assert "the broker sends" in record.getMessage()
+
+
+@pytest.mark.usefixtures("_guarded_logs")
+def test_a_refusal_that_kombu_repeats_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Kombu writes its traceback at each attempt."""
+    kombu_redis.logger.warning("Redis error, will retry", exc_info=ReadOnlyError("secret"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "the broker refuses a request (ReadOnlyError), which is repeated"
+    ]
+    assert "secret" not in caplog.text
