@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from typing import TYPE_CHECKING
 
 from dotenv.parser import Binding, parse_stream
 
 from mailctl.errors import ConfigurationError
+from mailctl.settings.file_owners import find_foreign_writer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -83,28 +82,6 @@ def refuse_code_of_strangers(path: Path, names: Collection[str]) -> None:
             f"{path.absolute()} sets {', '.join(loading)}, which loads code, and {reason}.",
             fix=f"If you trust it, name it: --env-file {path}; or set {loading[0]} in the environment.",
         )
-
-
-def find_foreign_writer(path: Path) -> str:
-    """Return which other user could have written a file, as a clause; "" if none but root could."""
-    if not hasattr(os, "geteuid"):
-        return ""  # no such permissions on this system
-    for place, what in ((path, "the file"), (path.absolute().parent, "its folder")):
-        found = place.stat()
-        if found.st_uid not in _trusted_users():
-            return f"{what} belongs to another user (uid {found.st_uid})"
-        if found.st_mode & stat.S_IWOTH:
-            return f"every user can write {what}"
-        if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
-            return f"other users can write {what} (gid {found.st_gid})"
-    return ""
-
-
-def _trusted_users() -> set[int]:
-    """Return root, the user of this process and, if root runs it by sudo, the user who does that."""
-    caller = os.environ.get("SUDO_UID", "")
-    is_sudo = os.geteuid() == 0 and caller.isdecimal()
-    return {0, os.geteuid(), *([int(caller)] if is_sudo else [])}
 
 
 def _refuse_invalid(binding: Binding, path: Path, known: Collection[str]) -> None:

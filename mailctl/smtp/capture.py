@@ -7,7 +7,6 @@ import errno
 import itertools
 import os
 import re
-import stat
 import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.validation import validate_file_name
+from mailctl.settings.file_owners import is_link_of_stranger
 from mailctl.smtp.sender import no_fence
 from mailctl.timefmt import TimeStyle, format_time
 
@@ -58,7 +58,10 @@ class CaptureSender:
     def _write(self, envelope: Envelope) -> Path:
         for folder in (self._folder.parent, self._folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_link_of_stranger(folder)
+            if is_link_of_stranger(folder):  # messages and their links would go there
+                raise PermissionError(
+                    errno.EPERM, "the folder is a symbolic link of another user", str(folder)
+                )
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")  # 0600
         temporary = Path(name)
         try:
@@ -76,13 +79,6 @@ class CaptureSender:
                 path.hardlink_to(temporary)
                 return path
         raise AssertionError("count() has no end")
-
-
-def _refuse_link_of_stranger(folder: Path) -> None:
-    """Refuse a folder that another user leads elsewhere: messages and their links would go there."""
-    found = folder.lstat()
-    if stat.S_ISLNK(found.st_mode) and hasattr(os, "geteuid") and found.st_uid not in (0, os.geteuid()):
-        raise PermissionError(errno.EPERM, "the folder is a symbolic link of another user", str(folder))
 
 
 def _stem(message_id: str) -> str:

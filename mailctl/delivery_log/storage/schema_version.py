@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import column, inspect, select, table, text
 
 from mailctl.delivery_log.storage.engine import reading, translate_database_errors, writing
+from mailctl.delivery_log.storage.sqlite import LINK_OF_STRANGER
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.per_process import PerProcess
+from mailctl.settings.file_owners import is_link_of_stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,6 +184,11 @@ def _create_sqlite_file(engine: Engine) -> None:
     if engine.url.get_backend_name() != "sqlite" or not database or database == ":memory:":
         return
     path = Path(database)
+    if is_link_of_stranger(path):
+        raise LogUnavailable(
+            f"the delivery log {path} is not used: {LINK_OF_STRANGER}.",
+            fix="Set MAILCTL_HOME to a folder that only this user can write.",
+        )
     try:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)

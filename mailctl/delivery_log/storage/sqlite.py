@@ -18,6 +18,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
+from mailctl.settings.file_owners import is_link_of_stranger
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -44,6 +46,8 @@ _MAX_WAL_BYTES = 32 * 1024 * 1024
 #: Error codes of SQLite where it cannot create the files that it keeps beside a database in use.
 _CANNOT_CREATE_WAL_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _CACHE_KIB = 16 * 1024
+#: Why a file is not used: emails would go into a file that another user has chosen.
+LINK_OF_STRANGER = "it is a symbolic link of another user"
 
 
 def open_writer(url: URL) -> Engine:
@@ -142,6 +146,8 @@ def _follow_replaced_file(engine: Engine) -> None:
 
     @event.listens_for(engine, "do_connect")
     def _refuse_deleted(*_: Any) -> None:
+        if is_link_of_stranger(path):
+            raise sqlite3.OperationalError(LINK_OF_STRANGER)
         if seen and _identity(path) is None:
             raise sqlite3.OperationalError("its file was deleted while it was in use")
 

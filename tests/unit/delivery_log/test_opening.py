@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,3 +59,21 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailable), writing(engine) as connection:
         connection.execute(emails.delete())
     engine.dispose()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_log_that_another_user_leads_elsewhere_is_refused(tmp_path: Path, is_there: bool) -> None:
+    """Nothing is created or written where the link leads to; a log that was open until then is left, too."""
+    settings = Settings(mailctl_home=tmp_path / "home")
+    target, log = tmp_path / "elsewhere.db", tmp_path / "home" / "mailctl.db"
+    log.parent.mkdir()
+    log.symlink_to(target)
+    if is_there:
+        open_delivery_log(settings, AccessMode.CREATE).dispose()
+    before = target.read_bytes() if is_there else None
+    os.lchown(log, 65534, 65534)
+    with pytest.raises(LogUnavailable, match="it is a symbolic link of another user"):
+        open_delivery_log(settings, AccessMode.CREATE)
+    assert (target.read_bytes() if is_there else None) == before
+    assert target.exists() == is_there

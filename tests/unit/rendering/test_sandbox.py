@@ -54,6 +54,22 @@ def test_a_template_that_takes_too_long_fails(
         rendered(tmp_path, source, words=["x"] * 5000)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ 'x' * 10 ** 12 }}",
+        "{{ 10 ** 12 * [1] }}",
+        "{% set n = 2 ** 900000 %}{{ n * n * n }}",
+        "{% if 3 ** (9 ** 99) %}{% endif %}",
+    ],
+)
+def test_a_value_that_is_too_large_is_not_made(tmp_path: Path, source: str) -> None:
+    """Nothing could interrupt the worker while it computes one."""
+    with pytest.raises(RenderError, match="too large"):
+        rendered(tmp_path, source)
+
+
 def test_the_time_limit_ends_with_the_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next body has the full time again."""
     monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.05)
@@ -93,6 +109,7 @@ def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, source: str) -> Non
         ("{{ '{} EUR'.format(250000) }}", "250000 EUR"),
         ("{{ 'a'|center(5) }}", "  a  "),
         ("{{ 'ab' * 3 }}", "ababab"),
+        ("{{ 2 ** -1 }}{{ 1.5 * 2 }}{{ 2 ** 10 }}{{ 'ab' * -1 }}{{ true * 'a' }}", "0.53.01024a"),
         ("{% for i in range(3) %}{{ i }}{{ '.' if loop.last }}{% endfor %}", "012."),
         ("{% for w in words %}{{ loop.index }}/{{ loop.length }}{{ w }}{% endfor %}", "1/2a2/2b"),
         ("{% for w in words if w != 'a' %}{{ w }}{% else %}none{% endfor %}", "b"),
