@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+    from mailctl.checks.workers import DiscoveredWorkers
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="app")
+_RECORDING = CheckGroup(name="workers")
 _MAPPING_SETTING = "MAILCTL_TASKS"
 _TRANSLATOR_SETTING = "MAILCTL_RESULT_OUTCOME"
 _RECORD = "Call mailctl.record_tasks(app) where the service creates its app"
@@ -37,13 +39,28 @@ def check_own_tasks(settings: Settings, app: Celery) -> Iterator[Finding]:
     yield from _eager(app)
     yield from _translator(settings)
     yield from _mapping(settings, app)
-    overridden = overridden_tasks(app)
-    if not overridden and not _mapped(settings, app):
-        return
-    for name in sorted(overridden):
+    for name in sorted(overridden_tasks(app)):
         yield _GROUP.ok(name, f"the service's own task {name} replaces mailctl's")
-    yield _recorder(app)
-    yield _own_results(app)
+
+
+def check_recording(settings: Settings, app: Celery, workers: DiscoveredWorkers) -> Iterator[Finding]:
+    """Check whether the emails of the service's own tasks are recorded; no finding if it has no such tasks.
+
+    Args:
+        settings: they may map tasks of other names.
+        app: the app of the service.
+        workers: the live workers; those that share the delivery log record what they run.
+    """
+    if not overridden_tasks(app) and not _mapped(settings, app):
+        return
+    if has_recorder(app):
+        yield _RECORDING.ok("recorder", "emails of the service's own tasks are recorded")
+    elif workers.heartbeats:
+        yield _recorded_by(workers)
+    else:
+        yield _not_recorded()
+    is_recorded = bool(has_recorder(app) or (workers.heartbeats and not workers.unlogged_workers))
+    yield _own_results(app, is_recorded=is_recorded)
 
 
 def _eager(app: Celery) -> Iterator[Finding]:
@@ -100,11 +117,23 @@ def _mapped(settings: Settings, app: Celery) -> frozenset[str]:
         return frozenset()  # the check of MAILCTL_TASKS reports it
 
 
-def _recorder(app: Celery) -> Finding:
-    if has_recorder(app):
-        return _GROUP.ok("recorder", "emails of the service's own tasks are recorded")
+def _recorded_by(workers: DiscoveredWorkers) -> Finding:
+    names = ", ".join(worker.name for worker in workers.heartbeats)
+    others = ", ".join(workers.unlogged_workers)
+    if others:
+        return _RECORDING.warn(
+            "recorder",
+            f"Emails of the service's own tasks are recorded by {names}, but not by {others}.",
+            fix=f"{_RECORD}, or stop the others.",
+        )
+    return _RECORDING.ok(
+        "recorder", f"{names} records the service's own tasks; a plain Celery worker would not"
+    )
+
+
+def _not_recorded() -> Finding:
     worker = mailctl_command("worker")
-    return _GROUP.warn(
+    return _RECORDING.warn(
         "recorder",
         "The service's worker does not record emails: those that the service publishes are missing from the"
         " delivery log, and the outcome of the others is known from task results alone.",
@@ -112,13 +141,15 @@ def _recorder(app: Celery) -> Finding:
     )
 
 
-def _own_results(app: Celery) -> Finding:
+def _own_results(app: Celery, *, is_recorded: bool) -> Finding:
     reason = unreadable_results_reason(app)
-    if not reason or has_recorder(app) or has_memory_broker(app):
+    if is_recorded:
+        return _RECORDING.ok("own results", "they are not needed: the outcomes are recorded")
+    if not reason or has_memory_broker(app):
         asked = ": mailctl's messages ask for them, although task_ignore_result is set"
-        ignored = asked if app.conf.task_ignore_result and not has_recorder(app) else ""
-        return _GROUP.ok("own results", f"the results of the service's own tasks can be read{ignored}")
-    return _GROUP.warn(
+        ignored = asked if app.conf.task_ignore_result else ""
+        return _RECORDING.ok("own results", f"the results of the service's own tasks can be read{ignored}")
+    return _RECORDING.warn(
         "own results",
         f"The results of the service's own tasks cannot be read, because {reason}: their emails become held.",
         fix=f"{_RECORD}, or let it keep results in Redis or a database.",

@@ -9,6 +9,7 @@ from mailctl.checks.broker import check_broker
 from mailctl.checks.delivery_log import check_log, is_log_file_missing
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.links import check_links
+from mailctl.checks.own_tasks import check_recording
 from mailctl.checks.pitfalls import check_pitfalls
 from mailctl.checks.processes import check_processes
 from mailctl.checks.refusals import check_recent_refusals
@@ -69,6 +70,8 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         )
         if log is not None:
             yield from _reported("workers", _processes(settings, log, workers))
+        if app is not None:
+            yield from check_recording(settings, app, workers)
         if app is not None and broker is not None:
             yield from _reported("workers", check_shared_queues(app, workers, catalog=catalog))
     finally:

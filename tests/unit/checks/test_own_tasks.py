@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.celery_app import RECORDER_ATTRIBUTE
+from mailctl.celery_app import RECORDER_ATTRIBUTE, app_from_settings
 from mailctl.checks.app import check_app
+from mailctl.checks.own_tasks import check_recording
+from mailctl.checks.workers import DiscoveredWorkers
 from mailctl.settings import Settings
 from tests.unit.checks.samples import FAIL, OK, WARN, by_name, write_module
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +46,14 @@ def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict
         backend: str | None = "redis://h/0",
         more: str = "",
         task: str = _TASK,
+        workers: DiscoveredWorkers = DiscoveredWorkers(),  # noqa: B008 - frozen
         **settings: str,
     ) -> dict[str, Finding]:
         source = _APP.format(broker=broker, backend=backend, more=more) + task
         module = write_module(f"shop_of_check_{next(count)}", source, tmp_path, monkeypatch)
-        return by_name(check_app(Settings(mailctl_app=f"{module}:app", **settings)))  # type: ignore[arg-type]
+        made = Settings(mailctl_app=f"{module}:app", **settings)  # type: ignore[arg-type]
+        found = by_name(check_app(made))
+        return found | by_name(check_recording(made, app_from_settings(made), workers))
 
     return check_one
 
@@ -106,6 +113,17 @@ def test_a_service_without_a_recorder_is_told_so(check: Callable[..., dict[str, 
     found = check()["recorder"]
     assert (found.status, "record_tasks" in found.fix) == (WARN, True)
     assert check(more=f"setattr(app, {RECORDER_ATTRIBUTE!r}, object())")["recorder"].status is OK
+
+
+def test_a_worker_of_mailctl_records_the_tasks_that_it_runs(check: Callable[..., dict[str, Finding]]) -> None:
+    """Their results need not be read then, unless a plain worker runs some of them."""
+    ours = DiscoveredWorkers(heartbeats=(worker(name="celery@a"),))
+    found = check(backend=None, workers=ours)
+    assert (found["recorder"].status, found["own results"].status) == (OK, OK)
+    both = replace(ours, queues_by_node={"celery@a": ("celery",), "plain@b": ("celery",)})
+    found = check(backend=None, workers=both)
+    assert (found["recorder"].status, found["own results"].status) == (WARN, WARN)
+    assert "recorded by celery@a, but not by plain@b" in found["recorder"].detail
 
 
 def test_eager_tasks_are_a_finding_and_no_warning(check: Callable[..., dict[str, Finding]]) -> None:
