@@ -135,7 +135,7 @@ class Runtime:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        return identify_process(self.engine, self.keyring, mail_server=self.settings.mail_server)
+        return identify_process(self.engine, self.keyring, self.settings)
 
     def clock(self) -> datetime:
         """Return the current time by the clock of the delivery log, by which its processes compare times.

@@ -40,6 +40,10 @@ TABLES = {
         "checks: what was broken, and what each command named as broken",
         ("broken", "health", "monitor", "check-config"),
     ),
+    "incidents": (
+        "incidents: the first cause of `why`, and the first line of `incident`",
+        ("incident", "why", "first line of incident"),
+    ),
     "envelopes": (
         "envelopes: messages in every shape against a live worker; each recorded, the queue empty",
         ("broker", "named", "generated", "memory at most", "worker"),

@@ -1,4 +1,4 @@
-"""Whether the processes that share a delivery log agree on keys, clock, log, mail server and version."""
+"""Whether processes that share a delivery log agree on keys, clock, log, mail server and settings."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _KEY_FIX = (
 _LOG_FIX = "Restart the worker: it has opened a log that was replaced since."
 _CAPTURE_FIX = "Set EMAIL_ENABLED to the same value for all workers, and restart those that had another one."
 _MAIL_SERVER_FIX = "Unless this is on purpose, set EMAIL_HOST and EMAIL_PORT to the same values everywhere."
+_SETTINGS_FIX = "Unless this is on purpose, give all workers the same settings, and restart them."
 _VERSION_FIX = "Install the same version everywhere, and restart the workers."
 
 
@@ -33,6 +34,7 @@ class Subject(StrEnum):
     LOG = "log"
     MAIL_SERVER = "mail-server"
     VERSION = "version"
+    SETTINGS = "settings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ def find_disagreements(
         *_captures(known, own),
         *_mail_servers(known, own),
         *_versions(known, own),
+        *_settings(known),
     ]
 
 
@@ -159,6 +162,22 @@ def _versions(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Ite
     by_version = _grouped(known, own, lambda identity: identity.version)
     if len(by_version) > 1:
         yield _difference(Subject.VERSION, "versions of mailctl differ", by_version, fix=_VERSION_FIX)
+
+
+def _settings(known: Mapping[str, ProcessIdentity]) -> Iterator[Disagreement]:
+    """Compare the settings of workers with each other; those of whoever checks send no email."""
+    names = sorted({name for identity in known.values() for name in identity.settings})
+    differing = [
+        name for name in names if len({identity.settings.get(name) for identity in known.values()}) > 1
+    ]
+    if differing:
+        yield Disagreement(
+            subject=Subject.SETTINGS,
+            workers=tuple(known),
+            detail=f"settings of {_workers(known)} differ: {_join(differing)}",
+            fix=_SETTINGS_FIX,
+            is_failure=False,
+        )
 
 
 def _grouped(

@@ -59,7 +59,9 @@ def _agreement(
         make = _GROUP.fail if each.is_failure else _GROUP.warn
         yield make(each.subject, as_sentence(each.detail), fix=each.fix)
     known = [worker for worker in workers if worker.identity is not None]
-    agreed = [subject for subject in Subject if subject not in {each.subject for each in found}]
+    # Settings are compared between workers alone.
+    differing = {Subject.SETTINGS, *(each.subject for each in found)}
+    agreed = [subject for subject in Subject if subject not in differing]
     if known and agreed:
         names = ", ".join(worker.name for worker in known)
         yield _GROUP.ok("agreement", f"{names} and this process agree on: {', '.join(agreed)}")

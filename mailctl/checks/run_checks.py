@@ -84,7 +84,7 @@ def _processes(settings: Settings, log: Engine, workers: DiscoveredWorkers) -> G
     keyring = Keyring(settings.secret_keys)
 
     def compare() -> list[Finding]:
-        own = identify_process(log, keyring, mail_server=settings.mail_server)
+        own = identify_process(log, keyring, settings)
         return list(check_processes(log, workers.heartbeats, own, keyring=keyring))
 
     yield from call_with_deadline(compare, service="The delivery log")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import email
+import email.policy
+import html
 from contextlib import suppress
 from datetime import UTC, datetime
 from secrets import token_urlsafe
@@ -13,15 +16,17 @@ from pydantic import SecretStr
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS
 from mailctl.domain.samples import sample_content
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import MailctlError, suggest_name
 from mailctl.rendering.composer import Composer
 from mailctl.rendering.variables import COMMON_VARIABLES
 from mailctl.security.links import Links
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from mailctl.domain.catalog import Catalog, Kind
+    from mailctl.domain.models import Envelope
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="templates")
@@ -46,7 +51,7 @@ def check_templates(settings: Settings, catalog: Catalog) -> Generator[Finding, 
     for kind in catalog.kinds.values():
         template = kind.template or sample_content(kind).template or ""
         used.add(template)
-        yield _rendered(composer, kind, template)
+        yield from _rendered(composer, kind, template)
         if kind.name in BUILT_IN_KINDS:
             yield from check_own_template(composer, kind, template)
         else:
@@ -71,7 +76,7 @@ def _throwaway_keys() -> dict[str, SecretStr]:
     return {"secret_key": SecretStr(token_urlsafe(48)), "mailctl_secret_keys_old": SecretStr("")}
 
 
-def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
+def _rendered(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:
     now = datetime.now(UTC)
     try:
         envelope = asyncio.run(
@@ -80,9 +85,40 @@ def _rendered(composer: Composer, kind: Kind, template: str) -> Finding:
             )
         )
     except MailctlError as error:
-        return _GROUP.error(template, error)
+        yield _GROUP.error(template, error)
+        return
     size = len(envelope.data) / 1000
-    return _GROUP.ok(template, f"renders kind {kind.name} ({size:.1f} kB): {envelope.subject}")
+    yield _GROUP.ok(template, f"renders kind {kind.name} ({size:.1f} kB): {envelope.subject}")
+    for variable, parts in find_missing_links(envelope, [link.variable for link in kind.links]).items():
+        where = f" in the {parts[0]} part" if len(parts) == 1 else ""
+        yield _GROUP.fail(
+            template,
+            f"Emails of kind {kind.name} lack their link{where}: the template does not use {variable}.",
+            fix=f"Add {{{{ {variable} }}}} to it, then check with:"
+            f" {mailctl_command('preview', arguments=[kind.name])}",
+        )
+
+
+def find_missing_links(envelope: Envelope, variables: Iterable[str]) -> dict[str, list[str]]:
+    """Return the parts of a composed message that lack one of its links, by the variable of the link.
+
+    Args:
+        envelope: the message, with its links.
+        variables: the variables of the links that it must have.
+    """
+    links = {variable: envelope.links[variable] for variable in variables}
+    missing: dict[str, list[str]] = {}
+    message = email.message_from_bytes(envelope.data, policy=email.policy.default)
+    for part in message.walk():
+        if part.get_content_maintype() != "text":
+            continue
+        content = part.get_content()
+        is_html = part.get_content_subtype() == "html"
+        text = html.unescape(content) if is_html else content
+        for variable, url in links.items():
+            if url not in text:
+                missing.setdefault(variable, []).append("HTML" if is_html else "plain text")
+    return missing
 
 
 def check_own_template(composer: Composer, kind: Kind, template: str) -> Iterator[Finding]:

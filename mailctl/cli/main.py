@@ -90,7 +90,7 @@ SECTIONS = {
         LazyCommand(
             "workers",
             "mailctl.cli.commands.workers:app",
-            "List, ping and stop workers; lists them by default.",
+            "List, compare, ping and stop workers; lists them by default.",
         ),
     ),
     "Inspect": (

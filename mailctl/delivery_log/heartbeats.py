@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 2.0
 #: Seconds of silence after which a worker counts as dead.
 DEAD_AFTER_SECONDS = 15.0
+#: Seconds for which a silent worker may still be one that has just died, whose messages nobody else has.
+RECENTLY_DEAD_SECONDS = 4 * DEAD_AFTER_SECONDS
+#: Seconds after which a live worker deletes the record of one that did not sign off.
+FORGOTTEN_AFTER_SECONDS = 3600.0
 #: Seconds by which the clock of a worker's host may differ from that of the log.
 MAX_CLOCK_SKEW_SECONDS = 2.0
 
@@ -73,7 +77,7 @@ class WorkerRegistry(Repository):
             "clock_skew": clock_of(self._engine).skew_seconds,
             "identity": worker.identity and worker.identity.to_json(),
         }
-        silent_since = now - timedelta(seconds=4 * DEAD_AFTER_SECONDS)
+        silent_since = now - timedelta(seconds=FORGOTTEN_AFTER_SECONDS)
         with writing(self._engine) as connection:
             connection.execute(delete(workers).where(workers.c.seen_at < silent_since))
             if not insert_or_ignore(connection, workers, row):
@@ -91,13 +95,19 @@ class WorkerRegistry(Repository):
         now = self._clock()
         return [worker for worker in self._select() if self._is_alive(worker, now=now)]
 
-    def list_silent(self) -> list[Worker]:
+    def list_silent(self, *, within_seconds: float = RECENTLY_DEAD_SECONDS) -> list[Worker]:
         """Return the workers that have not signed off and are not alive, oldest first.
 
-        A live worker deletes others a while after their last heartbeat.
+        Args:
+            within_seconds: how old their last heartbeat may be. Without a live worker all are returned,
+                because the last ones that were alive are what an operator looks for.
         """
         now = self._clock()
-        return [worker for worker in self._select() if not self._is_alive(worker, now=now)]
+        every = self._select()
+        silent = [worker for worker in every if not self._is_alive(worker, now=now)]
+        if len(silent) == len(every):
+            return silent
+        return [worker for worker in silent if now - worker.seen_at <= timedelta(seconds=within_seconds)]
 
     @staticmethod
     def _is_alive(worker: Worker, *, now: datetime) -> bool:

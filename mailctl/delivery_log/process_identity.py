@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import literal_column, null, select
 
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import log
+from mailctl.settings.fingerprints import fingerprint_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Engine
 
     from mailctl.security.keyring import Keyring
+    from mailctl.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,8 @@ class ProcessIdentity:
     mail_server: str
     #: The id of the delivery log that it has opened; None if that log has none.
     log_id: str | None
+    #: The fingerprints of its settings that are not the defaults, by name (`settings.fingerprints`).
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: Any) -> ProcessIdentity | None:
@@ -39,16 +45,16 @@ class ProcessIdentity:
 
     def to_json(self) -> dict[str, Any]:
         """Return the identity as a heartbeat stores it."""
-        return {**asdict(self), "keys": list(self.keys)}
+        return {**asdict(self), "keys": list(self.keys), "settings": dict(self.settings)}
 
 
-def identify_process(engine: Engine, keyring: Keyring, *, mail_server: str) -> ProcessIdentity:
+def identify_process(engine: Engine, keyring: Keyring, settings: Settings) -> ProcessIdentity:
     """Return the identity of this process.
 
     Args:
         engine: of the delivery log that it has opened.
         keyring: its secret keys.
-        mail_server: host:port of its mail server; "" if it captures emails.
+        settings: its settings.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -59,8 +65,9 @@ def identify_process(engine: Engine, keyring: Keyring, *, mail_server: str) -> P
     return ProcessIdentity(
         version=version("mailctl"),
         keys=keyring.fingerprints(),
-        mail_server=mail_server,
+        mail_server=settings.mail_server,
         log_id=read_log_mark(engine).id,
+        settings=fingerprint_settings(settings),
     )
 
 

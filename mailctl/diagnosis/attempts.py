@@ -52,6 +52,21 @@ def dead_worker(case: Case) -> Cause | None:
     )
 
 
+def dead_process(case: Case) -> Cause | None:
+    """Return the cause if a pool process of the worker that claimed it has died since."""
+    email, replaced = case.email, case.evidence.replaced_processes
+    if not replaced or _lease_holder(case) is None:
+        return None
+    died = "a process" if replaced == 1 else f"{replaced} processes"
+    return Cause(
+        name="process_died",
+        sentence=f"{died} of {email.worker} died after it had begun to send it, probably the one that was"
+        f" sending it; its lease expires {_at(email.lease_until)}, after which it is taken over",
+        next_step=wording.follow_command(email),
+        certainty=Certainty.LIKELY,
+    )
+
+
 def in_hand(case: Case) -> Cause | None:
     """Return the cause if a live worker is sending the email."""
     if _lease_holder(case) is None:

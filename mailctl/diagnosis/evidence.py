@@ -13,6 +13,7 @@ from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.discovery import find_homes_with_email
 from mailctl.delivery_log.heartbeats import is_suspended
 from mailctl.delivery_log.idempotency import IdempotencyKeys
+from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
@@ -173,6 +174,11 @@ class EvidenceCollector:
         if email.state in _WAITING_STATES:
             found |= self._ask_broker(email, workers, is_thorough=is_thorough)
             found |= self._measure_queue(email, found.get("search"))
+        if email.state is State.SENDING:
+            mine = (worker for worker in workers if worker.name == email.worker)
+            found["replaced_processes"] = sum(
+                count_replaced_processes(worker, since=email.updated_at) for worker in mine
+            )
         if now - email.created_at > timedelta(seconds=STALL_SECONDS):
             found |= self._find_idle_workers(email, workers, now=now)
         if workers and (is_thorough or email.reason_code is ReasonCode.UNREADABLE_CONTENT):

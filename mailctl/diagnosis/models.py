@@ -99,6 +99,9 @@ class Evidence:
     emails_ahead: int | None = None
     #: The recent number of emails a minute that left its queue.
     attempts_per_minute: float = 0.0
+    #: How many pool processes of the worker that is sending it were started after it had claimed the email,
+    #: because others died.
+    replaced_processes: int = 0
     #: How long the claim of a worker lasts.
     lease: timedelta | None = None
     #: The actions that an operator may take; empty if they were not looked up.

@@ -41,7 +41,7 @@ _WAITING: tuple[Rule, ...] = (
 _RULES: Mapping[State, tuple[Rule, ...]] = {
     State.PENDING: _WAITING,
     State.QUEUED: _WAITING,
-    State.SENDING: (attempts.dead_worker, attempts.in_hand),
+    State.SENDING: (attempts.dead_worker, attempts.dead_process, attempts.in_hand),
     State.SENT: (ended.accepted,),
     State.CAPTURED: (ended.captured,),
     State.UNCONFIRMED: (ended.unconfirmed,),

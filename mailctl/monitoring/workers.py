@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import find_disagreements
 from mailctl.checks.silence import describe_silence
-from mailctl.delivery_log.heartbeats import is_suspended
+from mailctl.delivery_log.heartbeats import FORGOTTEN_AFTER_SECONDS, is_suspended
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
 from mailctl.delivery_log.queries.stalls import find_stalled_workers
+from mailctl.delivery_log.queries.unfinished import count_unfinished
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.monitoring.worker_signals import STOP_REQUESTED, StopResult, stop_obstacle, terminate
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mailctl.broker.control import Node, RemoteControl
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.process_identity import ProcessIdentity
+    from mailctl.delivery_log.queries.unfinished import UnfinishedEmails
     from mailctl.errors import MailctlError
     from mailctl.runtime import Runtime
 
@@ -70,6 +72,23 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeadWorker:
+    """A worker that has neither signed off nor given a sign of life for a while."""
+
+    name: str
+    host: str
+    pid: int
+    queues: tuple[str, ...]
+    started_at: datetime
+    seen_at: datetime
+    #: The number of emails that it was sending, and until when its leases keep them.
+    held: int
+    lease_until: datetime | None
+    #: Whether it is only stopped by a signal, and can be continued.
+    is_suspended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerList:
     """All live workers."""
 
@@ -78,6 +97,8 @@ class WorkerList:
     broker_error: MailctlError | None
     #: What differs between this process and all workers, and which workers are silent, in clauses.
     problems: tuple[str, ...] = ()
+    #: The workers that did not sign off lately, the latest first.
+    dead: tuple[DeadWorker, ...] = ()
 
 
 class WorkerService:
@@ -118,7 +139,21 @@ class WorkerService:
             workers=(*sharing_log, *others),
             broker_error=broker_error,
             problems=(*problems.get("", ()), *self._find_silent()),
+            dead=self.list_dead(),
         )
+
+    def list_dead(self) -> tuple[DeadWorker, ...]:
+        """Return the workers that died within the last hour, and what they held, the latest first.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        silent = self._runtime.workers.list_silent(within_seconds=FORGOTTEN_AFTER_SECONDS)
+        if not silent:
+            return ()
+        groups = count_unfinished(self._runtime.engine, now=self._runtime.clock())
+        found = [_dead_worker(worker, groups) for worker in silent]
+        return tuple(sorted(found, key=lambda worker: worker.seen_at, reverse=True))
 
     def _find_problems(self, workers: Sequence[Worker]) -> dict[str, tuple[str, ...]]:
         """Return what is wrong with workers, by node name; "" stands for this process."""
@@ -260,6 +295,22 @@ class WorkerService:
         from mailctl.celery_app import has_memory_broker
 
         return None if has_memory_broker(self._runtime.app) else RemoteControl(self._runtime.app)
+
+
+def _dead_worker(worker: Worker, groups: Sequence[UnfinishedEmails]) -> DeadWorker:
+    mine = [group for group in groups if group.worker == worker.name]
+    leases = [group.lease_until for group in mine if group.lease_until is not None]
+    return DeadWorker(
+        name=worker.name,
+        host=worker.host,
+        pid=worker.pid,
+        queues=worker.queues,
+        started_at=worker.started_at,
+        seen_at=worker.seen_at,
+        held=sum(group.count for group in mine),
+        lease_until=max(leases, default=None),
+        is_suspended=is_suspended(worker),
+    )
 
 
 def _start_fix() -> str:

@@ -36,7 +36,13 @@ from mailctl.views.status import StatusView
 from mailctl.views.suppressions import SuppressionChangeView, SuppressionImportView, SuppressionView
 from mailctl.views.users import UserImportView, UserView
 from mailctl.views.versions import VersionView
-from mailctl.views.workers import WorkerPingView, WorkerStopView, WorkerView
+from mailctl.views.workers import (
+    DeadWorkerView,
+    WorkerDifferenceView,
+    WorkerPingView,
+    WorkerStopView,
+    WorkerView,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +132,8 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         ),
         _schema("restore", RestoreView, "queue restore"),
         _schema("worker", WorkerView, "workers list"),
+        _schema("dead-worker", DeadWorkerView, "workers list --dead"),
+        _schema("worker-difference", WorkerDifferenceView, "workers diff"),
         _schema("worker-ping", WorkerPingView, "workers ping"),
         _schema("worker-stop", WorkerStopView, "workers stop"),
         _schema("stats", StatsView, "stats"),

@@ -10,8 +10,9 @@ from mailctl.monitoring.workers import PingResult
 from mailctl.views.base import Timestamp, View
 
 if TYPE_CHECKING:
+    from mailctl.monitoring.worker_comparison import Difference
     from mailctl.monitoring.worker_signals import StopResult
-    from mailctl.monitoring.workers import WorkerList, WorkerStatus
+    from mailctl.monitoring.workers import DeadWorker, WorkerList, WorkerStatus
 
 
 class WorkerView(View):
@@ -58,6 +59,39 @@ class WorkerView(View):
     def of(cls, worker: WorkerStatus) -> WorkerView:
         """Return the view of a worker."""
         return cls.model_validate(worker)
+
+
+class DeadWorkerView(View):
+    """A worker that has neither signed off nor given a sign of life for a while."""
+
+    name: str = Field(serialization_alias="worker", description="The Celery node name.")
+    host: str
+    pid: int
+    queues: list[str]
+    started_at: Timestamp
+    seen_at: Timestamp = Field(description="The time of its last heartbeat.")
+    held: int = Field(description="Emails that it was sending; others take them over after the lease.")
+    lease_until: Timestamp | None = Field(description="When the last lease of these ends.")
+    is_suspended: bool = Field(description="Whether it is only stopped by a signal.")
+
+    @classmethod
+    def of(cls, worker: DeadWorker) -> DeadWorkerView:
+        """Return the view of a dead worker."""
+        return cls.model_validate(worker)
+
+
+class WorkerDifferenceView(View):
+    """Something that is not the same for all workers."""
+
+    subject: str = Field(description="Such as version, key, mail server, or the name of a setting.")
+    values: dict[str, str] = Field(
+        description="What each worker has, by node name; of settings a fingerprint of the value."
+    )
+
+    @classmethod
+    def of(cls, difference: Difference) -> WorkerDifferenceView:
+        """Return the view of a difference."""
+        return cls(subject=difference.subject, values=dict(difference.values))
 
 
 class WorkerListView(View):

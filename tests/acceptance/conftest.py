@@ -12,9 +12,11 @@ from tests.servers import RedisServer
 from tests.smtp_server import Certificates, ScriptedSmtpServer, test_certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+#: The property of a report that `tests.conftest.TABLES` prints.
+INCIDENTS = "incidents"
 SECRET_KEY = "an-acceptance-test-secret-key-of-some-length"
 SMTP_PASSWORD = "smtp-password-canary"
 
@@ -32,6 +34,31 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 def desk(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
     """An operator in the terminal's folder, whose commands run in the process of the test."""
     return Desk(terminal.folder, monkeypatch, capsys)
+
+
+class OnCall:
+    """Asks what is wrong now and why an email waits, and notes both for the table of incidents."""
+
+    def __init__(self, desk: Desk, note: Callable[[tuple[str, str, str]], None], name: str) -> None:
+        self._desk = desk
+        self._note = note
+        self._name = name
+
+    def first(self, task_id: str | None = None, *, name: str = "") -> tuple[str, str]:
+        """Return the name of the first problem, and that of the first cause of an email."""
+        found = self._desk.incident()
+        first = found["problems"][0] if found["problems"] else {"name": "-", "sentence": found["headline"]}
+        cause = self._desk.cause(task_id) if task_id else "-"
+        self._note((name or self._name, cause, first["sentence"][:90]))
+        return first["name"], cause
+
+
+@pytest.fixture
+def on_call(request: pytest.FixtureRequest, desk: Desk) -> OnCall:
+    """An engineer on call; what they are told goes into a table."""
+    name = request.node.name.removeprefix("test_").replace("_", " ")
+    properties = request.node.user_properties
+    return OnCall(desk, lambda row: properties.append((INCIDENTS, row)), name)
 
 
 @pytest.fixture(scope="session")

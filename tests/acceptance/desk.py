@@ -64,6 +64,11 @@ class Desk:
         """Return the name of the first cause."""
         return str(self.why(task_id)["causes"][0]["cause"])
 
+    def incident(self) -> dict[str, Any]:
+        """Return what is wrong now."""
+        _, [found], _ = self.run("incident")
+        return found
+
     def wait_for(self, condition: Callable[[], bool], what: object = "") -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + PATIENCE

@@ -103,6 +103,7 @@ ROWS = [
     Row(command="queue purge", arguments="--all --yes", is_fitted=False),
     Row(command="queue restore"),
     Row(command="workers list"),
+    Row(command="workers diff", is_fitted=False),
     Row(command="workers ping", code=3),
     Row(command="workers stop", arguments="--yes", code=3),
     Row(command="stats"),

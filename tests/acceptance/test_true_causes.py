@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from tests.acceptance.conftest import INCIDENTS
 from tests.faults.site import children_of
 from tests.faults.test_workers_die import CLOCK
 from tests.private_mounts import IN_A_NAMESPACE, MAY_MOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.acceptance.conftest import OnCall
     from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
@@ -165,7 +167,9 @@ def test_nobody_may_create_the_schema(operator: Operator, production: Terminal, 
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="this system lets nobody mount a tmpfs")
-def test_the_disk_is_full(terminal: Terminal, tmp_path: Path) -> None:
+def test_the_disk_is_full(
+    terminal: Terminal, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """On a tmpfs that has no room left: nothing can be recorded, and nothing was harmed."""
     (tmp_path / "disk").mkdir()
     script = f"""
@@ -175,7 +179,9 @@ def test_the_disk_is_full(terminal: Terminal, tmp_path: Path) -> None:
         mailctl() {{ {terminal.python} -m mailctl "$@"; }}
         mailctl send welcome --email before@b.example
         dd if=/dev/zero of=$MAILCTL_HOME/ballast status=none 2>/dev/null || true
-        for command in health monitor "check-config --offline"; do mailctl $command || echo "code $?"; done
+        for command in health monitor incident "check-config --offline"; do
+            mailctl $command || echo "code $?"
+        done
     """
     done = subprocess.run(
         [*IN_A_NAMESPACE, "bash", "-c", script],
@@ -184,12 +190,18 @@ def test_the_disk_is_full(terminal: Terminal, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.stdout + done.stderr).count("disk is full") == 3, done
+    assert (done.stdout + done.stderr).count("disk is full") == 4, done
     codes = [line for line in done.stdout.splitlines() if line.startswith("code")]
-    assert codes == ["code 5", "code 5", "code 1"]
+    assert codes == ["code 5", "code 5", "code 1", "code 1"]
+    first = next(
+        line for line in done.stdout.splitlines() if line.startswith("fail  ") and "emails that wait" in line
+    )
+    record_property(INCIDENTS, ("the disk is full", "-", first.removeprefix("fail  ")[:90]))
 
 
-def test_redis_is_full(production: Terminal, operator: Operator, redis: RedisServer, desk: Desk) -> None:
+def test_redis_is_full(
+    production: Terminal, operator: Operator, redis: RedisServer, desk: Desk, on_call: OnCall
+) -> None:
     """It answers, and stores nothing; emails stay in the log, and `why` says what keeps them there."""
     production.worker(*ALONE)
     with redis.client() as client:
@@ -205,6 +217,7 @@ def test_redis_is_full(production: Terminal, operator: Operator, redis: RedisSer
         "broker_refuses",
         True,
     )
+    assert on_call.first(task_id) == ("broker_refuses", "broker_refuses")
 
 
 def test_rabbitmq_blocks_publishers(
@@ -222,7 +235,9 @@ def test_rabbitmq_blocks_publishers(
         rabbit_server.control("set_vm_memory_high_watermark", "0.6")
 
 
-def test_one_worker_has_another_key(production: Terminal, operator: Operator, desk: Desk) -> None:
+def test_one_worker_has_another_key(
+    production: Terminal, operator: Operator, desk: Desk, on_call: OnCall
+) -> None:
     """It is named wherever one looks, also by the email that it could not read; no key is shown."""
     production.worker(*ALONE, "-n", "good@%h", "-Q", "other")
     production.worker(*ALONE, "-n", "bad@%h", SECRET_KEY=OTHER_KEY)
@@ -238,6 +253,7 @@ def test_one_worker_has_another_key(production: Terminal, operator: Operator, de
     [first, *_] = desk.why(task_id)["causes"]
     assert (first["cause"], "bad@" in first["sentence"]) == ("wrong_key", True), first
     assert OTHER_KEY not in str(workers)
+    assert on_call.first(task_id) == ("wrong_key", "wrong_key")
 
 
 def test_this_process_has_another_key(production: Terminal, operator: Operator, desk: Desk) -> None:
@@ -257,7 +273,13 @@ def test_this_process_has_another_key(production: Terminal, operator: Operator, 
 
 @pytest.mark.parametrize(("seconds", "direction"), [(45, "ahead of"), (-45, "behind")])
 def test_the_clock_of_a_worker_is_off(
-    production: Terminal, operator: Operator, database: str, tmp_path: Path, seconds: int, direction: str
+    production: Terminal,
+    operator: Operator,
+    on_call: OnCall,
+    database: str,
+    tmp_path: Path,
+    seconds: int,
+    direction: str,
 ) -> None:
     """By more than 2 s from the database's, as its heartbeat has measured."""
     clock = tmp_path / "clock"
@@ -269,6 +291,7 @@ def test_the_clock_of_a_worker_is_off(
     assert direction in operator.monitor()["clocks"]
     assert direction in operator.check_config()["clocks"]
     assert (operator.workers()["late"]["clock_skew"] > 0) is (seconds > 0)
+    assert on_call.first(name="the clock of a worker is off")[0] == "clock_skew"
 
 
 def test_a_worker_takes_nothing(production: Terminal, operator: Operator, desk: Desk) -> None:
@@ -311,7 +334,7 @@ def test_a_worker_is_stopped_by_a_signal(production: Terminal, operator: Operato
 
 
 def test_the_mail_server_of_another_worker_fails(
-    production: Terminal, operator: Operator, desk: Desk
+    production: Terminal, operator: Operator, desk: Desk, on_call: OnCall
 ) -> None:
     """Not that of the operator's settings: it fails from the first attempt on, and its worker is named."""
     production.worker(*ALONE, "-n", "good@%h", "-Q", "other")
@@ -327,3 +350,4 @@ def test_the_mail_server_of_another_worker_fails(
     assert "127.0.0.1:1 does not work" in operator.check_config()["mail server"]
     sentence = desk.why(task_id)["causes"][0]["sentence"]
     assert "127.0.0.1" in sentence
+    assert on_call.first(task_id) == ("mail_server_down", "mail_server_down")

@@ -9,6 +9,7 @@ import json
 import shlex
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import typer
 from jsonschema import Draft202012Validator
 
 from mailctl.cli.main import app
+from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
@@ -86,6 +88,8 @@ COMMANDS = [
     ("queue restore celery", "restore"),
     ("workers", "worker"),
     ("workers list", "worker"),
+    ("workers list --dead", "dead-worker"),
+    ("workers diff", "worker-difference"),
     ("workers ping", "worker-ping"),
     ("workers stop celery@elsewhere --yes", "worker-stop"),
     ("stats", "stats"),
@@ -164,9 +168,11 @@ def copy_set_up(folder: Path, target: Path) -> None:
 
 
 def start_worker(home: Path) -> None:
-    """Let the log know of a worker, which runs elsewhere."""
+    """Let the log know of a worker, which runs elsewhere, and of one that has died there."""
     runtime = Runtime(Settings(mailctl_home=home))
     now = utc_now()
+    earlier = WorkerRegistry(runtime.engine, clock=lambda: now - timedelta(minutes=5))
+    earlier.record_heartbeat(worker(now, id="w0", name="dead@elsewhere", host="elsewhere.example"))
     runtime.workers.record_heartbeat(worker(now, name="celery@elsewhere", host="elsewhere.example"))
     runtime.close()
 

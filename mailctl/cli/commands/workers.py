@@ -17,12 +17,21 @@ from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from mailctl.cli.terminal.output import Output
-    from mailctl.monitoring.worker_signals import StopResult
-    from mailctl.monitoring.workers import PingResult, WorkerStatus
-    from mailctl.views.workers import WorkerPingView, WorkerStopView, WorkerView
+    from collections.abc import Sequence
 
-app = CommandGroup("workers", "List, ping and stop workers; lists them by default.", default="list")
+    from mailctl.cli.terminal.output import Output
+    from mailctl.monitoring.worker_comparison import Difference
+    from mailctl.monitoring.worker_signals import StopResult
+    from mailctl.monitoring.workers import DeadWorker, PingResult, WorkerStatus
+    from mailctl.views.workers import (
+        DeadWorkerView,
+        WorkerDifferenceView,
+        WorkerPingView,
+        WorkerStopView,
+        WorkerView,
+    )
+
+app = CommandGroup("workers", "List, compare, ping and stop workers; lists them by default.", default="list")
 
 NamesArgument = Annotated[
     list[str] | None,
@@ -34,17 +43,25 @@ _COLUMNS = [
     *("worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"),
     *("version", "key", "mail server", "clock", "problem"),
 ]
+_DEAD_COLUMNS = ["dead worker", "host", "pid", "last seen", "sending", "lease until", "queues"]
 #: Characters of the fingerprint of a key that are shown.
 _SHOWN_KEY_LENGTH = 6
 
 
 @uses_log(AccessMode.READ)
 @with_options
-def list_workers(session: CliSession, layout: LayoutOptions) -> None:
+def list_workers(
+    session: CliSession,
+    layout: LayoutOptions,
+    dead: Annotated[
+        bool, typer.Option("--dead", help="List only the workers that died within the last hour.")
+    ] = False,
+) -> None:
     """List the workers with queues, load and throughput.
 
     Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes; its version
-    of mailctl, a fingerprint of its SECRET_KEY, its mail server, and by how much its clock is off.
+    of mailctl, a fingerprint of its SECRET_KEY, its mail server, and by how much its clock is off. Below them
+    are the workers that died lately: when each was last seen, and how many emails it was sending.
 
     \b
     Examples:
@@ -65,15 +82,60 @@ def list_workers(session: CliSession, layout: LayoutOptions) -> None:
 
     layout.apply_to(session)
     session.allow_missing_log()
+    if dead:
+        _show_dead(session, WorkerService(session.runtime).list_dead())
+        return
     found = WorkerService(session.runtime).list_workers()
     if found.workers:
         session.output.listing(map(_view, found.workers), columns=_COLUMNS, rows=map(_row, found.workers))
     elif not found.broker_error:
         session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
+    if found.dead and not session.output.as_json and session.output.layout is None:
+        session.output.line()
+        _show_dead(session, found.dead)
     for problem in found.problems:
         session.output.note(f"{problem[:1].upper()}{problem[1:]}.")
     if found.broker_error:
         raise found.broker_error
+
+
+@uses_log(AccessMode.READ)
+@with_options
+def diff(session: CliSession, layout: LayoutOptions) -> None:
+    """Compare the live workers, and show only what differs.
+
+    Compares version, key, delivery log, mail server, clock, pool, queues and settings. Of keys and settings
+    only fingerprints are shown.
+
+    \b
+    Examples:
+      mailctl workers diff
+      mailctl workers diff --json
+
+    \b
+    Exit codes:
+      0  Nothing differs, or no worker is alive.
+      1  Something differs.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl workers list, mailctl incident, mailctl health
+    """
+    from mailctl.monitoring.worker_comparison import THIS_PROCESS, compare_workers
+
+    layout.apply_to(session)
+    workers = session.runtime.workers.list_alive()
+    found = compare_workers(workers, session.runtime.identity)
+    names = [*(worker.name for worker in workers), THIS_PROCESS]
+    rows = ([each.subject, *(each.values.get(name, "") for name in names)] for each in found)
+    session.output.listing(map(_difference_view, found), columns=["", *names], rows=rows)
+    if not workers:
+        session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
+    elif not found:
+        session.output.note("Nothing differs.")
+    if found:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @uses_log(AccessMode.READ)
@@ -144,8 +206,42 @@ def stop(
 
 
 app.add("list", list_workers)
+app.add("diff", diff)
 app.add("ping", ping)
 app.add("stop", stop)
+
+
+def _show_dead(session: CliSession, workers: Sequence[DeadWorker]) -> None:
+    session.output.listing(map(_dead_view, workers), columns=_DEAD_COLUMNS, rows=map(_dead_row, workers))
+    if not workers:
+        session.output.note("No worker has died within the last hour.")
+
+
+def _dead_row(worker: DeadWorker) -> list[str]:
+    from mailctl.timefmt import TimeStyle, format_duration, format_time
+
+    silence = format_duration(datetime.now(UTC) - worker.seen_at)
+    return [
+        worker.name,
+        worker.host,
+        str(worker.pid),
+        f"{format_time(worker.seen_at, TimeStyle.CLOCK)} ({silence} ago)",
+        str(worker.held or ""),
+        format_time(worker.lease_until, TimeStyle.CLOCK) if worker.lease_until else "",
+        ", ".join(worker.queues),
+    ]
+
+
+def _dead_view(worker: DeadWorker) -> DeadWorkerView:
+    from mailctl.views.workers import DeadWorkerView
+
+    return DeadWorkerView.of(worker)
+
+
+def _difference_view(difference: Difference) -> WorkerDifferenceView:
+    from mailctl.views.workers import WorkerDifferenceView
+
+    return WorkerDifferenceView.of(difference)
 
 
 def _show_answer(output: Output, name: str, answer: PingResult) -> None:

@@ -8,6 +8,7 @@ from mailctl.checks.agreement import Subject as Difference
 from mailctl.checks.agreement import find_disagreements
 from mailctl.checks.finding import as_sentence
 from mailctl.checks.silence import describe_silence
+from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
@@ -31,6 +32,7 @@ _DIFFERENCES = {
     Difference.LOG: ("other_log", Subject.SETTINGS),
     Difference.MAIL_SERVER: ("mail_servers_differ", Subject.DIFFERENCES),
     Difference.VERSION: ("versions_differ", Subject.DIFFERENCES),
+    Difference.SETTINGS: ("settings_differ", Subject.DIFFERENCES),
 }
 
 
@@ -138,11 +140,23 @@ def _takeover(facts: LogFacts, groups: list[UnfinishedEmails]) -> str:
 
 
 def _overdue(facts: LogFacts) -> Iterator[Problem]:
-    """Yield a problem for live workers that still have emails whose lease has expired."""
+    """Yield a problem for live workers of which a process died, or whose leases have expired."""
     alive = {worker.name: worker for worker in facts.workers}
     for group in facts.unfinished:
-        has_expired = group.lease_until is not None and group.lease_until < facts.now
-        if group.state is State.SENDING and has_expired and _may_hold(alive.get(group.worker or ""), group):
+        worker = alive.get(group.worker or "")
+        if group.state is not State.SENDING or worker is None or not _may_hold(worker, group):
+            continue
+        if replaced := count_replaced_processes(worker, since=group.changed_at):
+            died = "A process" if replaced == 1 else f"{replaced} processes"
+            yield Problem(
+                subject=Subject.WORKERS,
+                name="process_died",
+                sentence=f"{died} of the pool of worker {worker.name} died while it was sending",
+                fix="Find out why: `journalctl -k` names processes that were killed because memory ran out."
+                " Other processes take the emails over when the leases expire",
+                held_up=group.count,
+            )
+        elif group.lease_until is not None and group.lease_until < facts.now:
             yield Problem(
                 subject=Subject.WORKERS,
                 name="lease_expired",

@@ -98,14 +98,15 @@ def _paused(facts: LogFacts) -> Iterator[Problem]:
 
 def _campaigns(facts: LogFacts) -> Iterator[Problem]:
     for campaign in list_campaigns(facts.runtime, changed_since=facts.now - RECENT):
-        if campaign.is_failing and campaign.waiting:
-            command: ShellCommand = mailctl_command("campaign", "pause", arguments=[campaign.name])
+        if campaign.is_failing:
+            step = "pause" if campaign.waiting else "show"
+            command: ShellCommand = mailctl_command("campaign", step, arguments=[campaign.name])
             yield Problem(
                 subject=Subject.CAMPAIGN,
                 name="campaign_failing",
                 sentence=f"{campaign.failed} of {pluralize(campaign.total, 'email')} of campaign"
                 f" {campaign.name} failed ({format_share(campaign.failed_share)} of those that ended)",
-                fix=f"Stop it until you know why: {command}",
+                fix=f"{'Stop it until you know why' if campaign.waiting else 'See why'}: {command}",
                 held_up=0,
             )
         elif campaign.is_behind:

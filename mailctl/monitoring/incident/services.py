@@ -72,7 +72,7 @@ def find_template_problems(runtime: Runtime) -> Iterator[Problem]:
     found = _findings(lambda: list(check_templates(runtime.settings, runtime.catalog)))
     for finding in found:
         if finding.status in (FindingStatus.FAIL, FindingStatus.WARN):
-            yield _problem_of(finding, Subject.TEMPLATES, "template")
+            yield _problem_of(finding, Subject.TEMPLATES, "template", place=f"{finding.name}: ")
 
 
 def find_user_problems(runtime: Runtime) -> Iterator[Problem]:
@@ -91,7 +91,6 @@ def _findings(check: Callable[[], list[Finding]]) -> Iterable[Finding]:
         return ()
 
 
-def _problem_of(finding: Finding, subject: Subject, name: str) -> Problem:
-    return Problem(
-        subject=subject, name=name, sentence=f"{finding.name}: {finding.detail.rstrip('.')}", fix=finding.fix
-    )
+def _problem_of(finding: Finding, subject: Subject, name: str, *, place: str = "") -> Problem:
+    sentence = f"{place}{finding.detail[:1].upper()}{finding.detail[1:].rstrip('.')}"
+    return Problem(subject=subject, name=name, sentence=sentence, fix=finding.fix)

@@ -112,3 +112,13 @@ def test_other_servers_and_versions_are_no_failure(subject: Subject, other: dict
     assert (found.subject, found.is_failure) == (subject, False)
     assert f"b: {value}" in found.detail
     assert "a, this process: " in found.detail
+
+
+def test_settings_of_workers_are_compared_by_their_fingerprints() -> None:
+    """Those of the process that checks do not count; another version does not report any."""
+    shop, test = {"EMAIL_FROM_NAME": "11", "EMAIL_TLS": "22"}, {"EMAIL_FROM_NAME": "33", "EMAIL_TLS": "22"}
+    workers = [running("a", settings=shop), running("b", settings=test), running("c", settings=shop)]
+    [found] = find_disagreements(workers, IDENTITY)
+    assert (found.subject, found.is_failure) == (Subject.SETTINGS, False)
+    assert found.detail == "settings of workers a, b, c differ: EMAIL_FROM_NAME"
+    assert find_disagreements([running("a", settings=shop)], IDENTITY) == []

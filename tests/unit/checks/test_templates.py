@@ -102,3 +102,16 @@ def test_settings_without_which_nothing_is_rendered_are_errors(settings: Setting
     """The message names the setting."""
     with pytest.raises(MailctlError, match=setting):
         check(settings)
+
+
+@pytest.mark.parametrize(
+    ("endings", "where"), [(("html", "txt"), " lack their link:"), (("html",), " lack their link")]
+)
+def test_a_template_without_its_link_is_named(folder: Path, endings: tuple[str, ...], where: str) -> None:
+    """Such an email is of no use to anybody."""
+    for ending in endings:
+        (folder / f"reset.{ending}").write_text("Reset your password")
+    findings = list(check_templates(Settings(mailctl_templates=folder), BUILT_IN_CATALOG))
+    [found] = [each for each in findings if each.status is FAIL]
+    assert (found.name, where in found.detail, "reset_url" in found.detail) == ("reset", True, True)
+    assert found.fix == "Add {{ reset_url }} to it, then check with: mailctl preview reset"

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS, WorkerRegistry
+from mailctl.delivery_log.heartbeats import (
+    DEAD_AFTER_SECONDS,
+    FORGOTTEN_AFTER_SECONDS,
+    RECENTLY_DEAD_SECONDS,
+    WorkerRegistry,
+)
 from tests.workers import worker
 
 if TYPE_CHECKING:
@@ -56,3 +61,17 @@ def test_a_heartbeat_updates_the_queues(log: Log) -> None:
     assert [worker.queues for worker in workers.list_alive()] == [("celery", "billing")]
     workers.unregister("w1")
     assert workers.list_alive() == []
+
+
+def test_a_dead_worker_is_remembered_for_an_hour(log: Log) -> None:
+    """As one that has just died for a minute; without a live worker it is all that is known."""
+    workers = WorkerRegistry(log.engine, clock=log.time)
+    workers.record_heartbeat(worker(id="dead", name="dead", host="another-host"))
+    log.forward(RECENTLY_DEAD_SECONDS + 1)
+    assert [each.name for each in workers.list_silent()] == ["dead"]
+    workers.record_heartbeat(worker(id="live", name="live", host="another-host"))
+    assert workers.list_silent() == []
+    assert [each.name for each in workers.list_silent(within_seconds=FORGOTTEN_AFTER_SECONDS)] == ["dead"]
+    log.forward(FORGOTTEN_AFTER_SECONDS)
+    workers.record_heartbeat(worker(id="live", name="live", host="another-host"))
+    assert workers.list_silent(within_seconds=FORGOTTEN_AFTER_SECONDS) == []

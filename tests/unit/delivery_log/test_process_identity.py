@@ -11,6 +11,7 @@ from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.process_identity import ProcessIdentity, identify_process
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import log as log_table
+from mailctl.settings import Settings
 from tests.unit.delivery_log.conftest import KEYRING
 from tests.workers import IDENTITY, worker
 
@@ -32,11 +33,16 @@ def test_what_another_version_has_written_is_not_known(stored: object) -> None:
     assert ProcessIdentity.from_json(stored) is None
 
 
+SENDING = Settings(email_enabled=True, email_host="smtp", email_port=587, email_from_name="Shop")
+
+
 def test_the_log_has_an_id(log: Log) -> None:
     """None if it was made without migrations."""
-    assert identify_process(log.engine, KEYRING, mail_server="").log_id is None
+    assert identify_process(log.engine, KEYRING, Settings()).log_id is None
     with writing(log.engine) as connection:
         connection.execute(log_table.insert().values(id="abc"))
-    found = identify_process(log.engine, KEYRING, mail_server="smtp:587")
+    found = identify_process(log.engine, KEYRING, SENDING)
     assert (found.log_id, found.version, found.mail_server) == ("abc", version("mailctl"), "smtp:587")
     assert found.keys == KEYRING.fingerprints()
+    assert set(found.settings) == {"EMAIL_FROM_NAME"}
+    assert ProcessIdentity.from_json(found.to_json()) == found

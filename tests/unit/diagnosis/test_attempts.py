@@ -89,6 +89,14 @@ def test_a_living_worker_is_at_it() -> None:
     assert names(SENDING) == ["in_hand"]
 
 
+def test_a_process_of_the_pool_has_died_meanwhile() -> None:
+    """Then nobody may be sending it, and the lease says until when."""
+    [first, *_] = causes(SENDING, replaced_processes=1)
+    assert (first.name, first.certainty) == ("process_died", Certainty.LIKELY)
+    assert "its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
+    assert names(SENDING, replaced_processes=0) == ["in_hand"]
+
+
 @pytest.mark.parametrize(
     "workers",
     [

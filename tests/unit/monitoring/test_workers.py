@@ -33,10 +33,12 @@ def node(name: str) -> Node:
 class Site:
     """The service, where a test decides who has a heartbeat and who answers on the broker."""
 
-    def __init__(self, engine: Engine, *alive: Any, control: Calls | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *alive: Any, control: Calls | None = None, silent: tuple[Any, ...] = ()
+    ) -> None:
         self.runtime = parts(
             engine=engine,
-            workers=Calls(list_alive=alive, list_silent=()),
+            workers=Calls(list_alive=alive, list_silent=silent),
             settings=Settings(),
             identity=IDENTITY,
         )
@@ -72,6 +74,16 @@ class TestListing:
         found = Site(empty_log, WEB, control=Calls(nodes=DOWN)).service.list_workers()
         assert [each.answer for each in found.workers] == [PingResult.NOT_ASKED]
         assert found.broker_error is DOWN
+
+    def test_the_dead_are_listed_the_latest_first(self, empty_log: Engine) -> None:
+        """With when they were last seen, and what they held."""
+        earlier = worker(name="earlier", id="w0", seen_at=NOW - timedelta(minutes=5))
+        found = Site(empty_log, control=Calls(nodes={}), silent=(earlier, WEB)).service.list_workers()
+        assert [(each.name, each.seen_at, each.held) for each in found.dead] == [
+            ("celery@web", NOW, 0),
+            ("earlier", NOW - timedelta(minutes=5), 0),
+        ]
+        assert found.workers == ()
 
     def test_with_a_private_broker_nobody_is_asked(self, empty_log: Engine) -> None:
         """A worker of another host cannot be stopped from here."""

@@ -1,0 +1,36 @@
+"""Fingerprints of settings."""
+
+from __future__ import annotations
+
+from mailctl.settings import Settings
+from mailctl.settings.fingerprints import fingerprint_settings
+
+SECRET = "a-secret-that-nobody-must-see-anywhere"
+
+
+def test_defaults_have_no_fingerprint() -> None:
+    """Heartbeats stay small."""
+    assert fingerprint_settings(Settings()) == {}
+
+
+def test_equal_values_have_equal_fingerprints() -> None:
+    """And others have others."""
+    one, same, other = (
+        fingerprint_settings(Settings(email_from_name=name)) for name in ("Shop", "Shop", "Test")
+    )
+    assert one == same
+    assert one.keys() == other.keys() == {"EMAIL_FROM_NAME"}
+    assert one != other
+
+
+def test_secrets_and_what_is_each_ones_own_are_left_out() -> None:
+    """The hash of a weak password could be guessed."""
+    settings = Settings(
+        secret_key=SECRET,
+        email_host_password=SECRET,
+        redis_password=SECRET,
+        celery_broker_url=f"redis://:{SECRET}@redis/0",
+        mailctl_home="/srv/a",
+        email_helo_name="a.example",
+    )
+    assert fingerprint_settings(settings) == {}
