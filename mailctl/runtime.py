@@ -10,6 +10,8 @@ from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.feedback_counts import FeedbackCounts
+from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.foreign_messages import ForeignMessages
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import (
@@ -124,6 +126,8 @@ class Runtime:
         self.suppressions = Suppressions(self.engine)
         self.foreign_messages = ForeignMessages(self.engine)
         self.refusals = Refusals(self.engine)
+        self.feedback_reports = FeedbackReports(self.engine)
+        self.feedback_counts = FeedbackCounts(self.engine)
         server = settings.mail_server
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if server else None

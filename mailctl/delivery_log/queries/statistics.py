@@ -20,8 +20,9 @@ from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
+from mailctl.domain.models import ACCEPTED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,7 @@ class Statistics:
             select(
                 number,
                 func.count().label("recorded"),
-                func.count().filter(emails.c.state == State.SENT).label("sent"),
+                func.count().filter(emails.c.state.in_(ACCEPTED_STATES)).label("sent"),
                 func.count().filter(emails.c.state == State.CAPTURED).label("captured"),
                 func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
             )
@@ -160,7 +161,7 @@ class Statistics:
             queue: counts only this queue; None counts all.
         """
         recorded: Any = select(func.count()).select_from(emails).where(emails.c.created_at >= since)
-        entered: Any = select(events.c.state, func.count()).where(events.c.at >= since)
+        entered: Any = select(events.c.state, func.count()).where(events.c.at >= since, is_state_change())
         if queue is not None:
             recorded = recorded.where(emails.c.queue == queue)
             entered = entered.where(events.c.email_id == emails.c.id, emails.c.queue == queue)
