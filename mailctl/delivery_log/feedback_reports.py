@@ -9,6 +9,8 @@ from sqlalchemy import and_, func, or_, select, update
 
 from mailctl.delivery_log.feedback_counts import add_counts
 from mailctl.delivery_log.reports import (
+    PROVEN,
+    UNPROVEN,
     FeedbackChange,
     FeedbackResult,
     LoggedReport,
@@ -258,7 +260,7 @@ def _is_about_other(row: Row[Any], report: Report) -> bool:
 
 
 def _has_enough_unproven(connection: Connection, email_id: str) -> bool:
-    unproven = select(func.count()).where(feedback.c.email_id == email_id, feedback.c.proof == "likely")
+    unproven = select(func.count()).where(feedback.c.email_id == email_id, feedback.c.proof == UNPROVEN)
     return int(connection.execute(unproven).scalar_one()) >= _MAX_UNPROVEN
 
 
@@ -285,7 +287,7 @@ def _feedback_row(row: Row[Any], report: Report, *, now: datetime) -> dict[str, 
         "email_id": row.id,
         "source": report.source,
         "kind": report.kind,
-        "proof": "verified" if report.is_proven else "likely",
+        "proof": PROVEN if report.is_proven else UNPROVEN,
         "at": report.at,
         "received_at": now,
         "code": report.reply.code,

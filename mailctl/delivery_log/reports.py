@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _NO_REPLY = SmtpReply()
+#: How reports are marked that a signature proves, and those that nothing proves.
+PROVEN, UNPROVEN = "verified", "likely"
 #: The state that a report leads to, by what it says.
 _TARGETS: Mapping[str, State] = {str(state): state for state in FEEDBACK_STATES}
 
@@ -100,3 +102,8 @@ class LoggedReport:
     reply: SmtpReply
     remote_server: str | None
     is_hard: bool
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether a signature proves it."""
+        return self.proof == PROVEN
