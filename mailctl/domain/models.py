@@ -297,6 +297,7 @@ class CeleryResult:
 class Envelope:
     """A composed message; sender and recipient are decided here, never by a header (RFC 5321)."""
 
+    #: Where a mail server returns what it cannot deliver.
     sender: str
     recipient: str
     message_id: str
@@ -307,3 +308,7 @@ class Envelope:
     links: Mapping[str, str] = field(default_factory=dict)
     #: The plain-text part.
     text: str = ""
+    #: The address in From; "" for that of the sender.
+    from_address: str = ""
+    #: By this, reports about the delivery prove that they concern it; "" if none are asked for (RFC 3461).
+    bounce_token: str = ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.reports import FeedbackResult, Report
-from mailctl.domain.outcomes import ReplyCategory, SmtpReply
+from mailctl.domain.outcomes import SmtpReply
 from mailctl.feedback.models import FeedbackKind, Proof
 from mailctl.redaction import mask_addresses_in_text
-from mailctl.smtp.classify import is_dead_mailbox, one_line, reply_category
+from mailctl.smtp.classify import is_dead_mailbox, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,12 +115,12 @@ def is_hard_bounce(reply: SmtpReply, *, is_permanent: bool | None) -> bool:
 
     Args:
         reply: what the remote server said, as far as the source tells.
-        is_permanent: whether the source calls the bounce permanent; it decides only where the reply says
-            nothing.
+        is_permanent: whether the source calls the bounce permanent; it decides only where no code of the
+            remote server is known.
     """
-    if is_dead_mailbox(reply, stage=""):
-        return True
-    return is_permanent is True and reply_category(reply, stage="") is ReplyCategory.OTHER
+    is_exact = reply.enhanced is not None and not reply.enhanced.endswith(".0.0")
+    has_code = reply.code is not None or is_exact
+    return is_dead_mailbox(reply, stage="") or (is_permanent is True and not has_code)
 
 
 def _enhanced_of(item: Feedback) -> str | None:

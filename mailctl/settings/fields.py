@@ -130,6 +130,8 @@ class SettingsFields(BaseSettings):
     mailctl_limit_global: str = ""
     #: The address for replies, instead of the sender's.
     mailctl_reply_to: str = ""
+    #: The address to which mail servers return what they cannot deliver; "" for the sender's.
+    mailctl_bounce_address: str = ""
     #: Additional headers of every email, as a JSON object of names and values.
     mailctl_headers: str = ""
     #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
