@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from mailctl.feedback.reading import read_mail
 from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record
+from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.reports import FeedbackResult
     from mailctl.runtime import Runtime
     from mailctl.security.bounce_address import BounceAddress
 
-_log = logging.getLogger("mailctl.feedback")
+_log = masking_logger("mailctl.feedback")
 
 
 class MailIngester:

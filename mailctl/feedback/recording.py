@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.reports import FeedbackResult, Report
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.feedback.listeners import tell_listeners
 from mailctl.feedback.models import FeedbackKind, Proof
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.smtp.classify import is_dead_mailbox, one_line
@@ -63,6 +64,7 @@ def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
             again.
     """
     result = runtime.feedback_reports.record([report_of(item) for item in items])
+    tell_listeners(result)
     return FeedbackReceipt(
         recorded=result.counts[FeedbackResult.RECORDED],
         repeated=result.counts[FeedbackResult.REPEATED],

@@ -132,6 +132,15 @@ class SettingsFields(BaseSettings):
     mailctl_reply_to: str = ""
     #: The address to which mail servers return what they cannot deliver; "" for the sender's.
     mailctl_bounce_address: str = ""
+    #: A Maildir in which bounces and complaints arrive.
+    mailctl_feedback_maildir: Path | None = None
+    #: Where `mailctl feedback watch` listens for mail, as HOST:PORT of this host or the path of a socket.
+    mailctl_feedback_lmtp: str = ""
+    #: A mailbox in which bounces and complaints arrive, as imaps://USER@HOST/FOLDER,FOLDER.
+    mailctl_feedback_imap: str = ""
+    mailctl_feedback_imap_password: SecretStr = SecretStr("")
+    #: A command that prints the access token for XOAUTH2, instead of the password.
+    mailctl_feedback_imap_token_command: SecretStr = SecretStr("")
     #: Additional headers of every email, as a JSON object of names and values.
     mailctl_headers: str = ""
     #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
