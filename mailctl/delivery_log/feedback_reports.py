@@ -30,7 +30,7 @@ from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
@@ -61,6 +61,7 @@ class FeedbackReports(Repository):
             LogUnavailable: the delivery log cannot be written; nothing is recorded.
         """
         now, result = self._clock(), RecordedReports()
+        counts: Counter[tuple[str, FeedbackResult]] = Counter()
         with writing(self._engine) as connection:
             known = _find_emails(connection, reports)
             # In one order, so that two transactions never wait for each other.
@@ -68,10 +69,14 @@ class FeedbackReports(Repository):
                 ((row, report) for report in reports if (row := known.get(report.digest))),
                 key=lambda each: (each[0].id, each[1].digest),
             )
-            result.counts[FeedbackResult.UNMATCHED] = len(reports) - len(matched)
             for row, report in matched:
-                _record_one(connection, row, report, result, now=now)
-            add_counts(connection, _by_source(reports, known, result), now=now)
+                counts[report.source, _record_one(connection, row, report, result, now=now)] += 1
+            unmatched = Counter(report.source for report in reports if report.digest not in known)
+            for source, amount in unmatched.items():
+                counts[source, FeedbackResult.UNMATCHED] += amount
+            add_counts(connection, counts, now=now)
+        for (_, verdict), amount in counts.items():
+            result.counts[verdict] += amount
         return result
 
     def settle(self) -> RecordedReports:
@@ -97,6 +102,7 @@ class FeedbackReports(Repository):
                 waits = update(feedback).where(feedback.c.digest == row.digest, feedback.c.waits.is_(True))
                 if connection.execute(waits.values(waits=False).returning(feedback.c.digest)).first():
                     report = _report_from_row(row)
+                    result.new.append((row.id, report))
                     _apply(connection, row, report, result, is_about_other=row.is_about_other, now=now)
         return result
 
@@ -119,6 +125,7 @@ _EMAIL_FACTS = (
     emails.c.to_address,
     emails.c.mailbox,
     emails.c.maybe_sent,
+    emails.c.campaign,
 )
 
 
@@ -157,20 +164,18 @@ def _select(connection: Connection, where: Any) -> Sequence[Row[Any]]:
 
 def _record_one(
     connection: Connection, row: Row[Any], report: Report, result: RecordedReports, *, now: datetime
-) -> None:
+) -> FeedbackResult:
     if not report.is_proven and _has_enough_unproven(connection, row.id):
-        result.counts[FeedbackResult.REPEATED] += 1
-        return
+        return FeedbackResult.REPEATED
     waits = report.is_proven and row.state in UNFINISHED_STATES and row.state != State.HELD
     is_about_other = _is_about_other(row, report)
     new = _feedback_row(row, report, now=now) | {"waits": waits, "is_about_other": is_about_other}
     if not insert_or_ignore(connection, feedback, new):
-        result.counts[FeedbackResult.REPEATED] += 1
-        return
-    result.counts[FeedbackResult.RECORDED if report.is_proven else FeedbackResult.LIKELY] += 1
-    result.new.append((row.id, report))
+        return FeedbackResult.REPEATED
     if not waits:
+        result.new.append((row.id, report))
         _apply(connection, row, report, result, is_about_other=is_about_other, now=now)
+    return FeedbackResult.RECORDED if report.is_proven else FeedbackResult.LIKELY
 
 
 def _apply(
@@ -264,24 +269,8 @@ def _has_enough_unproven(connection: Connection, email_id: str) -> bool:
     return int(connection.execute(unproven).scalar_one()) >= _MAX_UNPROVEN
 
 
-def _by_source(
-    reports: Iterable[Report], known: Mapping[str, Row[Any]], result: RecordedReports
-) -> Counter[tuple[str, FeedbackResult]]:
-    """Return how many reports had each result, by source."""
-    counts: Counter[tuple[str, FeedbackResult]] = Counter()
-    new = {id(report) for _, report in result.new}
-    for report in reports:
-        if report.digest not in known:
-            verdict = FeedbackResult.UNMATCHED
-        elif id(report) not in new:
-            verdict = FeedbackResult.REPEATED
-        else:
-            verdict = FeedbackResult.RECORDED if report.is_proven else FeedbackResult.LIKELY
-        counts[report.source, verdict] += 1
-    return counts
-
-
 def _feedback_row(row: Row[Any], report: Report, *, now: datetime) -> dict[str, Any]:
+    is_complaint = report.target is State.COMPLAINED
     return {
         "digest": report.digest,
         "email_id": row.id,
@@ -296,6 +285,7 @@ def _feedback_row(row: Row[Any], report: Report, *, now: datetime) -> dict[str, 
         "summary": report.summary,
         "remote_server": report.remote_server,
         "is_hard": report.is_hard,
+        "campaign": row.campaign if report.is_proven and (report.is_hard or is_complaint) else None,
     }
 
 

@@ -6,7 +6,7 @@ passes to `count_rejected`.
 
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.feedback.models import Feedback, FeedbackKind, Proof
-from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record
+from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record, settle
 
 __all__ = [
     "Feedback",
@@ -16,4 +16,5 @@ __all__ = [
     "Proof",
     "count_rejected",
     "record",
+    "settle",
 ]

@@ -73,6 +73,15 @@ def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
     )
 
 
+def settle(runtime: Runtime) -> None:
+    """Apply reports that came before the outcome of their attempt, where that is recorded by now.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    tell_listeners(runtime.feedback_reports.settle())
+
+
 def count_rejected(runtime: Runtime, source: str, result: FeedbackResult, amount: int = 1) -> None:
     """Count what a source delivered that is no report: it is forged, too old, malformed or too large.
 

@@ -71,6 +71,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 #: The condition of an index on reports that wait, which are few.
 IS_WAITING_REPORT = "waits"
+#: The condition of an index on reports by which campaigns pause themselves.
+COUNTS_AGAINST_CAMPAIGN = "campaign IS NOT NULL"
 #: The condition of an index on emails whose messages are in the memory of a worker.
 IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
 #: The condition of an index on emails whose request has named its source.
@@ -202,6 +204,8 @@ campaigns = Table(
     Column("kind", String(64), nullable=False),
     # Emails a second of all workers together; NULL for no limit.
     Column("rate", Float),
+    # When it paused itself, which it does once.
+    Column("paused_itself_at", UtcDateTime),
     # The emails that the rate allows until this time have been taken.
     Column("released_until", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -262,7 +266,9 @@ feedback = Table(
     Column("is_hard", Boolean, nullable=False),
     # It came before the outcome of the attempt was recorded, and is applied after that.
     Column("waits", Boolean, nullable=False),
-    # The recipient that it names, if that is not the recipient of the email, as after forwarding.
+    # The campaign that it counts against: of a hard bounce or a complaint.
+    Column("campaign", String(100)),
+    # It names another recipient than the email has, as after forwarding.
     Column("is_about_other", Boolean, nullable=False),
     Index("mailctl_feedback_email", "email_id"),
     Index("mailctl_feedback_received", "received_at"),
@@ -352,6 +358,7 @@ def add_partial_indices() -> None:
         ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
         ("mailctl_emails_source", [emails.c.source, emails.c.created_at], HAS_SOURCE),
         ("mailctl_feedback_waiting", [feedback.c.email_id], IS_WAITING_REPORT),
+        ("mailctl_feedback_campaign", [feedback.c.campaign], COUNTS_AGAINST_CAMPAIGN),
     ):
         if name not in {index.name for index in columns[0].table.indexes}:
             Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import IS_WAITING_REPORT, UtcDateTime
+from mailctl.delivery_log.storage.tables import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT, UtcDateTime
 
 revision = "0015"
 down_revision = "0014"
@@ -23,6 +23,7 @@ def upgrade() -> None:
         "mailctl_suppressions", sa.Column("scope", sa.String(8), server_default="all", nullable=False)
     )
     op.add_column("mailctl_suppressions", sa.Column("email_id", sa.String(155), nullable=True))
+    op.add_column("mailctl_campaigns", sa.Column("paused_itself_at", UtcDateTime(), nullable=True))
     op.create_table(
         "mailctl_feedback",
         sa.Column("digest", sa.String(64), primary_key=True),
@@ -39,18 +40,17 @@ def upgrade() -> None:
         sa.Column("remote_server", sa.String(255), nullable=True),
         sa.Column("is_hard", sa.Boolean(), nullable=False),
         sa.Column("waits", sa.Boolean(), nullable=False),
+        sa.Column("campaign", sa.String(100), nullable=True),
         sa.Column("is_about_other", sa.Boolean(), nullable=False),
     )
     op.create_index("mailctl_feedback_email", "mailctl_feedback", ["email_id"])
     op.create_index("mailctl_feedback_received", "mailctl_feedback", ["received_at"])
-    waits = sa.text(IS_WAITING_REPORT)
-    op.create_index(
-        "mailctl_feedback_waiting",
-        "mailctl_feedback",
-        ["email_id"],
-        sqlite_where=waits,
-        postgresql_where=waits,
-    )
+    for name, column, condition in (
+        ("mailctl_feedback_waiting", "email_id", IS_WAITING_REPORT),
+        ("mailctl_feedback_campaign", "campaign", COUNTS_AGAINST_CAMPAIGN),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, "mailctl_feedback", [column], sqlite_where=where, postgresql_where=where)
     op.create_table(
         "mailctl_feedback_counts",
         sa.Column("source", sa.String(32), primary_key=True),
