@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import feedback_counts
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, feedback_counts
 from mailctl.delivery_log.transitions import dialect_insert
+from mailctl.domain.models import ACCEPTED_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,20 @@ class FeedbackCounts(Repository):
                 )
                 for row in connection.execute(select(feedback_counts).order_by(*order))
             ]
+
+    def accepted_since(self, since: datetime, *, until: datetime, limit: int) -> int:
+        """Return how many emails, recorded between two times, were accepted; counting up to `limit`."""
+        found = (
+            select(emails.c.seq)
+            .where(
+                emails.c.created_at >= since,
+                emails.c.created_at < until,
+                UNINDEXED_STATE.in_(ACCEPTED_STATES),
+            )
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(found.subquery())).scalar_one())
 
 
 def add_counts(

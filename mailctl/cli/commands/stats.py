@@ -50,7 +50,7 @@ def stats(
         typer.Option(
             "--by",
             metavar="FIELD",
-            help="Group by kind, state, error, hour, domain, queue or campaign.",
+            help="Group by kind, state, error, hour, domain, provider, queue or campaign.",
             autocompletion=complete_dimension,
         ),
     ] = "kind",
@@ -61,7 +61,8 @@ def stats(
 ) -> None:
     """Show statistics on emails: counts, failures and latency.
 
-    Shows totals, latency percentiles, a time series, and the share of each group. Latency is the time from
+    Shows totals, latency percentiles, a time series, and the share of each group: also how many of its emails
+    were delivered, bounced or marked as spam, as far as feedback tells. Latency is the time from
     when an email could be sent until the mail server accepted it.
 
     \b

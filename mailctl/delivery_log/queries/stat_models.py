@@ -26,6 +26,7 @@ class Dimension(StrEnum):
     ERROR = "error"  #: the reply codes of the mail server, or the beginning of the error
     HOUR = "hour"  #: when they were recorded, in UTC
     DOMAIN = "domain"  #: of the recipient
+    PROVIDER = "provider"  #: of the recipient's mailbox
     QUEUE = "queue"
     CAMPAIGN = "campaign"
 
