@@ -7,8 +7,8 @@ from alembic import op
 
 from mailctl.delivery_log.storage.tables import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT, UtcDateTime
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
