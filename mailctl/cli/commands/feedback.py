@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import read_message
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import LogFormatOption
@@ -25,6 +26,9 @@ app = CommandGroup("feedback", "Take bounces and complaints, and record what bec
 @uses_log(AccessMode.UPDATE)
 def ingest(
     session: CliSession,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file with the message; - reads standard input.")
+    ] = Path("-"),
     recipient: Annotated[
         str,
         typer.Option(
@@ -32,20 +36,20 @@ def ingest(
         ),
     ] = "",
 ) -> None:
-    """Read one message from standard input, such as a bounce from a mail server.
+    """Take one message, such as a bounce that a mail server pipes into this command.
 
     Exits with 0 whatever the message says, and with 75 if it cannot be recorded now, so that Postfix and Exim
     try again.
 
     \b
     Examples:
-      mailctl feedback ingest
-      mailctl feedback ingest --recipient "bounces+TOKEN@example.com"
+      mailctl feedback ingest bounce.eml
+      mailctl feedback ingest - --recipient "bounces+TOKEN@example.com"
     """
     from mailctl.feedback.ingest import MailIngester
     from mailctl.feedback.received_mail import MAX_OCTETS
 
-    data = sys.stdin.buffer.read(MAX_OCTETS + 1)
+    data = read_message(file, field="FILE", limit=MAX_OCTETS)
     try:
         result = MailIngester(session.runtime).take(data, recipient=recipient)
     except MailctlError as error:
