@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RenderError,
         ServiceUnavailable,
     )
+    from mailctl.feedback.listeners import FeedbackEvent, on_feedback
     from mailctl.recorder.hooks import record_tasks
     from mailctl.security.links import InvalidLink, UsedLink
     from mailctl.service import EmailService, Recipient
@@ -33,6 +34,7 @@ _EXPORTS = {
     "BrokerUnavailable": "mailctl.errors",
     "ConfigurationError": "mailctl.errors",
     "EmailService": "mailctl.service",
+    "FeedbackEvent": "mailctl.feedback.listeners",
     "IdempotencyConflict": "mailctl.errors",
     "InvalidInput": "mailctl.errors",
     "InvalidLink": "mailctl.security.links",
@@ -49,6 +51,7 @@ _EXPORTS = {
     "UsedLink": "mailctl.security.links",
     "alembic": "mailctl.alembic",
     "links": "mailctl.links",
+    "on_feedback": "mailctl.feedback.listeners",
     "record_tasks": "mailctl.recorder.hooks",
     "redeem": "mailctl.delivery_log.used_links",
     "sync": "mailctl.sync",
@@ -58,6 +61,7 @@ __all__ = [
     "BrokerUnavailable",
     "ConfigurationError",
     "EmailService",
+    "FeedbackEvent",
     "IdempotencyConflict",
     "InvalidInput",
     "InvalidLink",
@@ -74,6 +78,7 @@ __all__ = [
     "UsedLink",
     "alembic",
     "links",
+    "on_feedback",
     "record_tasks",
     "redeem",
     "sync",

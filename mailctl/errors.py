@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     UNCONFIRMED = 6
     PENDING = 8  #: as in `gh`
+    TRY_AGAIN = 75  #: EX_TEMPFAIL
     INTERRUPTED = 130
 
     @property
@@ -42,6 +43,7 @@ _MEANINGS = {
     ExitCode.UNAVAILABLE: "A service that is needed cannot be reached.",
     ExitCode.UNCONFIRMED: "The service's own task has finished, and does not say whether the email was sent.",
     ExitCode.PENDING: "The email was not finished within the time limit.",
+    ExitCode.TRY_AGAIN: "A mail server should hand the message over again later.",
     ExitCode.INTERRUPTED: "Ctrl-C, or the prompt was left without an answer.",
 }
 _BY_SEVERITY = (

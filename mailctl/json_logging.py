@@ -18,6 +18,7 @@ from mailctl.domain.unicode_safety import (
     escape_json_controls,
     has_controls,
 )
+from mailctl.errors import InvalidInput
 from mailctl.timefmt import format_iso
 
 if TYPE_CHECKING:
@@ -104,3 +105,22 @@ def configure_json_logging(level: int | str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
+
+
+def configure_logging(log_format: str) -> None:
+    """Write the log of a long-running command to stderr, from INFO on.
+
+    Args:
+        log_format: `text` or `json`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if log_format not in LOG_FORMATS:
+        raise InvalidInput(
+            "--log-format", f"{log_format!r} is not a format.", fix=f"Use {', '.join(LOG_FORMATS)}."
+        )
+    if log_format == "json":
+        configure_json_logging("INFO")
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -7,9 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.attempt_results import AttemptResults
+from mailctl.delivery_log.campaign_guard import CampaignGuard
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.feedback_counts import FeedbackCounts
+from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.foreign_messages import ForeignMessages
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import (
@@ -33,6 +36,7 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
+from mailctl.domain.campaign_bounds import campaign_bounds_from_settings
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
@@ -124,6 +128,9 @@ class Runtime:
         self.suppressions = Suppressions(self.engine)
         self.foreign_messages = ForeignMessages(self.engine)
         self.refusals = Refusals(self.engine)
+        self.feedback_reports = FeedbackReports(self.engine)
+        self.feedback_counts = FeedbackCounts(self.engine)
+        self.campaign_guard = CampaignGuard(self.engine, campaign_bounds_from_settings(settings))
         server = settings.mail_server
         #: None where emails are captured.
         self.circuits = Circuits(self.engine, server) if server else None

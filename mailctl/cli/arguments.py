@@ -106,6 +106,24 @@ def read_input_file(path: Path, *, field: str) -> bytes:
     return data
 
 
+def read_message(path: Path, *, field: str, limit: int) -> bytes:
+    """Return the message in a file, cut a little above a limit in octets; - stands for stdin.
+
+    Raises:
+        InvalidInput: the file cannot be read, or stdin is a terminal.
+    """
+    if str(path) == _STDIN:
+        if sys.stdin.isatty():
+            raise InvalidInput(field, "is missing.", fix="Name a file, or pipe a message into the command.")
+        return sys.stdin.buffer.read(limit + 1)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise InvalidInput(field, f"{path} cannot be read ({reason}).", fix="Name a file.") from error
+
+
 @contextmanager
 def open_csv_file(path: Path) -> Iterator[TextIO]:
     """Open a CSV file in UTF-8; - stands for stdin.

@@ -75,6 +75,11 @@ SECTIONS = {
             "mailctl.cli.commands.suppress:app",
             "Manage the suppression list: addresses that no email is sent to.",
         ),
+        LazyCommand(
+            "feedback",
+            "mailctl.cli.commands.feedback:app",
+            "Take bounces and complaints, and record what became of emails.",
+        ),
     ),
     "Campaigns, queues and workers": (
         LazyCommand(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailctl.delivery_log.storage import encryption
+from mailctl.domain.catalog import can_unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
@@ -45,6 +46,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "campaign": request.campaign,
         "is_forced": request.forced_by is not None,
         "is_own_task": draft.content.own_task is not None,
+        "can_unsubscribe": can_unsubscribe(draft),
     }
 
 

@@ -11,7 +11,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, events
-from mailctl.delivery_log.transitions import change_state, reason_values
+from mailctl.delivery_log.transitions import change_state, is_state_change, reason_values
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -76,6 +76,7 @@ class Refusals(Repository):
             .where(
                 events.c.seq > newest - _NEWEST_EVENTS,
                 events.c.at >= since,
+                is_state_change(),
                 or_(
                     events.c.state == State.SENT,
                     was_deferred,

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import emails, events, link_uses
+from mailctl.delivery_log.storage.tables import emails, events, feedback, link_uses
 from mailctl.delivery_log.web_sessions import delete_expired_sessions
 from mailctl.domain.models import FINAL_STATES
 
@@ -66,6 +66,7 @@ class Retention(Repository):
             _is_old(emails_before),
             lambda ids: [
                 delete(events).where(events.c.email_id.in_(ids)),
+                delete(feedback).where(feedback.c.email_id.in_(ids)),
                 delete(emails).where(emails.c.id.in_(ids)),
             ],
         )

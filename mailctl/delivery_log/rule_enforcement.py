@@ -27,8 +27,14 @@ from sqlalchemy import (
 )
 
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
-from mailctl.delivery_log.suppressions import explain_suppression, suppression_from_row, suppression_reasons
+from mailctl.delivery_log.suppressions import (
+    SuppressionScope,
+    explain_suppression,
+    find_suppressions,
+    suppression_from_row,
+)
 from mailctl.delivery_log.transitions import append_events, change_state, reason_values
+from mailctl.domain.catalog import can_unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.rate_limits import (
@@ -107,11 +113,12 @@ class Rules:
             Why each suppressed email was suppressed, by id.
         """
         ruled = [draft for draft in drafts if draft.request.forced_by is None]
-        listed = suppression_reasons(connection, [draft.content.user.email for draft in ruled])
+        listed = find_suppressions(connection, [draft.content.user.email for draft in ruled])
         refused = {
-            draft.id: listed[address]
+            draft.id: explain_suppression(entry)
             for draft in ruled
-            if (address := draft.content.user.email.lower()) in listed
+            if (entry := listed.get(draft.content.user.email.lower()))
+            and entry.stops(can_unsubscribe=can_unsubscribe(draft))
         }
         _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
         counted = [draft for draft in ruled if draft.request.campaign is None and draft.id not in refused]
@@ -172,10 +179,13 @@ class _AppliedLimit:
         return f"over the limit of {limit} {self.subject.description} ({self.subject.setting})"
 
 
+#: The suppressions that stop an email of their address.
+_STOPS = or_(suppressions.c.scope == SuppressionScope.ALL, emails.c.can_unsubscribe.is_(True))
 _SELECT_WAITING_SUPPRESSED = (
     select(emails.c.id, suppressions)
     .join(suppressions, suppressions.c.address == func.lower(emails.c.to_address))
     .where(
+        _STOPS,
         emails.c.id.in_(bindparam("ids", expanding=True)),
         UNINDEXED_STATE.in_(CLAIMABLE_STATES),
         emails.c.is_forced.is_(False),
@@ -185,7 +195,8 @@ _SELECT_WAITING_SUPPRESSED = (
 
 def is_not_suppressed() -> ColumnElement[bool]:
     """Return the condition that the address of an email is not suppressed, or the email is forced."""
-    is_listed = exists().where(suppressions.c.address == func.lower(emails.c.to_address)).correlate(emails)
+    is_same = suppressions.c.address == func.lower(emails.c.to_address)
+    is_listed = exists().where(is_same, _STOPS).correlate(emails)
     return or_(emails.c.is_forced.is_(True), ~is_listed)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
@@ -30,8 +30,17 @@ class SuppressionSource(StrEnum):
     """The origin of a suppression."""
 
     BOUNCE = "bounce"
+    COMPLAINT = "complaint"
     OPERATOR = "operator"
     IMPORT = "import"
+
+
+class SuppressionScope(StrEnum):
+    """The emails that a suppression stops."""
+
+    ALL = "all"
+    #: Only those that a recipient may unsubscribe from; never security emails.
+    OPTIONAL = "optional"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +54,13 @@ class Suppression:
     enhanced: str | None
     actor: str | None
     created_at: datetime
+    scope: SuppressionScope = SuppressionScope.ALL
+    #: The email whose feedback is the evidence; None if there is none.
+    email_id: str | None = None
+
+    def stops(self, *, can_unsubscribe: bool) -> bool:
+        """Whether it stops an email, by whether the recipient may unsubscribe from it."""
+        return can_unsubscribe or self.scope is SuppressionScope.ALL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,36 +145,55 @@ def is_dead_mailbox(outcome: Outcome) -> bool:
 
 def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome, *, now: datetime) -> None:
     """Suppress an address whose mailbox does not exist, as a mail server has said."""
-    row = {
-        "address": address.lower(),
-        "reason": outcome.reply.text,
-        "source": SuppressionSource.BOUNCE,
-        "code": outcome.reply.code,
-        "enhanced": outcome.reply.enhanced,
-        "created_at": now,
-    }
-    insert_or_ignore(connection, suppressions, row)
+    suppress(
+        connection,
+        Suppression(
+            address=address.lower(),
+            reason=outcome.reply.text,
+            source=SuppressionSource.BOUNCE,
+            code=outcome.reply.code,
+            enhanced=outcome.reply.enhanced,
+            actor=None,
+            created_at=now,
+        ),
+    )
 
 
-def suppression_reasons(connection: Connection, addresses: Collection[str]) -> dict[str, str]:
-    """Return why addresses are suppressed, by address in lower case; the others are left out."""
+def suppress(connection: Connection, entry: Suppression) -> bool:
+    """Suppress an address, unless it is suppressed already for as many emails.
+
+    Returns:
+        Whether anything changed: the address is new on the list, or now suppressed for all emails.
+    """
+    row = asdict(entry)
+    if insert_or_ignore(connection, suppressions, row):
+        return True
+    if entry.scope is SuppressionScope.OPTIONAL:
+        return False
+    is_less = and_(suppressions.c.address == entry.address, suppressions.c.scope == SuppressionScope.OPTIONAL)
+    widened = update(suppressions).where(is_less).values(row).returning(suppressions.c.address)
+    return connection.execute(widened).first() is not None
+
+
+def find_suppressions(connection: Connection, addresses: Collection[str]) -> dict[str, Suppression]:
+    """Return the suppressions of addresses, by address in lower case; the others are left out."""
     wanted = list({address.lower() for address in addresses})
     # The address of a single email mostly is not.
     if len(wanted) == 1 and not has_value(connection, suppressions.c.address, wanted[0]):
         return {}
-    found: dict[str, str] = {}
+    found: dict[str, Suppression] = {}
     for some in batches(wanted):
         for row in connection.execute(_SELECT_BY_ADDRESSES, {"addresses": some}):
-            found[row.address] = explain_suppression(suppression_from_row(row))
+            found[row.address] = suppression_from_row(row)
     return found
 
 
 def explain_suppression(entry: Suppression) -> str:
     """Return one sentence, without a full stop, that says why an address is suppressed."""
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
-    since = (
-        f"the address is suppressed since {format_time(entry.created_at, TimeStyle.DATE)} ({entry.source})"
-    )
+    which = "" if entry.scope is SuppressionScope.ALL else " for emails that can be unsubscribed from"
+    date = format_time(entry.created_at, TimeStyle.DATE)
+    since = f"the address is suppressed{which} since {date} ({entry.source})"
     return f"{since}: {said}" if said else since
 
 
@@ -186,4 +221,6 @@ def suppression_from_row(row: Row[Any]) -> Suppression:
         enhanced=row.enhanced,
         actor=row.actor,
         created_at=row.created_at,
+        scope=SuppressionScope(row.scope),
+        email_id=row.email_id,
     )

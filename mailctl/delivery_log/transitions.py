@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, String, bindparam, case, insert, select, update
+from sqlalchemy import ColumnElement, String, bindparam, case, func, insert, select, update
 
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
 from mailctl.domain.models import State, states_before
+from mailctl.domain.reason_codes import NOTE_CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, Table
@@ -75,6 +76,7 @@ class StateChange:
         code: ReasonCode | None = None,
         stage: str | None = None,
         actor: str | None = None,
+        event: Mapping[str, Any] | None = None,
     ) -> Sequence[Row[Any]]:
         """Change the state of all emails that match and may change to it, and append their events.
 
@@ -84,6 +86,7 @@ class StateChange:
             code: the reason code of the events; None for ordinary progress.
             stage: the SMTP stage of the events.
             actor: the operator who acts; None for what happens by itself.
+            event: columns of the events that differ from those of the emails.
 
         Returns:
             The rows that changed, with their new values.
@@ -94,7 +97,8 @@ class StateChange:
         # Ordinary progress, which every email makes, has neither.
         if code is not None:
             common |= {"reason_code": code, "stage": stage}
-        insert_rows(connection, events, [common | _event_values(row, self._target) for row in rows])
+        own = dict(event or {})
+        insert_rows(connection, events, [common | _event_values(row, self._target) | own for row in rows])
         return rows
 
 
@@ -120,10 +124,16 @@ def change_state(
     stage: str | None = None,
     returning: Sequence[ColumnElement[Any]] = (),
     actor: str | None = None,
+    event: Mapping[str, Any] | None = None,
 ) -> Sequence[Row[Any]]:
     """Change the state of all emails that match and may change to it; see `StateChange.run`."""
     change = StateChange(where, target, values=values, returning=returning)
-    return change.run(connection, text=text, now=now, code=code, stage=stage, actor=actor)
+    return change.run(connection, text=text, now=now, code=code, stage=stage, actor=actor, event=event)
+
+
+def is_state_change() -> ColumnElement[bool]:
+    """Return the condition that an event marks a change of state, and not only repeats the state."""
+    return func.coalesce(events.c.reason_code, "").not_in(NOTE_CODES)
 
 
 def append_events(

@@ -16,19 +16,61 @@ from mailctl.domain.shell_command import mailctl_command
 from mailctl.smtp.classify import is_recipient_refusal, reply_category
 
 if TYPE_CHECKING:
+    from mailctl.delivery_log.reports import LoggedReport
     from mailctl.diagnosis.models import Case
     from mailctl.domain.outcomes import SmtpReply
 
 _RECIPIENT_REFUSED = "recipient_refused"
 
 
+_PARTICIPLES = {"complained": "marked as spam by its recipient"}
+
+
 def accepted(case: Case) -> Cause:
     """Return the cause of `sent`."""
     reply = str(case.email.reply)
+    if delay := case.last_report("delayed"):
+        return Cause(name="delayed", sentence=f"{_handover(case)}, {_reported(delay)}; not given up yet")
     if not reply:
         return Cause(name="accepted", sentence="a task of the service reported it as sent")
-    # Only the log of that server can tell what happened to it afterwards.
+    # Without feedback, only the log of that server can tell what happened to it afterwards.
     return Cause(name="accepted", sentence=f"the mail server accepted it: {reply}")
+
+
+def delivered(case: Case) -> Cause:
+    """Return the cause of `delivered`."""
+    return Cause(name="delivered", sentence=_after_handover(case))
+
+
+def bounced(case: Case) -> Cause:
+    """Return the cause of `bounced`."""
+    return Cause(name="bounced", sentence=_after_handover(case), next_step=case.command_to_send_again())
+
+
+def complained(case: Case) -> Cause:
+    """Return the cause of `complained`."""
+    return Cause(name="complained", sentence=_after_handover(case))
+
+
+def _after_handover(case: Case) -> str:
+    """Return when a mail server accepted it, and what was reported then."""
+    report = case.last_report(case.email.state)
+    return f"{_handover(case)}, {_reported(report) if report else case.email.state}"
+
+
+def _handover(case: Case) -> str:
+    sent_at = case.email.sent_at
+    when = f" at {wording.format_time(sent_at)}" if sent_at else ""
+    return f"accepted by the mail server{when}"
+
+
+def _reported(report: LoggedReport) -> str:
+    said, server = str(report.reply), report.remote_server
+    verbs = {"bounced": "refused" if server or report.reply.code else "bounced"}
+    verb = verbs.get(report.kind, _PARTICIPLES.get(report.kind, report.kind))
+    by = f" by {server}" if server and report.kind != "complained" else ""
+    when = wording.format_time(report.at or report.received_at)
+    return f"{verb}{by} at {when}: {said}" if said else f"{verb}{by} at {when}"
 
 
 def captured(case: Case) -> Cause:

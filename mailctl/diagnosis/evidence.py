@@ -18,7 +18,7 @@ from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
-from mailctl.domain.models import State
+from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
@@ -82,6 +82,8 @@ class EvidenceCollector:
         )
         if email.state is State.SUPPRESSED:
             found["suppression"] = self._runtime.suppressions.find(email.to)
+        if email.state in ACCEPTED_STATES:
+            found["reports"] = tuple(self._runtime.feedback_reports.of_email(email.id))
         if is_thorough:
             found["available_actions"] = self._eligibility.available_actions(email)
         window = timedelta(seconds=self._runtime.settings.mailctl_idempotency_seconds)

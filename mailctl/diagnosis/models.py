@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.idempotency import IdempotencyKey
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.queries.stalls import StalledWorker
+    from mailctl.delivery_log.reports import LoggedReport
     from mailctl.delivery_log.suppressions import Suppression
     from mailctl.domain.eligibility import Action, AvailableAction
     from mailctl.domain.models import CeleryResult, Email, Event
@@ -91,6 +92,8 @@ class Evidence:
     #: The pauses that apply to the email.
     pauses: tuple[Pause, ...] = ()
     suppression: Suppression | None = None
+    #: What was reported about it after a mail server had accepted it, in the order in which it came.
+    reports: tuple[LoggedReport, ...] = ()
     #: The idempotency keys that return this email.
     idempotency_keys: tuple[IdempotencyKey, ...] = ()
     #: Whether workers consume its queue by default.
@@ -156,6 +159,11 @@ class Case:
         ways = (RETRY.name, RESEND.name, SEND_ANOTHER)
         found = [each for each in self.evidence.available_actions if each.action in ways]
         return min(found, key=lambda each: len(each.hazards)).command if found else None
+
+    def last_report(self, kind: str) -> LoggedReport | None:
+        """Return the latest proven report of a kind; None if there is none."""
+        found = (each for each in reversed(self.evidence.reports) if each.is_proven and each.kind == kind)
+        return next(found, None)
 
     def last_event(self, state: State) -> Event | None:
         """Return the latest event in a state; None if there is none."""

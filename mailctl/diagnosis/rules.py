@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import attempts, ended, waiting
 from mailctl.diagnosis.models import Case, Cause, Certainty
-from mailctl.domain.models import State
+from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.retry_policy import count_possible_copies
 from mailctl.timefmt import pluralize
 
@@ -43,6 +43,9 @@ _RULES: Mapping[State, tuple[Rule, ...]] = {
     State.QUEUED: _WAITING,
     State.SENDING: (attempts.dead_worker, attempts.dead_process, attempts.in_hand),
     State.SENT: (ended.accepted,),
+    State.DELIVERED: (ended.delivered,),
+    State.BOUNCED: (ended.bounced,),
+    State.COMPLAINED: (ended.complained,),
     State.CAPTURED: (ended.captured,),
     State.UNCONFIRMED: (ended.unconfirmed,),
     State.FAILED: (ended.failed,),
@@ -71,7 +74,7 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
 
 def _with_copies(cause: Cause, case: Case) -> Cause:
     """Return a cause whose first words say how many copies may have arrived, if an attempt is in doubt."""
-    copies = count_possible_copies(case.events, is_sent=case.email.state is State.SENT)
+    copies = count_possible_copies(case.events, is_sent=case.email.state in ACCEPTED_STATES)
     if not copies:
         return cause
     arrived = f"may have arrived up to {pluralize(copies, 'time')} (same Message-ID)"

@@ -30,6 +30,7 @@ from mailctl.recorder.task_results import OwnTaskResults
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mailctl.delivery_log.reports import LoggedReport
     from mailctl.diagnosis.models import UnknownId
     from mailctl.runtime import Runtime
 
@@ -43,6 +44,10 @@ _MAX_SHOWN_MATCHES = 5
 _CELERY_STATES = {
     State.SENT: "SUCCESS",
     State.CAPTURED: "SUCCESS",
+    # The result is stored when a mail server accepts the email, and not changed by feedback.
+    State.DELIVERED: "SUCCESS",
+    State.BOUNCED: "SUCCESS",
+    State.COMPLAINED: "SUCCESS",
     State.DEFERRED: "RETRY",
     State.HELD: "RETRY",
     State.FAILED: "FAILURE",
@@ -65,6 +70,8 @@ class EmailStatus:
     #: The Celery result; None if there is none or the backend could not be queried.
     celery: CeleryResult | None
     explanation: str
+    #: What was reported after a mail server had accepted it, oldest first.
+    reports: tuple[LoggedReport, ...] = ()
 
     @property
     def has_failed(self) -> bool:
@@ -152,6 +159,7 @@ class StatusService:
         celery = _celery_result_by_log(email) if is_known_from_log else self._celery_result(email.id)
         email = self._record_celery_result(email, celery)
         events = tuple(self._history.events(email.id))
+        case = self._collector.collect(email, events)
         return EmailStatus(
             task_id=email.id,
             email=email,
@@ -159,7 +167,8 @@ class StatusService:
             events=events,
             group=tuple(other for other in self._history.find_group(email) if other.id != email.id),
             celery=celery,
-            explanation=diagnose(self._collector.collect(email, events))[0].sentence,
+            explanation=diagnose(case)[0].sentence,
+            reports=case.evidence.reports,
         )
 
     def short_ids(self, status: EmailStatus) -> dict[str, str]:

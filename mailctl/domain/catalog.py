@@ -14,7 +14,7 @@ from mailctl.errors import ConfigurationError, InvalidInput, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mailctl.domain.models import Json
+    from mailctl.domain.models import Draft, Json
 
 #: The task for the service's own kinds; its only argument is the email's id.
 DELIVER_TASK = "mailctl.deliver"
@@ -70,6 +70,9 @@ class Kind:
     queue: str = ""
     #: Sample values of variables, for checks and previews.
     samples: Mapping[str, Json] = field(default_factory=dict)
+    #: Whether recipients may unsubscribe from its emails; never from a kind with links, whose emails concern
+    #: security. Emails of campaigns can be unsubscribed from without this.
+    can_unsubscribe: bool = False
 
     @property
     def full_task(self) -> str:
@@ -220,6 +223,14 @@ def effective_kind(kind: Kind, template: object) -> Kind:
     if kind.template is None and isinstance(template, str):
         return _SECURITY_KIND_BY_TEMPLATE.get(template, kind)
     return kind
+
+
+def can_unsubscribe(draft: Draft) -> bool:
+    """Whether its recipient may unsubscribe from such emails; from security emails, nobody may."""
+    request = draft.request
+    if effective_kind(request.kind, draft.content.template).links:
+        return False
+    return request.kind.can_unsubscribe or request.campaign is not None
 
 
 def is_security_template(template: object) -> bool:

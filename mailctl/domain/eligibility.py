@@ -249,6 +249,8 @@ def _obstacle(action: Action, email: Email, facts: EligibilityFacts, *, now: dat
     is_sent_again = action.name in _RELEVANT_HAZARDS
     if email.state is State.SENDING:
         return _Obstacle("a worker is sending it")
+    if email.state is State.BOUNCED and is_sent_again:
+        return _CONTENT_DELETED_ON_SENDING
     if email.state in SENT_OR_CAPTURED:
         if action.name == RESEND.name:
             return _CONTENT_DELETED_ON_SENDING

@@ -37,6 +37,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"  #: cancelled by an operator before it was sent
     EXPIRED = "expired"  #: its links or its lifetime expired before it could be sent
     SUPPRESSED = "suppressed"  #: not sent, because a rule forbids it
+    DELIVERED = "delivered"  #: the recipient's mail server has it, as feedback says
+    BOUNCED = "bounced"  #: accepted by the mail server, and given up later, as feedback says
+    COMPLAINED = "complained"  #: delivered, and marked as spam by its recipient
 
 
 #: States that an email leaves only if an operator acts on it.
@@ -49,16 +52,25 @@ FINAL_STATES = frozenset(
         State.CANCELLED,
         State.EXPIRED,
         State.SUPPRESSED,
+        State.DELIVERED,
+        State.BOUNCED,
+        State.COMPLAINED,
     }
 )
+#: States that only feedback leads to, the one that prevails last: none gives way to one before it.
+FEEDBACK_STATES = (State.DELIVERED, State.BOUNCED, State.COMPLAINED)
+#: States of emails that a mail server accepted, whatever became of them later.
+ACCEPTED_STATES = frozenset({State.SENT, *FEEDBACK_STATES})
 #: States in which an email may still be sent.
 UNFINISHED_STATES = frozenset(State) - FINAL_STATES
-#: States of emails that a mail server accepted, or that were written to a file instead.
-SENT_OR_CAPTURED = frozenset({State.SENT, State.CAPTURED})
+#: States of emails that a mail server accepted, or that were written to a file instead, and that did not
+#: come back.
+SENT_OR_CAPTURED = (ACCEPTED_STATES | {State.CAPTURED}) - {State.BOUNCED}
 #: States in which a worker that receives the message may claim the email.
 CLAIMABLE_STATES = frozenset({State.PENDING, State.QUEUED, State.DEFERRED})
 
 _STOPPED = frozenset({State.HELD, State.CANCELLED, State.EXPIRED, State.SUPPRESSED, State.FAILED})
+_BY_FEEDBACK = frozenset(FEEDBACK_STATES)
 
 #: Every allowed change of state, by the state before.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
@@ -67,13 +79,17 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.SENDING: frozenset({State.SENT, State.CAPTURED, State.UNCONFIRMED, State.DEFERRED, State.PENDING})
     | _STOPPED,
     State.DEFERRED: frozenset({State.PENDING, State.QUEUED, State.SENDING}) | _STOPPED,
-    State.HELD: frozenset({State.PENDING, State.CANCELLED, State.EXPIRED}),
-    State.FAILED: frozenset({State.PENDING}),
+    # Feedback proves that an attempt without a reply was accepted.
+    State.HELD: frozenset({State.PENDING, State.CANCELLED, State.EXPIRED}) | _BY_FEEDBACK,
+    State.FAILED: frozenset({State.PENDING}) | _BY_FEEDBACK,
     State.CANCELLED: frozenset({State.PENDING}),
     State.EXPIRED: frozenset({State.PENDING}),
     State.SUPPRESSED: frozenset({State.PENDING}),
-    State.UNCONFIRMED: frozenset({State.PENDING}),
-    State.SENT: frozenset(),
+    State.UNCONFIRMED: frozenset({State.PENDING}) | _BY_FEEDBACK,
+    State.SENT: _BY_FEEDBACK,
+    State.DELIVERED: frozenset({State.BOUNCED, State.COMPLAINED}),
+    State.BOUNCED: frozenset({State.COMPLAINED}),
+    State.COMPLAINED: frozenset(),
     State.CAPTURED: frozenset(),
 }
 
@@ -281,6 +297,7 @@ class CeleryResult:
 class Envelope:
     """A composed message; sender and recipient are decided here, never by a header (RFC 5321)."""
 
+    #: Where a mail server returns what it cannot deliver.
     sender: str
     recipient: str
     message_id: str
@@ -291,3 +308,7 @@ class Envelope:
     links: Mapping[str, str] = field(default_factory=dict)
     #: The plain-text part.
     text: str = ""
+    #: The address in From; "" for that of the sender.
+    from_address: str = ""
+    #: By this, reports about the delivery prove that they concern it; "" if none are asked for (RFC 3461).
+    bounce_token: str = ""

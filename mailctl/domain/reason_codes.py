@@ -44,6 +44,13 @@ class ReasonCode(StrEnum):
     OWN_TASK_UNCONFIRMED = "own_task_unconfirmed"  #: the service's own task finished without telling
     OWN_TASK_FAILED = "own_task_failed"  #: the service's own task reports a failure
     CANARY_FAILED = "canary_failed"  #: a step of a canary failed
+    # Feedback came after a mail server had accepted it.
+    DELIVERY_REPORTED = "delivery_reported"  #: the recipient's mail server has it
+    DELAY_REPORTED = "delay_reported"  #: not delivered yet; the mail server that has it goes on trying
+    BOUNCE_REPORTED = "bounce_reported"  #: given up, and not tried again
+    COMPLAINT_REPORTED = "complaint_reported"  #: its recipient marked it as spam
+    UNSUBSCRIBE_REPORTED = "unsubscribe_reported"  #: its recipient wants no more of these
+    REPORT_NOTED = "report_noted"  #: a report that changed nothing: unproven, or outdone by another
     # An operator, or another program, acted.
     STOPPED = "stopped"  #: an operator held or cancelled it
     RETRIED = "retried"  #: an operator retried it
@@ -54,6 +61,17 @@ class ReasonCode(StrEnum):
     RECEIVED = "received"  #: it came as a message of another program
     # Recorded before there were reason codes, with a text that the migration did not recognise.
     UNSPECIFIED = "unspecified"
+
+
+#: Reasons of events that repeat the state of an email and do not mark a change of it.
+NOTE_CODES = frozenset(
+    {
+        ReasonCode.DELAY_REPORTED,
+        ReasonCode.UNSUBSCRIBE_REPORTED,
+        ReasonCode.REPORT_NOTED,
+        ReasonCode.RESENT,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)

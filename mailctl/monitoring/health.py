@@ -18,6 +18,7 @@ from mailctl.delivery_log.write_probe import check_writable
 from mailctl.domain.shell_command import start_worker_fix
 from mailctl.errors import BrokerRefused, ExitCode, LogMissing, MailctlError
 from mailctl.monitoring.canary import send_canary
+from mailctl.monitoring.feedback_silence import feedback_hops
 from mailctl.monitoring.hops import Hop, failed_hop, hop_of_finding
 from mailctl.monitoring.mail_servers import mail_server_hops
 from mailctl.operations.known_names import check_queue_anywhere
@@ -118,6 +119,7 @@ def _hops(runtime: Runtime) -> Iterator[Hop]:
     yield from _service_hops(runtime)
     if not runtime.is_log_missing:
         yield from _processes(runtime)
+        yield from feedback_hops(runtime)
     yield from mail_server_hops(runtime)
 
 

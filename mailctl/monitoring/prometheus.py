@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from mailctl.delivery_log.feedback_counts import FeedbackCount
     from mailctl.delivery_log.queries.stat_models import Latency
     from mailctl.monitoring.snapshot import Snapshot
     from mailctl.runtime import Runtime
@@ -72,6 +73,7 @@ def render_metrics(runtime: Runtime, *, since: timedelta) -> str:
         *_service_metrics(snapshot),
         *_sending_metrics(runtime),
         *_latency_metrics(statistics.latency(start), seconds),
+        *_feedback_metrics(runtime.feedback_counts.read()),
     ]
     return "\n".join(line for family in families for line in family.lines()) + "\n"
 
@@ -159,6 +161,25 @@ def _pause_metrics(runtime: Runtime, queues: Iterable[str]) -> list[_MetricFamil
         for scope, name in dict.fromkeys([*known, *sorted(paused)])
     ]
     return [_gauge("paused", "1 while a queue or a kind is paused, else 0.", samples)]
+
+
+def _feedback_metrics(counts: Sequence[FeedbackCount]) -> list[_MetricFamily]:
+    heard = [({"source": each.source, "result": str(each.result)}, float(each.count)) for each in counts]
+    latest: dict[str, float] = {}
+    for each in counts:
+        latest[each.source] = max(latest.get(each.source, 0.0), each.last_at.timestamp())
+    return [
+        _counter(
+            "feedback_total",
+            "Reports and other mail and calls of sources of feedback, by source and result.",
+            heard,
+        ),
+        _gauge(
+            "feedback_last_heard_timestamp_seconds",
+            "When each source of feedback was heard last, in seconds since 1970.",
+            [({"source": source}, at) for source, at in latest.items()],
+        ),
+    ]
 
 
 def _queue_metrics(queues: Sequence[QueueDepth], *, now: datetime) -> list[_MetricFamily]:

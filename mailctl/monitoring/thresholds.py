@@ -23,8 +23,14 @@ from mailctl.timefmt import format_duration, pluralize
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mailctl.delivery_log.queries.stat_models import Activity
+    from mailctl.delivery_log.queries.stat_models import Activity, Totals
     from mailctl.runtime import Runtime
+
+
+#: The time in which bounces and complaints are counted: they come hours later than the emails.
+_FEEDBACK_WINDOW = timedelta(hours=24)
+#: Of fewer accepted emails, one complaint would be too many.
+_MIN_ACCEPTED = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,9 @@ class Thresholds:
     max_failure_rate: float
     #: The number of workers that must be alive.
     min_workers: int
+    #: The highest shares of accepted emails that may bounce, and that recipients may mark as spam.
+    max_bounced: float
+    max_complained: float
     #: The span over which failures are counted.
     failure_window: timedelta
     #: The queue to check; None checks all but the bulk queue, which is deep and slow on purpose.
@@ -75,6 +84,7 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
         *_unlogged_messages(runtime, queues, limits),
         check_age(queues, limits, now=now),
         check_failures(recent, limits),
+        *check_feedback(statistics.totals(since=now - _FEEDBACK_WINDOW), limits),
         _workers(runtime, limits),
         *_processes(runtime),
         _mail_server(runtime),
@@ -161,6 +171,26 @@ def check_failures(recent: Activity, limits: Thresholds) -> ThresholdCheck:
         reason=f"{recent.failed} of {pluralize(recent.ended, 'send')} that ended {window} failed "
         f"({rate:.1%}); the limit is {limit:.1%}",
     )
+
+
+def check_feedback(totals: Totals, limits: Thresholds) -> Iterator[ThresholdCheck]:
+    """Compare the shares of emails that bounced and that recipients marked as spam with their limits."""
+    for name, count, rate, limit in (
+        ("bounced", totals.bounced, totals.bounced_rate, limits.max_bounced),
+        ("complained", totals.complained, totals.complained_rate, limits.max_complained),
+    ):
+        if rate is None or totals.sent < _MIN_ACCEPTED:
+            reason = f"fewer than {_MIN_ACCEPTED} emails were accepted in the last 24 h"
+            yield ThresholdCheck(name=name, value=None, limit=limit, ok=True, reason=reason)
+            continue
+        yield ThresholdCheck(
+            name=name,
+            value=round(rate, 5),
+            limit=limit,
+            ok=rate <= limit,
+            reason=f"{count} of {pluralize(totals.sent, 'email')} accepted in the last 24 h {name} "
+            f"({rate:.2%}); the limit is {limit:.2%}",
+        )
 
 
 def _workers(runtime: Runtime, limits: Thresholds) -> ThresholdCheck:

@@ -21,6 +21,7 @@ from mailctl.rendering.message_settings import message_settings_of
 from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
 from mailctl.rendering.variables import EmailVariables, english_locale, user_variables
+from mailctl.security.bounce_address import bounce_address_from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,19 +47,20 @@ class Composer:
 
     Args:
         settings: provides EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
-            MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO and MAILCTL_HEADERS.
+            MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO, MAILCTL_BOUNCE_ADDRESS and MAILCTL_HEADERS.
         links: creates the action links.
         catalog: the kinds of email.
 
     Raises:
-        ConfigurationError: the sender's address or name, the reply address or a header is invalid, or the
-            folder of templates is missing.
+        ConfigurationError: the sender's address or name, the reply address, the bounce address or a header is
+            invalid, or the folder of templates is missing.
     """
 
     def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN_CATALOG) -> None:
         given = message_settings_of(settings)
         self._sender_name = given.sender_name
         self._sender = given.sender
+        self._bounce_address = bounce_address_from_settings(settings)
         self._frontend_url = settings.frontend_url
         self._links = links
         self._variables = EmailVariables(
@@ -121,7 +123,9 @@ class Composer:
             rendering, context | {"locale": language}, addressed, id=id, date=now, message_id=message_id
         )
         return Envelope(
-            sender=self._sender,
+            sender=self._bounce_address.sender(id) if self._bounce_address else self._sender,
+            from_address=self._sender,
+            bounce_token=self._bounce_address.token(id) if self._bounce_address else "",
             recipient=addressed.to,
             message_id=message_id,
             data=self._encoded(message),

@@ -36,12 +36,13 @@ def message_settings_of(settings: Settings) -> MessageSettings:
     """Return the validated settings for all messages.
 
     Raises:
-        ConfigurationError: the sender's address or name, the reply address or a header is invalid, or the
-            folder of templates is missing.
+        ConfigurationError: the sender's address or name, the reply address, the bounce address or a header is
+            invalid, or the folder of templates is missing.
     """
     # Slow to import, and most commands compose no message.
     from mailctl.domain import validation
     from mailctl.domain.address_validation import validate_address
+    from mailctl.security.bounce_address import validate_bounce_address
 
     with _as_setting("PROJECT_NAME"):
         project_name = validation.validate_display_name(settings.project_name)
@@ -51,6 +52,8 @@ def message_settings_of(settings: Settings) -> MessageSettings:
         sender = validate_address(settings.email_from_address)
     with _as_setting("MAILCTL_REPLY_TO"):
         reply_to = validate_address(settings.mailctl_reply_to) if settings.mailctl_reply_to else ""
+    if settings.mailctl_bounce_address:
+        validate_bounce_address(settings.mailctl_bounce_address)
     folder = settings.mailctl_templates
     if folder is not None and not folder.is_dir():
         raise ConfigurationError(

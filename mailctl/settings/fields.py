@@ -25,6 +25,7 @@ _WEB_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
 #: A host name in ASCII, or an address literal (RFC 5321 section 4.1.3).
+_SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%")
 _HELO_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[A-Za-z0-9:.]{2,60}\]")
 
 
@@ -130,6 +131,20 @@ class SettingsFields(BaseSettings):
     mailctl_limit_global: str = ""
     #: The address for replies, instead of the sender's.
     mailctl_reply_to: str = ""
+    #: The address to which mail servers return what they cannot deliver; "" for the sender's.
+    mailctl_bounce_address: str = ""
+    #: A Maildir in which bounces and complaints arrive.
+    mailctl_feedback_maildir: Path | None = None
+    #: Where `mailctl feedback watch` listens for mail, as HOST:PORT of this host or the path of a socket.
+    mailctl_feedback_lmtp: str = ""
+    #: A mailbox in which bounces and complaints arrive, as imaps://USER@HOST/FOLDER,FOLDER.
+    mailctl_feedback_imap: str = ""
+    mailctl_feedback_imap_password: SecretStr = SecretStr("")
+    #: A command that prints the access token for XOAUTH2, instead of the password.
+    mailctl_feedback_imap_token_command: SecretStr = SecretStr("")
+    #: The share of hard bounces, and of complaints, at which a campaign pauses itself.
+    mailctl_campaign_max_bounced: str = "5%"
+    mailctl_campaign_max_complained: str = "0.3%"
     #: Additional headers of every email, as a JSON object of names and values.
     mailctl_headers: str = ""
     #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
@@ -182,6 +197,13 @@ class SettingsFields(BaseSettings):
     def _check_helo_name(cls, value: str) -> str:
         if value and not _HELO_NAME.fullmatch(value):
             raise ValueError("must be a host name with its domain, or an address in square brackets")
+        return value
+
+    @field_validator("mailctl_campaign_max_bounced", "mailctl_campaign_max_complained")
+    @classmethod
+    def _check_share(cls, value: str) -> str:
+        if not _SHARE.fullmatch(value):
+            raise ValueError("must be a share from 0% to 100%, such as 5%")
         return value
 
     @field_validator("redis_host", "email_host")

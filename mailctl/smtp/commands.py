@@ -16,13 +16,15 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,2
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-def mail_command(sender: str, *, size: int, extensions: Collection[str]) -> bytes:
+def mail_command(sender: str, *, size: int, extensions: Collection[str], envelope_id: str = "") -> bytes:
     """Return the MAIL command.
 
     Args:
         sender: the envelope sender.
         size: the size of the message in octets (RFC 1870).
         extensions: the extensions that the server offers, in lower case.
+        envelope_id: what delivery status notifications return (RFC 3461 section 4.4), letters and digits
+            only; "" asks for none.
 
     Raises:
         ValueError: the sender is not one plain address.
@@ -30,16 +32,29 @@ def mail_command(sender: str, *, size: int, extensions: Collection[str]) -> byte
     options = b" SIZE=%d" % size if "size" in extensions else b""
     if "8bitmime" in extensions:
         options += b" BODY=8BITMIME"
+    if envelope_id and "dsn" in extensions:
+        # Only the headers come back (RFC 3461 section 4.3): the body has links that grant access.
+        options += b" RET=HDRS ENVID=" + envelope_id.encode("ascii")
     return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
 
 
-def rcpt_command(recipient: str) -> bytes:
+def rcpt_command(
+    recipient: str, *, extensions: Collection[str] = (), asks_for_reports: bool = False
+) -> bytes:
     """Return the RCPT command.
+
+    Args:
+        recipient: the recipient.
+        extensions: the extensions that the server offers, in lower case.
+        asks_for_reports: whether delivery status notifications about failures and delays are wanted.
 
     Raises:
         ValueError: the recipient is not one plain address.
     """
-    return b"RCPT TO:" + _path(recipient) + b"\r\n"
+    options = b""
+    if asks_for_reports and "dsn" in extensions:
+        options = b" NOTIFY=FAILURE,DELAY ORCPT=rfc822;" + _xtext(recipient)
+    return b"RCPT TO:" + _path(recipient) + options + b"\r\n"
 
 
 def with_crlf(data: bytes) -> bytes:
@@ -52,6 +67,11 @@ def with_crlf(data: bytes) -> bytes:
 def dot_stuff(lines: bytes) -> bytes:
     """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2)."""
     return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
+
+
+def _xtext(text: str) -> bytes:
+    """Return a text as xtext (RFC 3461 section 4)."""
+    return re.sub(r"[+=]", lambda found: f"+{ord(found[0]):02X}", text).encode("ascii", "replace")
 
 
 def _path(address: str) -> bytes:

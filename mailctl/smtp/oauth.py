@@ -77,9 +77,17 @@ def token_source_from_settings(settings: Settings) -> TokenSource | None:
                 fix="Name a function without parameters that returns the access token.",
             )
         return TokenSource(partial(_call, function), setting=_FUNCTION_SETTING)
-    if command:
-        return TokenSource(partial(_run, command), setting=_COMMAND_SETTING)
-    return None
+    return token_source_of_command(command, setting=_COMMAND_SETTING) if command else None
+
+
+def token_source_of_command(command: str, *, setting: str) -> TokenSource:
+    """Return the source of the access token that a command prints.
+
+    Args:
+        command: the program and its arguments, as in a shell; no shell runs it.
+        setting: the setting that names it, for error messages.
+    """
+    return TokenSource(partial(_run, command, setting), setting=setting)
 
 
 def _call(function: Callable[[], object]) -> object:
@@ -91,7 +99,7 @@ def _call(function: Callable[[], object]) -> object:
         ) from None
 
 
-def _run(command: str) -> str:
+def _run(command: str, setting: str) -> str:
     """Run a command without a shell, and return what it prints; its output is in no error message."""
     try:
         done = subprocess.run(  # noqa: S603 - the operator's own command
@@ -99,12 +107,12 @@ def _run(command: str) -> str:
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError(
-            f"{_COMMAND_SETTING} cannot be run ({type(error).__name__}).",
+            f"{setting} cannot be run ({type(error).__name__}).",
             fix="Give a program and its arguments; shell syntax needs `sh -c '…'`.",
         ) from None
     if done.returncode:
         raise ConfigurationError(
-            f"{_COMMAND_SETTING} exits with code {done.returncode}.",
+            f"{setting} exits with code {done.returncode}.",
             fix="Run it by hand as the user of the worker.",
         )
     return done.stdout

@@ -145,9 +145,11 @@ class SmtpSession:
         self.stage = "mail"
         protocol = self._ensure_protocol()
         lines = with_crlf(envelope.data)
-        commands = {"mail": self._mail_command(envelope.sender, size=len(lines))}
+        token = envelope.bounce_token
+        commands = {"mail": self._mail_command(envelope.sender, size=len(lines), envelope_id=token)}
         self.stage = "rcpt"
-        commands |= {"rcpt": rcpt_command(envelope.recipient), "data": DATA_COMMAND}
+        rcpt = rcpt_command(envelope.recipient, extensions=self.extensions, asks_for_reports=bool(token))
+        commands |= {"rcpt": rcpt, "data": DATA_COMMAND}
         is_pipelined = "pipelining" in self.extensions
         fence()
         if is_pipelined:
@@ -310,8 +312,8 @@ class SmtpSession:
             text = mask_password(text, secret, user=server.username, also_plain=self.stage == "auth")
         return classify_reply(code, text, stage=self.stage)
 
-    def _mail_command(self, sender: str, *, size: int) -> bytes:
-        return mail_command(sender, size=size, extensions=self.extensions)
+    def _mail_command(self, sender: str, *, size: int, envelope_id: str = "") -> bytes:
+        return mail_command(sender, size=size, extensions=self.extensions, envelope_id=envelope_id)
 
     async def _send_body(self, protocol: SmtpProtocol, body: bytes) -> Outcome:
         # No await before the flags are set: a cancellation must not come in between.

@@ -87,7 +87,7 @@ class RawMessageView(MessageView):
 def _envelope_fields(envelope: Envelope) -> dict[str, Any]:
     return {
         "to": envelope.recipient,
-        "sender": envelope.sender,
+        "sender": envelope.from_address or envelope.sender,
         "subject": envelope.subject,
         "message_id": envelope.message_id,
         "size": len(envelope.data),

@@ -25,6 +25,7 @@ from mailctl.views.checks import CheckReportView
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
 from mailctl.views.errors import ErrorGroupView
+from mailctl.views.feedback import IngestView
 from mailctl.views.health import HealthView, MonitorView
 from mailctl.views.incident import IncidentView
 from mailctl.views.maintenance import PruneView, RekeyView, SchemaVersionView
@@ -123,6 +124,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
             *("retry", "cancel", "hold", "release", "resend", "queue purge", "campaign cancel"),
         ),
         _schema("suppression", SuppressionView, "suppress list"),
+        _schema("feedback", IngestView, "feedback ingest"),
         _schema("suppression-change", SuppressionChangeView, "suppress add", "suppress remove"),
         _schema("suppression-import", SuppressionImportView, "suppress import"),
         _schema("queue", QueueView, "queue list"),

@@ -25,6 +25,16 @@ class TotalsView(View):
 
     recorded: Count
     sent: Count = Field(description="Accepted by a mail server.")
+    delivered: Count = Field(description="Of those sent: arrived, as feedback says.")
+    bounced: Count = Field(description="Of those sent: given up later, as feedback says.")
+    complained: Count = Field(description="Of those sent: marked as spam by their recipients.")
+    delivered_rate: Share | None = Field(
+        description="The share of delivered in sent; null if there are none."
+    )
+    bounced_rate: Share | None = Field(description="The share of bounced in sent; null if there are none.")
+    complained_rate: Share | None = Field(
+        description="The share of complained in sent; null if there are none."
+    )
     captured: Count = Field(description="Written to files instead of being sent.")
     failed: Count = Field(description="Failed or expired.")
     unconfirmed: Count = Field(description="Neither known to be sent nor to have failed.")

@@ -12,6 +12,7 @@ from mailctl.views.base import Timestamp, View
 from mailctl.views.emails import EmailView, SmtpReplyView
 
 if TYPE_CHECKING:
+    from mailctl.delivery_log.reports import LoggedReport
     from mailctl.diagnosis.status import EmailStatus
 
 _SMTP_STAGES = ("connect", "tls", "auth", "mail", "rcpt", "data", "body")
@@ -34,6 +35,33 @@ class EventView(View):
         description="The SMTP stage at which an attempt failed.",
         json_schema_extra={"enum": [*_SMTP_STAGES, None]},
     )
+
+
+class ReportView(View):
+    """What was reported about an email after a mail server had accepted it."""
+
+    kind: str = Field(description="delivered, delayed, bounced, complained or unsubscribed.")
+    proof: str = Field(description="verified, or likely if nothing proves it and it changes no state.")
+    source: str
+    at: Timestamp | None = Field(description="When it happened, by the clock of the source.")
+    received_at: Timestamp
+    smtp: SmtpReplyView
+    remote_server: str | None
+    is_hard: bool = Field(description="Whether no email can ever reach the mailbox.")
+
+    @classmethod
+    def of(cls, report: LoggedReport) -> ReportView:
+        """Return the view of a report."""
+        return cls(
+            kind=report.kind,
+            proof=report.proof,
+            source=report.source,
+            at=report.at,
+            received_at=report.received_at,
+            smtp=SmtpReplyView.of(report.reply),
+            remote_server=report.remote_server,
+            is_hard=report.is_hard,
+        )
 
 
 class StatusView(View):
@@ -61,6 +89,9 @@ class StatusView(View):
     error: str | None = None
     explanation: str = Field(description="Why the email is in this state, in one sentence.")
     events: list[EventView] = Field(default=[], description="Oldest first.")
+    feedback: list[ReportView] = Field(
+        default=[], description="What was reported after a mail server had accepted it, oldest first."
+    )
     group: list[str] = Field(
         default=[], description="The ids of the other emails that the same call recorded."
     )
@@ -83,6 +114,7 @@ class StatusView(View):
                 "error": (email.error if email else None) or (celery.text if celery else None) or None,
                 "explanation": status.explanation,
                 "events": [EventView.model_validate(event) for event in status.events],
+                "feedback": [ReportView.of(report) for report in status.reports],
                 "group": [other.id for other in status.group],
                 "email": email,
             }

@@ -16,6 +16,7 @@ from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.due_emails import BATCH_SIZE
+from mailctl.worker.feedback_follow_up import FeedbackFollowUp
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class StuckEmails:
             runtime, app=runtime.app, broker=broker, worker_id=worker_id, is_busy=is_busy
         )
         self._shared_refusals = SharedRefusalWatch(runtime)
+        self._feedback = FeedbackFollowUp(runtime)
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""
@@ -79,6 +81,7 @@ class StuckEmails:
             self._recovery.correct_future_times(longest=self._longest_wait)
         self._recovery.expire()
         self._shared_refusals.check()
+        self._feedback.check()
         self._recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.list_alive()])
         if self._broker.is_in_memory:
             self._own_tasks.check()

@@ -96,6 +96,8 @@ ROWS = [
     Row(command="campaign resume", arguments="spring", code=3),
     Row(command="campaign cancel", arguments="spring --yes", is_fitted=False),
     Row(command="campaign set-rate", arguments="spring 10/s"),
+    Row(command="feedback ingest", arguments="users.csv"),
+    Row(command="feedback watch", code=2),
     Row(command="queue list"),
     Row(command="queue peek"),
     Row(command="queue pause", arguments="--kind welcome", is_fitted=False),

@@ -13,6 +13,7 @@ from mailctl import (
     BrokerUnavailable,
     ConfigurationError,
     EmailService,
+    FeedbackEvent,
     IdempotencyConflict,
     InvalidInput,
     InvalidLink,
@@ -29,6 +30,7 @@ from mailctl import (
     UsedLink,
     alembic,
     links,
+    on_feedback,
     record_tasks,
     redeem,
     sync,
@@ -162,3 +164,10 @@ def record(app: Celery) -> None:
 def links_are_a_module() -> ModuleType:
     """The exported module is one, also for type checkers."""
     return links
+
+
+@on_feedback
+def hear(event: FeedbackEvent) -> None:
+    """Hear of what became of an email."""
+    if event.kind == "bounced" and event.is_hard:
+        print(assert_type(event.email_id, str), assert_type(event.smtp_code, int | None))

@@ -33,6 +33,22 @@ class ThresholdOptions(OptionGroup):
         str,
         typer.Option("--max-failed", metavar="SHARE", help="Maximum share of failed emails, such as 5%."),
     ] = "5%"
+    max_bounced: Annotated[
+        str,
+        typer.Option(
+            "--max-bounced",
+            metavar="SHARE",
+            help="Maximum share of the accepted emails of 24 hours that may bounce, such as 5%.",
+        ),
+    ] = "5%"
+    max_complained: Annotated[
+        str,
+        typer.Option(
+            "--max-complained",
+            metavar="SHARE",
+            help="Maximum share of the accepted emails of 24 hours that may be marked as spam, such as 0.1%.",
+        ),
+    ] = "0.1%"
     min_workers: Annotated[
         int,
         typer.Option("--min-workers", min=0, metavar="NUMBER", help="Minimum number of live workers."),
@@ -65,6 +81,8 @@ class ThresholdOptions(OptionGroup):
             max_age=parse_duration(self.max_age, field="--max-age"),
             max_failure_rate=parse_share(self.max_failed, field="--max-failed"),
             min_workers=self.min_workers,
+            max_bounced=parse_share(self.max_bounced, field="--max-bounced"),
+            max_complained=parse_share(self.max_complained, field="--max-complained"),
             queue=self.queue,
             failure_window=parse_duration(self.since, field="--since"),
         )

@@ -15,13 +15,15 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.timefmt import TimeStyle, format_elapsed, format_exact_duration, format_share, format_time
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.queries.stat_models import StatsGroup
+    from mailctl.delivery_log.queries.stat_models import StatsGroup, Totals
     from mailctl.monitoring.stats import StatsReport
 
 #: The length of the longest bar in cells, on a wide terminal or in a pipe, and on a narrow one.
 _BAR_WIDTH = 20
 _NARROW_BAR_WIDTH = 10
 _NARROW_WIDTH = 72
+#: The titles of the shares of emails sent that feedback tells.
+_RATES = ("delivered", "bounced", "complained")
 
 
 @uses_log(AccessMode.READ)
@@ -48,7 +50,7 @@ def stats(
         typer.Option(
             "--by",
             metavar="FIELD",
-            help="Group by kind, state, error, hour, domain, queue or campaign.",
+            help="Group by kind, state, error, hour, domain, provider, queue or campaign.",
             autocompletion=complete_dimension,
         ),
     ] = "kind",
@@ -59,7 +61,8 @@ def stats(
 ) -> None:
     """Show statistics on emails: counts, failures and latency.
 
-    Shows totals, latency percentiles, a time series, and the share of each group. Latency is the time from
+    Shows totals, latency percentiles, a time series, and the share of each group: also how many of its emails
+    were delivered, bounced or marked as spam, as far as feedback tells. Latency is the time from
     when an email could be sent until the mail server accepted it.
 
     \b
@@ -111,6 +114,9 @@ def _show(session: CliSession, report: StatsReport) -> None:
         [
             ("recorded", str(totals.recorded)),
             ("sent", str(totals.sent)),
+            ("delivered", _with_rate(totals.delivered, totals.delivered_rate)),
+            ("bounced", _with_rate(totals.bounced, totals.bounced_rate)),
+            ("complained", _with_rate(totals.complained, totals.complained_rate)),
             ("captured", str(totals.captured or "")),
             ("failed", f"{totals.failed}  {rate}".rstrip()),
             ("unconfirmed", str(totals.unconfirmed or "")),
@@ -122,6 +128,11 @@ def _show(session: CliSession, report: StatsReport) -> None:
     _show_time_series(session, report)
     session.output.line()
     _show_groups(session, report)
+
+
+def _with_rate(count: int, rate: float | None) -> str:
+    """Return how many of the emails sent feedback was heard of; "" if of none."""
+    return f"{count}  {format_share(rate)} of those sent" if count else ""
 
 
 def _latency(report: StatsReport) -> str:
@@ -156,7 +167,12 @@ def _show_groups(session: CliSession, report: StatsReport) -> None:
     width = _NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH
     greatest = max((group.share for group in report.groups), default=1.0)
     rows = [_row(group, bar(group.share / greatest, width=width)) for group in report.groups]
-    session.output.table([report.dimension, "emails", "share", "failed", "failing", ""], rows)
+    titles = [report.dimension, "emails", "share", "failed", "failing", *_RATES, ""]
+    session.output.table(titles, rows)
+
+
+def _rates(totals: Totals) -> tuple[float | None, float | None, float | None]:
+    return totals.delivered_rate, totals.bounced_rate, totals.complained_rate
 
 
 def _row(group: StatsGroup, drawn_bar: str) -> list[str]:
@@ -168,5 +184,6 @@ def _row(group: StatsGroup, drawn_bar: str) -> list[str]:
         format_share(group.share),
         str(totals.failed or ""),
         failing,
+        *(format_share(rate) if rate else "" for rate in _rates(totals)),
         drawn_bar,
     ]

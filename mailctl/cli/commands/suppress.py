@@ -100,7 +100,9 @@ def list_suppressed(
     source: Annotated[
         str | None,
         typer.Option(
-            "--source", metavar="SOURCE", help="Only addresses from this source: bounce, operator or import."
+            "--source",
+            metavar="SOURCE",
+            help="Only addresses from this source: bounce, complaint, operator or import.",
         ),
     ] = None,
     limit: Annotated[

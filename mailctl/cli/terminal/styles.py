@@ -5,6 +5,9 @@ from __future__ import annotations
 COLORS = {
     "sent": "green",
     "captured": "green",
+    "delivered": "green",
+    "bounced": "bold red",
+    "complained": "red",
     "ok": "green",
     "deferred": "yellow",
     "held": "yellow",

@@ -17,6 +17,7 @@ from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class QueueStats(Repository):
         query = (
             select(events.c.at, events.c.state)
             .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since)
-            .where(or_(events.c.state == State.SENT, is_reply))
+            .where(or_(events.c.state == State.SENT, is_reply), is_state_change())
             .order_by(events.c.seq.desc())
             .limit(1)
         )
@@ -259,7 +260,7 @@ def newest_events(*, since: datetime) -> Any:
     newest = select(func.max(events.c.seq)).scalar_subquery()
     return (
         select(events.c.email_id, events.c.at, events.c.state, events.c.worker)
-        .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since)
+        .where(events.c.seq > newest - NEWEST_EVENTS, events.c.at > since, is_state_change())
         .subquery()
     )
 

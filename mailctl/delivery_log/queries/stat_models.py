@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import UNFINISHED_STATES, State
+from mailctl.domain.models import ACCEPTED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: The states of emails that ended unsent although nobody stopped them.
 FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
+#: Whoever marks an email as spam has it.
+_DELIVERED_STATES = frozenset({State.DELIVERED, State.COMPLAINED})
 
 
 class Dimension(StrEnum):
@@ -24,6 +26,7 @@ class Dimension(StrEnum):
     ERROR = "error"  #: the reply codes of the mail server, or the beginning of the error
     HOUR = "hour"  #: when they were recorded, in UTC
     DOMAIN = "domain"  #: of the recipient
+    PROVIDER = "provider"  #: of the recipient's mailbox
     QUEUE = "queue"
     CAMPAIGN = "campaign"
 
@@ -41,8 +44,38 @@ class Totals:
 
     @property
     def sent(self) -> int:
-        """Emails that a mail server accepted."""
-        return self.states.get(State.SENT, 0)
+        """Emails that a mail server accepted, whatever became of them later."""
+        return self._count_in(ACCEPTED_STATES)
+
+    @property
+    def delivered(self) -> int:
+        """Emails of which feedback says that the recipient's mail server has them."""
+        return self._count_in(_DELIVERED_STATES)
+
+    @property
+    def bounced(self) -> int:
+        """Emails that were accepted, and given up later."""
+        return self.states.get(State.BOUNCED, 0)
+
+    @property
+    def complained(self) -> int:
+        """Emails that their recipients marked as spam."""
+        return self.states.get(State.COMPLAINED, 0)
+
+    @property
+    def delivered_rate(self) -> float | None:
+        """The share of delivered emails in those that a mail server accepted; None if there are none."""
+        return self.delivered / self.sent if self.sent else None
+
+    @property
+    def bounced_rate(self) -> float | None:
+        """The share of bounced emails in those that a mail server accepted; None if there are none."""
+        return self.bounced / self.sent if self.sent else None
+
+    @property
+    def complained_rate(self) -> float | None:
+        """The share of complaints in the emails that a mail server accepted; None if there are none."""
+        return self.complained / self.sent if self.sent else None
 
     @property
     def captured(self) -> int:

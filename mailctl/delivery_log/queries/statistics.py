@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Integer, String, case, cast, func, select
+from sqlalchemy import ColumnElement, Integer, String, case, cast, func, or_, select
 
 from mailctl.delivery_log.queries.stat_models import (
     FAILED_STATES,
@@ -20,8 +20,10 @@ from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
+from mailctl.domain.mailbox_providers import OTHER_PROVIDER, PROVIDER_DOMAINS
+from mailctl.domain.models import ACCEPTED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +109,7 @@ class Statistics:
             select(
                 number,
                 func.count().label("recorded"),
-                func.count().filter(emails.c.state == State.SENT).label("sent"),
+                func.count().filter(emails.c.state.in_(ACCEPTED_STATES)).label("sent"),
                 func.count().filter(emails.c.state == State.CAPTURED).label("captured"),
                 func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
             )
@@ -160,7 +162,7 @@ class Statistics:
             queue: counts only this queue; None counts all.
         """
         recorded: Any = select(func.count()).select_from(emails).where(emails.c.created_at >= since)
-        entered: Any = select(events.c.state, func.count()).where(events.c.at >= since)
+        entered: Any = select(events.c.state, func.count()).where(events.c.at >= since, is_state_change())
         if queue is not None:
             recorded = recorded.where(emails.c.queue == queue)
             entered = entered.where(events.c.email_id == emails.c.id, emails.c.queue == queue)
@@ -206,8 +208,23 @@ def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
             return Hour(emails.c.created_at)
         case Dimension.DOMAIN:
             return func.lower(Domain(emails.c.to_address))
+        case Dimension.PROVIDER:
+            return _provider(func.lower(Domain(emails.c.to_address)))
         case _:
             return _unindexed(emails.c[dimension])
+
+
+def _provider(domain: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the provider of the mailboxes of a domain."""
+    known = [
+        (or_(*(_is_domain(domain, pattern) for pattern in patterns)), provider)
+        for provider, patterns in PROVIDER_DOMAINS.items()
+    ]
+    return case(*known, else_=OTHER_PROVIDER)
+
+
+def _is_domain(domain: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    return domain.like(pattern[:-1] + "%") if pattern.endswith(".*") else domain == pattern
 
 
 def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:

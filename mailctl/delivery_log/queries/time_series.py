@@ -13,8 +13,9 @@ from mailctl.delivery_log.queries.statistics import first_event_seq_since, laten
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Epoch
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import FINAL_STATES, State
+from mailctl.domain.models import FEEDBACK_STATES, FINAL_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
 
+#: Final states that are no consequence of feedback: an email that enters one of those had ended before.
+_ENDS = FINAL_STATES.difference(FEEDBACK_STATES)
 #: The percentiles of latencies.
 _PERCENTILES = (0.5, 0.95, 0.99)
 
@@ -87,7 +90,7 @@ def _point(
         captured=entered.get(State.CAPTURED, 0),
         deferred=entered.get(State.DEFERRED, 0),
         failed=_sum(entered, FAILED_STATES),
-        ended=_sum(entered, FINAL_STATES),
+        ended=_sum(entered, _ENDS),
         p50=p50,
         p95=p95,
         p99=p99,
@@ -110,7 +113,9 @@ def _count_entered_states(
     number = _interval_number(events.c.at, length).label("number")
     query = (
         select(number, events.c.state, func.count())
-        .where(events.c.seq >= first_event_seq_since(connection, since), events.c.at < until)
+        .where(
+            events.c.seq >= first_event_seq_since(connection, since), events.c.at < until, is_state_change()
+        )
         .group_by(number, events.c.state)
     )
     found: dict[int, dict[State, int]] = {}

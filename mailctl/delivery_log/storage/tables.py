@@ -69,6 +69,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 #: The condition of an index on claimable emails, which are few however long the log is.
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
+#: The condition of an index on reports that wait, which are few.
+IS_WAITING_REPORT = "waits"
+#: The condition of an index on reports by which campaigns pause themselves.
+COUNTS_AGAINST_CAMPAIGN = "campaign IS NOT NULL"
 #: The condition of an index on emails whose messages are in the memory of a worker.
 IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
 #: The condition of an index on emails whose request has named its source.
@@ -128,6 +132,8 @@ emails = Table(
     Column("captured_file", Text),
     # How each step of a canary went.
     Column("canary_report", JSON),
+    # Whether its recipient may unsubscribe from such emails, so that a complaint stops them.
+    Column("can_unsubscribe", Boolean, nullable=False, server_default=false()),
     Index("mailctl_emails_due", "state", "campaign", "due_at"),
     Index("mailctl_emails_state", "state", "seq"),
     Index("mailctl_emails_user", "user_id", "seq"),
@@ -198,6 +204,8 @@ campaigns = Table(
     Column("kind", String(64), nullable=False),
     # Emails a second of all workers together; NULL for no limit.
     Column("rate", Float),
+    # When it paused itself, which it does once.
+    Column("paused_itself_at", UtcDateTime),
     # The emails that the rate allows until this time have been taken.
     Column("released_until", UtcDateTime, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -224,12 +232,57 @@ suppressions = Table(
     # In lower case.
     Column("address", String(254), primary_key=True),
     Column("reason", Text, nullable=False),
-    # bounce, operator or import.
+    # bounce, complaint, operator or import.
     Column("source", String(16), nullable=False),
     Column("code", Integer),
     Column("enhanced", String(12)),
     Column("actor", String(128)),
     Column("created_at", UtcDateTime, nullable=False),
+    # all, or optional: only emails that a recipient may unsubscribe from.
+    Column("scope", String(8), nullable=False, server_default="all"),
+    # The email whose feedback is the evidence; NULL if there is none.
+    Column("email_id", String(155)),
+)
+
+feedback = Table(
+    "mailctl_feedback",
+    metadata,
+    # Of the source and its id of the report: a report with the same digest is a repetition.
+    Column("digest", String(64), primary_key=True),
+    Column("email_id", String(155), nullable=False),
+    Column("source", String(32), nullable=False),
+    # A FeedbackKind, and a Proof.
+    Column("kind", String(16), nullable=False),
+    Column("proof", String(8), nullable=False),
+    # By the clock of the source; NULL where it does not tell.
+    Column("at", UtcDateTime),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("code", Integer),
+    Column("enhanced", String(12)),
+    # The words of the remote server; and one line about the report, for people.
+    Column("text", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("remote_server", String(255)),
+    Column("is_hard", Boolean, nullable=False),
+    # It came before the outcome of the attempt was recorded, and is applied after that.
+    Column("waits", Boolean, nullable=False),
+    # The campaign that it counts against: of a hard bounce or a complaint.
+    Column("campaign", String(100)),
+    # It names another recipient than the email has, as after forwarding.
+    Column("is_about_other", Boolean, nullable=False),
+    Index("mailctl_feedback_email", "email_id"),
+    Index("mailctl_feedback_received", "received_at"),
+)
+
+#: What was heard from each source, a row for each result.
+feedback_counts = Table(
+    "mailctl_feedback_counts",
+    metadata,
+    Column("source", String(32), primary_key=True),
+    # A FeedbackResult.
+    Column("result", String(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
 )
 
 pauses = Table(
@@ -304,6 +357,8 @@ def add_partial_indices() -> None:
         ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
         ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
         ("mailctl_emails_source", [emails.c.source, emails.c.created_at], HAS_SOURCE),
+        ("mailctl_feedback_waiting", [feedback.c.email_id], IS_WAITING_REPORT),
+        ("mailctl_feedback_campaign", [feedback.c.campaign], COUNTS_AGAINST_CAMPAIGN),
     ):
-        if name not in {index.name for index in emails.indexes}:
+        if name not in {index.name for index in columns[0].table.indexes}:
             Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from mailctl.delivery_log.reports import PROVEN, UNPROVEN, LoggedReport
 from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
+from mailctl.diagnosis.wording import format_time
 from mailctl.domain.eligibility import EligibilityFacts, available_actions
 from mailctl.domain.models import Email, State
 from mailctl.domain.outcomes import SmtpReply
@@ -43,6 +46,50 @@ from tests.unit.diagnosis.samples import (
 def test_each_end_has_its_cause(email: Email, expected: str) -> None:
     """One, and certain or likely."""
     assert names(email) == [expected]
+
+
+def _report(kind: str, *, proof: str = PROVEN, server: str | None = "mx.example.net") -> LoggedReport:
+    """Return what was reported of an email."""
+    return LoggedReport(
+        email_id="e1",
+        source="dsn",
+        kind=kind,
+        proof=proof,
+        at=NOW + timedelta(seconds=3),
+        received_at=NOW + timedelta(minutes=1),
+        reply=SmtpReply(code=550, enhanced="5.1.1", text="no such user") if server else SmtpReply(),
+        remote_server=server,
+        is_hard=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "report", "name", "expected"),
+    [
+        (State.BOUNCED, _report("bounced"), "bounced", "refused by mx.example.net at"),
+        (State.BOUNCED, _report("bounced", server=None), "bounced", "bounced at"),
+        (State.DELIVERED, _report("delivered"), "delivered", "delivered by mx.example.net at"),
+        (State.COMPLAINED, _report("complained"), "complained", "marked as spam by its recipient at"),
+        (State.SENT, _report("delayed"), "delayed", "delayed by mx.example.net at"),
+    ],
+)
+def test_what_happened_after_the_handover_is_told_in_one_sentence(
+    state: State, report: LoggedReport, name: str, expected: str
+) -> None:
+    """When a mail server accepted it, and what was reported then, by whom and with which words."""
+    email = replace(EMAIL, state=state, sent_at=NOW, reply=SmtpReply(code=250, text="ok"))
+    [cause] = causes(email, reports=(report,))
+    said = ": 550 5.1.1 no such user" if report.remote_server else ""
+    end = "; not given up yet" if name == "delayed" else ""
+    assert cause.name == name
+    handover, later = format_time(NOW), format_time(report.at or NOW)
+    assert cause.sentence == f"accepted by the mail server at {handover}, {expected} {later}{said}{end}"
+
+
+def test_an_unproven_report_explains_nothing() -> None:
+    """Anybody could have made it."""
+    email = replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok"))
+    assert names(email, reports=(_report("delayed", proof=UNPROVEN),)) == ["accepted"]
 
 
 def test_a_refusal_at_rcpt_is_about_the_recipient() -> None:

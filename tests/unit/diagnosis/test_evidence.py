@@ -60,6 +60,7 @@ class Site:
             workers=self.workers,
             pauses=Calls(read=()),
             suppressions=self.suppressions,
+            feedback_reports=Calls(of_email="ab"),
             actions=Calls(read_facts=NO_FACTS),
             outbox=Calls(contents={}),
             catalog=BUILT_IN_CATALOG,
@@ -79,8 +80,14 @@ class Site:
 def test_nobody_is_asked_about_a_finished_email(empty_log: Engine) -> None:
     """Nothing can become of it."""
     site = Site(empty_log)
-    assert site.collect(email(State.SENT)) == Evidence()
+    assert site.collect(email(State.CAPTURED)) == Evidence()
     assert (site.broker.calls, site.workers.calls) == ([], [])
+
+
+def test_an_accepted_email_has_its_reports(empty_log: Engine) -> None:
+    """What became of it after a mail server took it."""
+    for state in (State.SENT, State.BOUNCED):
+        assert Site(empty_log).collect(email(state)).reports == ("a", "b")
 
 
 def test_a_suppressed_email_needs_its_suppression(empty_log: Engine) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mailctl.domain.models import (
     CLAIMABLE_STATES,
+    FEEDBACK_STATES,
     FINAL_STATES,
     SENT_OR_CAPTURED,
     TRANSITIONS,
@@ -42,8 +43,9 @@ def test_no_state_follows_itself() -> None:
 
 
 def test_a_sent_or_captured_email_stays_so() -> None:
-    """Nothing is knowingly sent twice."""
-    assert not any(TRANSITIONS[state] for state in SENT_OR_CAPTURED)
+    """Nothing is knowingly sent twice: only feedback changes it."""
+    for state in SENT_OR_CAPTURED | {State.BOUNCED}:
+        assert TRANSITIONS[state] <= set(FEEDBACK_STATES)
 
 
 def test_only_a_claimed_email_is_sent_or_captured() -> None:
@@ -57,8 +59,14 @@ def test_claimable_states_are_those_before_sending() -> None:
 
 
 def test_only_an_operator_changes_a_final_state() -> None:
-    """The email starts again from `pending`."""
-    assert all(TRANSITIONS[state] <= {State.PENDING} for state in FINAL_STATES)
+    """The email starts again from `pending`; otherwise, only feedback changes it."""
+    assert all(TRANSITIONS[state] <= {State.PENDING, *FEEDBACK_STATES} for state in FINAL_STATES)
+
+
+def test_feedback_gives_way_to_stronger_feedback_alone() -> None:
+    """Complained prevails over bounced, and bounced over delivered."""
+    for place, state in enumerate(FEEDBACK_STATES):
+        assert TRANSITIONS[state] == set(FEEDBACK_STATES[place + 1 :])
 
 
 def test_every_state_can_be_reached() -> None:

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth
-from mailctl.delivery_log.queries.stat_models import Activity
+from mailctl.delivery_log.queries.stat_models import Activity, Totals
 from mailctl.domain.models import State
-from mailctl.monitoring.thresholds import Thresholds, check_age, check_depth, check_failures
+from mailctl.monitoring.thresholds import Thresholds, check_age, check_depth, check_failures, check_feedback
 from tests.emails import NOW
 
 LIMITS = Thresholds(
@@ -18,6 +18,8 @@ LIMITS = Thresholds(
     max_age=timedelta(minutes=5),
     max_failure_rate=0.05,
     min_workers=1,
+    max_bounced=0.05,
+    max_complained=0.001,
     failure_window=timedelta(minutes=15),
 )
 
@@ -72,3 +74,19 @@ def test_without_finished_emails_there_is_no_failure_rate() -> None:
     """That is no trouble either."""
     found = check_failures(Activity(recorded=1, entered={}), LIMITS)
     assert (found.value, found.ok) == (None, True)
+
+
+def test_bounces_and_complaints_are_shares_of_the_accepted_emails() -> None:
+    """Delivered ones, and those of which nothing was heard, are accepted, too."""
+    states = {State.SENT: 800, State.DELIVERED: 100, State.BOUNCED: 99, State.COMPLAINED: 1}
+    bounced, complained = check_feedback(Totals(states=states), LIMITS)
+    assert (bounced.value, bounced.ok, complained.value, complained.ok) == (0.099, False, 0.001, True)
+    assert bounced.reason == (
+        "99 of 1000 emails accepted in the last 24 h bounced (9.90%); the limit is 5.00%"
+    )
+
+
+def test_few_emails_have_no_rate() -> None:
+    """One complaint about ten emails is no trend."""
+    for check in check_feedback(Totals(states={State.SENT: 9, State.COMPLAINED: 1}), LIMITS):
+        assert (check.value, check.ok) == (None, True)

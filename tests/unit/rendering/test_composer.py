@@ -15,6 +15,8 @@ import pytest
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, NEW_IP, RESET, Kind
 from mailctl.domain.models import Content
 from mailctl.errors import ConfigurationError, InvalidInput
+from mailctl.security.bounce_address import bounce_address_from_settings
+from mailctl.settings import Settings
 from tests.emails import HEADERS
 from tests.unit.rendering.composing import NOW, Hrefs, compose, composer, generic, read, user
 
@@ -51,6 +53,20 @@ def test_the_envelope_names_sender_and_recipient_itself() -> None:
     """Who gets it is never read from a header."""
     envelope = compose(RESET)
     assert (envelope.sender, envelope.recipient) == ("noreply@example.com", "ada.lovelace@example.com")
+
+
+def test_a_bounce_address_is_the_envelope_sender_of_each_email() -> None:
+    """With its token; people see the sender, and the Message-ID keeps its domain."""
+    settings = Settings(mailctl_bounce_address="bounces@bounce.example.com")
+    envelope = compose(RESET, by=composer(mailctl_bounce_address="bounces@bounce.example.com"))
+    bounces = bounce_address_from_settings(settings)
+    assert bounces is not None
+    assert bounces.email_id_of_address(envelope.sender) == "id-1"
+    assert bounces.email_id(envelope.bounce_token) == "id-1"
+    assert envelope.from_address == "noreply@example.com"
+    assert envelope.message_id == compose(RESET).message_id
+    assert str(read(envelope).message["From"].addresses[0].addr_spec) == "noreply@example.com"
+    assert envelope.bounce_token.encode() not in envelope.data
 
 
 def test_a_domain_of_another_script_travels_as_ascii() -> None:

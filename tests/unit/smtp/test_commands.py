@@ -48,3 +48,22 @@ def test_an_address_cannot_extend_a_command(address: str) -> None:
         with pytest.raises(ValueError, match="not one plain address") as caught:
             build(address)
         assert "example" not in str(caught.value)
+
+
+def test_reports_are_asked_for_where_the_server_offers_them() -> None:
+    """RFC 3461: only headers come back, and the recipient's address, encoded, as it was given."""
+    mail = mail_command("b+token@example.com", size=1, extensions={"dsn"}, envelope_id="token")
+    assert mail == b"MAIL FROM:<b+token@example.com> RET=HDRS ENVID=token\r\n"
+    rcpt = rcpt_command("a+b=c@example.com", extensions={"dsn"}, asks_for_reports=True)
+    assert rcpt == (
+        b"RCPT TO:<a+b=c@example.com> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb+3Dc@example.com\r\n"
+    )
+
+
+def test_no_reports_are_asked_for_otherwise() -> None:
+    """The server does not know the parameters, or there is no bounce address."""
+    for extensions, token in ((set[str](), "token"), ({"dsn"}, "")):
+        mail = mail_command("b@example.com", size=1, extensions=extensions, envelope_id=token)
+        assert mail == b"MAIL FROM:<b@example.com>\r\n"
+        rcpt = rcpt_command("a@example.com", extensions=extensions, asks_for_reports=bool(token))
+        assert rcpt == b"RCPT TO:<a@example.com>\r\n"

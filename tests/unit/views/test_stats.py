@@ -14,6 +14,12 @@ TOTALS = Totals(states={State.SENT: 3, State.FAILED: 1, State.UNCONFIRMED: 4, St
 COUNTS = {
     "recorded": 10,
     "sent": 3,
+    "delivered": 0,
+    "bounced": 0,
+    "complained": 0,
+    "delivered_rate": 0.0,
+    "bounced_rate": 0.0,
+    "complained_rate": 0.0,
     "captured": 0,
     "failed": 1,
     "unconfirmed": 4,

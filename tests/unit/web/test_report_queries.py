@@ -24,4 +24,4 @@ def test_an_unknown_source_is_refused() -> None:
     """The fix names those that there are."""
     with pytest.raises(InvalidInput, match="'nowhere' is not a source") as refused:
         SuppressionQuery(source="nowhere").page()
-    assert "bounce, operator, import" in refused.value.fix
+    assert "bounce, complaint, operator, import" in refused.value.fix

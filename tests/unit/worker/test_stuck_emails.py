@@ -9,6 +9,7 @@ from typing import Any
 from celery import Celery
 
 from mailctl.broker.inspector import MessageCounts
+from mailctl.delivery_log.reports import RecordedReports
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.due_emails import BATCH_SIZE
@@ -34,6 +35,8 @@ def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery"
         circuits=None,
         clock=utc_now,
         refusals=Calls(),
+        feedback_reports=Calls(settle=RecordedReports()),
+        campaign_guard=Calls(pause_failing=()),
         catalog=BUILT_IN_CATALOG,
     )
     return StuckEmails(runtime, broker=broker, worker_id="w-1")  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ def send(log: Log, *, seconds: float) -> None:
     [
         (Dimension.KIND, "welcome"),
         (Dimension.DOMAIN, "example.com"),
+        (Dimension.PROVIDER, "other domains"),
         (Dimension.HOUR, "2026-03-01T12:00Z"),
         (Dimension.ERROR, "550 5.1.1"),
     ],
@@ -40,6 +41,29 @@ def test_emails_are_grouped(log: Log, dimension: Dimension, name: str) -> None:
     log.change(log.add(), error="no zoe here", smtp_code=550, smtp_enhanced="5.1.1")
     [group] = Statistics(log.engine).grouped_by(dimension)
     assert (group.name, group.share, group.totals.recorded) == (name, 1.0, 1)
+
+
+def test_domains_are_grouped_by_the_provider_of_their_mailboxes(log: Log) -> None:
+    """In any case and country; a domain that only looks like one is another."""
+    for address in ("a@gmail.com", "b@GoogleMail.com", "c@hotmail.fr", "d@outlook.com.br", "e@notgmail.com"):
+        log.add(address)
+    groups = Statistics(log.engine).grouped_by(Dimension.PROVIDER)
+    assert {group.name: group.totals.recorded for group in groups} == {
+        "Google": 2,
+        "Microsoft": 2,
+        "other domains": 1,
+    }
+
+
+def test_what_feedback_tells_is_counted_in_each_group(log: Log) -> None:
+    """Of the emails that a mail server accepted; whoever complains has the email."""
+    states = (State.SENT, State.DELIVERED, State.BOUNCED, State.COMPLAINED)
+    for state in states:
+        log.change(log.add(), state=state)
+    [group] = Statistics(log.engine).grouped_by(Dimension.DOMAIN)
+    totals = group.totals
+    assert (totals.sent, totals.delivered, totals.bounced, totals.complained) == (4, 2, 1, 1)
+    assert (totals.delivered_rate, totals.bounced_rate, totals.complained_rate) == (0.5, 0.25, 0.25)
 
 
 def test_latency_is_exact(log: Log) -> None:

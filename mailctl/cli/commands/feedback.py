@@ -1,0 +1,113 @@
+"""`mailctl feedback`: what became of emails after a mail server accepted them."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.arguments import read_message
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.lazy_commands import CommandGroup
+from mailctl.cli.option_groups import LogFormatOption
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.errors import ExitCode, MailctlError
+
+if TYPE_CHECKING:
+    from mailctl.delivery_log.reports import FeedbackResult
+    from mailctl.feedback.recording import FeedbackReceipt
+    from mailctl.feedback.watching import FeedbackWatch
+
+app = CommandGroup("feedback", "Take bounces and complaints, and record what became of emails.")
+
+
+@uses_log(AccessMode.UPDATE)
+def ingest(
+    session: CliSession,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file with the message; - reads standard input.")
+    ] = Path("-"),
+    recipient: Annotated[
+        str,
+        typer.Option(
+            "--recipient", metavar="ADDRESS", help="The envelope recipient of the message, with its token."
+        ),
+    ] = "",
+) -> None:
+    """Take one message, such as a bounce that a mail server pipes into this command.
+
+    Exits with 0 whatever the message says, and with 75 if it cannot be recorded now, so that Postfix and Exim
+    try again.
+
+    \b
+    Examples:
+      mailctl feedback ingest bounce.eml
+      mailctl feedback ingest - --recipient "bounces+TOKEN@example.com"
+    """
+    from mailctl.feedback.ingest import MailIngester
+    from mailctl.feedback.received_mail import MAX_OCTETS
+
+    data = read_message(file, field="FILE", limit=MAX_OCTETS)
+    try:
+        result = MailIngester(session.runtime).take(data, recipient=recipient)
+    except MailctlError as error:
+        session.output.note(str(error))
+        raise typer.Exit(ExitCode.TRY_AGAIN) from None
+    if session.output.as_json:
+        from mailctl.views.feedback import IngestView
+
+        session.output.record(IngestView.of(result))
+    else:
+        session.output.line(_describe(result))
+
+
+def _describe(result: FeedbackReceipt | FeedbackResult) -> str:
+    if isinstance(result, str):
+        return f"no report: {result}"
+    counts = (
+        (result.recorded, "recorded"),
+        (result.repeated, "repeated"),
+        (result.unmatched, "of no email in this delivery log"),
+        (result.likely, "noted, because nothing proves it"),
+    )
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+@uses_log(AccessMode.UPDATE)
+def watch(
+    session: CliSession,
+    once: Annotated[bool, typer.Option("--once", help="Take what is there now, and end.")] = False,
+    log_format: LogFormatOption = "text",
+) -> None:
+    """Take bounces and complaints from a Maildir, an IMAP mailbox or LMTP, as they arrive.
+
+    The settings name the sources: MAILCTL_FEEDBACK_MAILDIR, MAILCTL_FEEDBACK_IMAP, MAILCTL_FEEDBACK_LMTP. A
+    source that does not work is tried again. Ctrl-C or SIGTERM ends it.
+
+    \b
+    Examples:
+      mailctl feedback watch
+      mailctl feedback watch --once
+    """
+    from mailctl.feedback.watching import FeedbackWatch, require_sources
+    from mailctl.json_logging import configure_logging
+
+    configure_logging(log_format)
+    watching = FeedbackWatch(session.runtime, require_sources(session.settings))
+    if once:
+        taken = watching.run_once()
+        session.output.line(f"{taken} messages taken")
+        return
+    _run_until_signal(watching)
+
+
+def _run_until_signal(watching: FeedbackWatch) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: watching.stop())
+    watching.run()
+
+
+app.add("ingest", ingest)
+app.add("watch", watch)

@@ -1,0 +1,84 @@
+"""How often each source of feedback was heard, and with which result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from mailctl.delivery_log.reports import FeedbackResult
+from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, feedback_counts
+from mailctl.delivery_log.transitions import dialect_insert
+from mailctl.domain.models import ACCEPTED_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackCount:
+    """How often a source delivered something with a result."""
+
+    source: str
+    result: FeedbackResult
+    count: int
+    last_at: datetime
+
+
+class FeedbackCounts(Repository):
+    """Counts what sources of feedback deliver."""
+
+    def add(self, source: str, result: FeedbackResult, amount: int = 1) -> None:
+        """Count what is no report and changes nothing, such as what is forged or cannot be read.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written.
+        """
+        with writing(self._engine, durable=False) as connection:
+            add_counts(connection, {(source, result): amount}, now=self._clock())
+
+    def read(self) -> list[FeedbackCount]:
+        """Return what was heard from each source, by source and result."""
+        order = (feedback_counts.c.source, feedback_counts.c.result)
+        with reading(self._engine) as connection:
+            return [
+                FeedbackCount(
+                    source=row.source,
+                    result=FeedbackResult(row.result),
+                    count=row._mapping["count"],
+                    last_at=row.last_at,
+                )
+                for row in connection.execute(select(feedback_counts).order_by(*order))
+            ]
+
+    def accepted_since(self, since: datetime, *, until: datetime, limit: int) -> int:
+        """Return how many emails, recorded between two times, were accepted; counting up to `limit`."""
+        found = (
+            select(emails.c.seq)
+            .where(
+                emails.c.created_at >= since,
+                emails.c.created_at < until,
+                UNINDEXED_STATE.in_(ACCEPTED_STATES),
+            )
+            .limit(limit)
+        )
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(found.subquery())).scalar_one())
+
+
+def add_counts(
+    connection: Connection, counts: Mapping[tuple[str, FeedbackResult], int], *, now: datetime
+) -> None:
+    """Add to the counts by source and result, in a transaction of the caller."""
+    for (source, result), amount in sorted(counts.items()):
+        row = {"source": source, "result": result, "count": amount, "last_at": now}
+        statement = dialect_insert(connection, feedback_counts).values(**row)
+        changed = {"count": feedback_counts.c.count + amount, "last_at": now}
+        key = list(feedback_counts.primary_key)
+        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))

@@ -1,0 +1,220 @@
+"""Takes mail from folders of an IMAP mailbox (RFC 3501), and waits for more with IDLE (RFC 2177)."""
+
+from __future__ import annotations
+
+import imaplib
+import select
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from mailctl.errors import ConfigurationError
+from mailctl.feedback.received_mail import MAX_OCTETS
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mailctl.smtp.oauth import TokenSource
+
+#: Seconds for connecting and for each command.
+_TIMEOUT_SECONDS = 60.0
+#: Seconds of one IDLE: after that, the folder is read in any case.
+_IDLE_SECONDS = 20.0
+_POLL_SECONDS = 0.5
+#: Messages that are read before the process looks whether it should stop.
+_BATCH = 50
+_PORTS = {"imaps": 993, "imap": 143}
+SETTING = "MAILCTL_FEEDBACK_IMAP"
+
+#: What goes wrong with a connection; the source connects anew.
+IMAP_ERRORS = (OSError, imaplib.IMAP4.error, EOFError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImapMailbox:
+    """A mailbox, and how to sign in.
+
+    Args:
+        host: the host name of the server, which its certificate must have.
+        port: its port.
+        user: the name to sign in with.
+        folders: the folders to read.
+        has_implicit_tls: whether TLS begins with the connection; otherwise STARTTLS is required.
+        password: the password; unused with `tokens`.
+        tokens: returns access tokens for XOAUTH2; None signs in with the password.
+        ca_file: a PEM file of certificate authorities to trust instead of the system's.
+    """
+
+    host: str
+    port: int
+    user: str
+    folders: tuple[str, ...]
+    has_implicit_tls: bool
+    password: str = field(default="", repr=False)
+    tokens: TokenSource | None = field(default=None, repr=False, compare=False)
+    ca_file: Path | None = None
+
+
+def parse_mailbox(
+    url: str, *, password: str, tokens: TokenSource | None, ca_file: Path | None = None
+) -> ImapMailbox:
+    """Return the mailbox of a URL such as `imaps://user@host:993/INBOX,Junk`.
+
+    Raises:
+        ConfigurationError: it is no such URL, or there is neither a password nor a source of tokens.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise _invalid_url() from None
+    if parts.scheme not in _PORTS or not parts.hostname or not parts.username or parts.password:
+        raise _invalid_url()
+    if not password and tokens is None:
+        raise ConfigurationError(
+            f"{SETTING} needs a password or access tokens.",
+            fix=f"Set {SETTING}_PASSWORD or {SETTING}_TOKEN_COMMAND.",
+        )
+    return ImapMailbox(
+        host=parts.hostname,
+        port=port or _PORTS[parts.scheme],
+        user=unquote(parts.username),
+        folders=tuple(name for name in unquote(parts.path.strip("/")).split(",") if name) or ("INBOX",),
+        has_implicit_tls=parts.scheme == "imaps",
+        password=password,
+        tokens=tokens,
+        ca_file=ca_file,
+    )
+
+
+def _invalid_url() -> ConfigurationError:
+    return ConfigurationError(
+        f"{SETTING} is no URL of a mailbox without a password.",
+        fix="Give one such as imaps://bounces%40example.com@mail.example.com/INBOX,Junk.",
+    )
+
+
+class ImapSource:
+    """One folder of a mailbox.
+
+    Args:
+        mailbox: where it is.
+        folder: the name of the folder.
+    """
+
+    def __init__(self, mailbox: ImapMailbox, folder: str) -> None:
+        self._mailbox, self._folder = mailbox, folder
+        self.name = f"imap/{folder}"
+
+    def run(self, take: Callable[[bytes], object], *, stopped: threading.Event, once: bool) -> None:
+        """Take unseen messages until it is stopped, and mark them as seen.
+
+        Args:
+            take: records what a message says; if it raises, the message stays unseen.
+            stopped: set when the process ends.
+            once: whether to return when there is no unseen message.
+
+        Raises:
+            IMAP_ERRORS: the connection failed, or the server refused something.
+        """
+        connection = self._connect()
+        try:
+            _require(connection.select(f'"{self._folder}"'))
+            while not stopped.is_set():
+                if _take_unseen(connection, take, stopped=stopped):
+                    continue
+                if once:
+                    return
+                _wait(connection, stopped)
+        finally:
+            _close(connection)
+
+    def _connect(self) -> imaplib.IMAP4:
+        box = self._mailbox
+        context = ssl.create_default_context(cafile=str(box.ca_file) if box.ca_file else None)
+        connection: imaplib.IMAP4
+        if box.has_implicit_tls:
+            connection = imaplib.IMAP4_SSL(box.host, box.port, ssl_context=context, timeout=_TIMEOUT_SECONDS)
+        else:
+            connection = imaplib.IMAP4(box.host, box.port, timeout=_TIMEOUT_SECONDS)
+            _require(connection.starttls(ssl_context=context))
+        self._sign_in(connection)
+        return connection
+
+    def _sign_in(self, connection: imaplib.IMAP4) -> None:
+        box = self._mailbox
+        if box.tokens is None:
+            _require(connection.login(box.user, box.password))
+            return
+        token = box.tokens.token()
+        try:
+            _require(connection.authenticate("XOAUTH2", lambda _: _xoauth2(box.user, token)))
+        except imaplib.IMAP4.error:
+            # It may have expired; the next connection gets another one.
+            box.tokens.token(instead_of=token)
+            raise
+
+
+def _xoauth2(user: str, token: str) -> bytes:
+    return f"user={user}\x01auth=Bearer {token}\x01\x01".encode()
+
+
+def _take_unseen(
+    connection: imaplib.IMAP4, take: Callable[[bytes], object], *, stopped: threading.Event
+) -> bool:
+    """Take some unseen messages; return whether there were any."""
+    found = _require(connection.uid("SEARCH", "UNSEEN"))
+    uids = (found[0] or b"").split()[:_BATCH]
+    for uid in uids:
+        if stopped.is_set():
+            break
+        # No more than what is read at all; PEEK leaves the message unseen (RFC 3501 section 6.4.5).
+        parts = _require(connection.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAX_OCTETS + 1}>)"))
+        data = next((part[1] for part in parts if isinstance(part, tuple)), b"")
+        take(data)
+        _require(connection.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Seen)"))
+    return bool(uids)
+
+
+def _wait(connection: imaplib.IMAP4, stopped: threading.Event) -> None:
+    """Wait until the server tells of something new, for some seconds at most."""
+    if "IDLE" not in connection.capabilities:
+        stopped.wait(_IDLE_SECONDS)
+        _require(connection.noop())
+        return
+    connection.send(b"mailctl IDLE\r\n")
+    while not (line := connection.readline()).startswith(b"+"):
+        if not line or line.startswith(b"mailctl "):
+            raise imaplib.IMAP4.abort("IDLE was refused")
+    for _ in range(int(_IDLE_SECONDS / _POLL_SECONDS)):
+        if stopped.is_set() or _is_readable(connection):
+            break
+    connection.send(b"DONE\r\n")
+    while not (line := connection.readline()).startswith(b"mailctl "):
+        if not line:
+            raise imaplib.IMAP4.abort("the connection was closed")
+
+
+def _is_readable(connection: imaplib.IMAP4) -> bool:
+    sock = connection.socket()
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return True
+    return bool(select.select([sock], [], [], _POLL_SECONDS)[0])
+
+
+def _require(reply: tuple[str, Any]) -> Any:
+    kind, data = reply
+    if kind != "OK":
+        # Without what the server says, which may quote names.
+        raise imaplib.IMAP4.error("the server refused a command")
+    return data
+
+
+def _close(connection: imaplib.IMAP4) -> None:
+    try:
+        connection.logout()
+    except IMAP_ERRORS:
+        connection.shutdown()

@@ -1,0 +1,212 @@
+"""A received message, parsed as far as it can be: mail from strangers is often broken."""
+
+from __future__ import annotations
+
+import binascii
+import email
+import email.policy
+import quopri
+import re
+from dataclasses import dataclass
+from email.errors import MessageError
+from email.header import decode_header
+from email.utils import getaddresses
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+
+#: Octets of a message, at most; larger ones are refused.
+MAX_OCTETS = 20 * 1024 * 1024
+#: Octets that are read: reports come before the message that they return.
+_MAX_READ_OCTETS = 512 * 1024
+#: Characters of text that are looked at.
+_MAX_TEXT = 64 * 1024
+_TAG = re.compile(r"<[^<>]{0,2000}>")
+_SOFT_BREAK = re.compile(r"=\r?\n")
+_STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_RETURNED_TYPES = frozenset(
+    {"message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers"}
+)
+
+
+class UnreadableMail(Exception):
+    """A message that cannot be parsed at all."""
+
+
+@dataclass(frozen=True)
+class FieldGroup:
+    """The fields of one part of a report, by name in lower case; of repeated ones, the last."""
+
+    fields: dict[str, str]
+
+    def get(self, name: str) -> str:
+        """Return the value of a field without its type such as `rfc822;`; "" if there is none."""
+        value = self.fields.get(name, "").strip()
+        _, separator, rest = value.partition(";")
+        return rest.strip() if separator else value
+
+    def raw(self, name: str) -> str:
+        """Return the whole value of a field; "" if there is none."""
+        return self.fields.get(name, "").strip()
+
+
+class ReceivedMail:
+    """A message that came in by mail.
+
+    Args:
+        data: the message as it came (RFC 5322).
+
+    Raises:
+        UnreadableMail: it cannot be parsed.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        data = _without_envelope_line(data[:_MAX_READ_OCTETS])
+        try:
+            self._message: Message = email.message_from_bytes(data, policy=email.policy.compat32)
+            self._parts = list(self._message.walk())
+        except (RecursionError, MessageError, ValueError, LookupError, TypeError) as error:
+            raise UnreadableMail(type(error).__name__) from None
+        #: The message as text, in which what quoted-printable breaks is joined.
+        self.raw = _SOFT_BREAK.sub("", data.decode("utf-8", "replace"))
+
+    def header(self, name: str) -> str:
+        """Return a header of the message on one line, decoded as far as possible; "" if there is none."""
+        return _decoded(self._message.get(name))
+
+    def addresses(self, name: str) -> list[str]:
+        """Return the addresses in a header of the message."""
+        values = [_decoded(value) for value in self._message.get_all(name, [])]
+        return [address for _, address in getaddresses(values[:20]) if "@" in address]
+
+    @property
+    def has_null_sender(self) -> bool:
+        """Whether the envelope sender, as a mail server has noted it, is empty (RFC 5321 section 4.5.5)."""
+        return self._message.get("Return-Path") is not None and self.header("Return-Path") in ("<>", "")
+
+    @cached_property
+    def report_type(self) -> str:
+        """The kind of report that the message claims to be (RFC 6522); "" if none."""
+        for part in self._parts:
+            if part.get_content_type() == "multipart/report":
+                return str(part.get_param("report-type", "")).lower()
+        return ""
+
+    @cached_property
+    def status_groups(self) -> list[FieldGroup]:
+        """The groups of fields of a delivery status notification: of the message, then of each recipient."""
+        found = next((part for part in self._parts if part.get_content_type() in _STATUS_TYPES), None)
+        return [] if found is None else list(_groups(found))
+
+    @cached_property
+    def feedback_group(self) -> FieldGroup | None:
+        """The fields of an abuse report (RFC 5965); None if there are none."""
+        for part in self._parts:
+            if part.get_content_type() == "message/feedback-report":
+                groups = list(_groups(part))
+                return groups[0] if groups else FieldGroup({})
+        return None
+
+    @cached_property
+    def returned(self) -> FieldGroup | None:
+        """The headers of the message that is returned; None if no part is one."""
+        types = [part.get_content_type() for part in self._parts]
+        # A report may itself be forwarded as a message: what it returns comes after its status.
+        reports = [place for place, kind in enumerate(types) if kind in _STATUS_TYPES]
+        after = reports[0] if reports else 0
+        found = (place for place, kind in enumerate(types) if kind in _RETURNED_TYPES and place >= after)
+        place = next(found, None)
+        return None if place is None else FieldGroup(_headers_of(self._parts[place]))
+
+    @cached_property
+    def text(self) -> str:
+        """The text of the message, without that of a returned message."""
+        texts = [_text_of(part) for part in self._readable_parts()]
+        return "\n".join(texts)[:_MAX_TEXT]
+
+    def _readable_parts(self) -> Iterator[Message]:
+        for part in self._parts:
+            kind = part.get_content_type()
+            if kind in _RETURNED_TYPES and part is not self._message:
+                return
+            if kind in ("text/plain", "text/html") and not part.is_multipart():
+                yield part
+
+
+def _without_envelope_line(data: bytes) -> bytes:
+    """Return a message without the line that mbox files and pipes put before it."""
+    return data.partition(b"\n")[2] if data.startswith((b"From ", b">From ")) else data.lstrip(b"\r\n")
+
+
+def _groups(part: Message) -> Iterator[FieldGroup]:
+    for block in re.split(r"\r?\n[ \t]*(?:\r?\n)+", _flat_text(part).strip()):
+        if fields := _fields_of(block):
+            yield FieldGroup(fields)
+
+
+def _headers_of(part: Message) -> dict[str, str]:
+    return _fields_of(re.split(r"\r?\n\r?\n", _flat_text(part).lstrip("\r\n"), maxsplit=1)[0])
+
+
+def _flat_text(part: Message) -> str:
+    """Return the content of a part as it was written, although the parser takes it for messages."""
+    payload = part.get_payload()
+    if not isinstance(payload, list):
+        raw = part.get_payload(decode=True)
+        return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(payload)
+    text = "\n\n".join(_flat_message(each) for each in payload if not isinstance(each, str))
+    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    # Not allowed for such parts, and still done.
+    raw = text.strip().encode("ascii", "replace")
+    try:
+        if encoding == "base64":
+            return binascii.a2b_base64(raw).decode("utf-8", "replace")
+    except binascii.Error:
+        return text
+    return quopri.decodestring(raw).decode("utf-8", "replace") if encoding == "quoted-printable" else text
+
+
+def _flat_message(message: Message) -> str:
+    headers = "\n".join(f"{name}: {_decoded(value)}" for name, value in message.items())
+    payload = message.get_payload()
+    body = payload if isinstance(payload, str) else ""
+    return f"{headers}\n\n{body}" if headers else body
+
+
+def _fields_of(block: str) -> dict[str, str]:
+    unfolded = re.sub(r"\r?\n[ \t]+", " ", block)
+    found = (line.partition(":") for line in unfolded.splitlines() if ":" in line)
+    return {
+        name.strip().lower(): value.strip()
+        for name, _, value in found
+        if re.fullmatch(r"[\w-]+", name.strip())
+    }
+
+
+def _text_of(part: Message) -> str:
+    raw = part.get_payload(decode=True)
+    if not isinstance(raw, bytes):
+        return ""
+    charset = part.get_content_charset() or "utf-8"
+    try:
+        text = raw.decode(charset, "replace")
+    except (LookupError, ValueError):
+        text = raw.decode("utf-8", "replace")
+    return _TAG.sub(" ", text) if part.get_content_type() == "text/html" else text
+
+
+def _decoded(value: object) -> str:
+    """Return the value of a header as one line of text."""
+    if value is None:
+        return ""
+    try:
+        parts = [
+            part.decode(charset or "ascii", "replace") if isinstance(part, bytes) else part
+            for part, charset in decode_header(str(value))
+        ]
+    except (LookupError, ValueError, MessageError):
+        parts = [str(value)]
+    return " ".join("".join(parts).split())

@@ -1,0 +1,150 @@
+"""The door of feedback: decides what reports mean, and records them in the delivery log."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailctl.delivery_log.reports import FeedbackResult, Report
+from mailctl.domain.outcomes import SmtpReply
+from mailctl.feedback.listeners import tell_listeners
+from mailctl.feedback.models import FeedbackKind, Proof
+from mailctl.redaction import mask_addresses_in_text
+from mailctl.smtp.classify import is_dead_mailbox, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailctl.feedback.models import Feedback
+    from mailctl.runtime import Runtime
+
+_MAX_SERVER = 255
+#: The codes that a diagnostic begins with, which are stored on their own.
+_CODES = re.compile(r"\A\s*(?:[245]\d\d[ -]\s*)?(?:[245]\.\d{1,3}\.\d{1,3}\s+)?")
+#: What a report says, for people, by its kind; `{by}` names the server, if it is known.
+_SAYS = {
+    FeedbackKind.DELIVERED: "delivered{by}",
+    FeedbackKind.DELAYED: "delayed{by}",
+    FeedbackKind.BOUNCED: "refused{by}",
+    FeedbackKind.COMPLAINED: "marked as spam by its recipient",
+    FeedbackKind.UNSUBSCRIBED: "its recipient unsubscribed",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedbackReceipt:
+    """What became of reports.
+
+    Args:
+        recorded: how many were new and proven, and are in the delivery log.
+        repeated: how many were known already; they change nothing.
+        unmatched: how many are about no email of this delivery log; they are only counted.
+        likely: how many were new and unproven; each is an event, and changes nothing else.
+    """
+
+    recorded: int = 0
+    repeated: int = 0
+    unmatched: int = 0
+    likely: int = 0
+
+
+def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
+    """Record feedback about emails, in any order and as often as it comes.
+
+    What is proven changes the states of the emails (complained prevails over bounced, bounced over
+    delivered), and suppresses addresses after hard bounces and complaints.
+
+    Args:
+        runtime: the parts of this process, with a delivery log that may be written.
+        items: the reports.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written; nothing is recorded, and the source should try
+            again.
+    """
+    result = runtime.feedback_reports.record([report_of(item) for item in items])
+    tell_listeners(result)
+    return FeedbackReceipt(
+        recorded=result.counts[FeedbackResult.RECORDED],
+        repeated=result.counts[FeedbackResult.REPEATED],
+        unmatched=result.counts[FeedbackResult.UNMATCHED],
+        likely=result.counts[FeedbackResult.LIKELY],
+    )
+
+
+def settle(runtime: Runtime) -> None:
+    """Apply reports that came before the outcome of their attempt, where that is recorded by now.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    tell_listeners(runtime.feedback_reports.settle())
+
+
+def count_rejected(runtime: Runtime, source: str, result: FeedbackResult, amount: int = 1) -> None:
+    """Count what a source delivered that is no report: it is forged, too old, malformed or too large.
+
+    Args:
+        runtime: the parts of this process, with a delivery log that may be written.
+        source: the source, as in `Feedback.source`.
+        result: why it is none.
+        amount: how many.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be written.
+    """
+    runtime.feedback_counts.add(source, result, amount)
+
+
+def report_of(item: Feedback) -> Report:
+    """Return what a report means: what it leads to, and whether the bounce is a hard one."""
+    reply = SmtpReply(
+        code=item.smtp_code if item.smtp_code and 200 <= item.smtp_code <= 599 else None,
+        enhanced=_enhanced_of(item),
+        text=mask_addresses_in_text(one_line(_CODES.sub("", item.diagnostic))),
+    )
+    server = one_line(item.remote_server or "")[:_MAX_SERVER] or None
+    return Report(
+        source=item.source[:32],
+        source_id=item.source_id,
+        kind=item.kind,
+        is_proven=item.proof is Proof.VERIFIED,
+        summary=_summary(item.kind, reply, server),
+        email_id=item.email_id,
+        message_id=f"<{item.message_id}>" if item.message_id else None,
+        recipient=item.recipient,
+        at=item.at,
+        reply=reply,
+        remote_server=server,
+        is_hard=item.kind is FeedbackKind.BOUNCED and is_hard_bounce(reply, is_permanent=item.is_permanent),
+    )
+
+
+def is_hard_bounce(reply: SmtpReply, *, is_permanent: bool | None) -> bool:
+    """Whether no email can ever reach a mailbox, by the table of replies.
+
+    Args:
+        reply: what the remote server said, as far as the source tells.
+        is_permanent: whether the source calls the bounce permanent; it decides only where no code of the
+            remote server is known.
+    """
+    is_exact = reply.enhanced is not None and not reply.enhanced.endswith(".0.0")
+    has_code = reply.code is not None or is_exact
+    return is_dead_mailbox(reply, stage="") or (is_permanent is True and not has_code)
+
+
+def _enhanced_of(item: Feedback) -> str | None:
+    given = (item.enhanced_code or "").strip()
+    parts = given.split(".")
+    is_code = len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts)
+    return given if is_code and len(given) <= 12 and parts[0] in ("2", "4", "5") else None
+
+
+def _summary(kind: FeedbackKind, reply: SmtpReply, server: str | None) -> str:
+    by = f" by {server}" if server else ""
+    # Who gave up may not be a server that refused anything.
+    is_given_up = kind is FeedbackKind.BOUNCED and not server and reply.code is None
+    what = "bounced" if is_given_up else _SAYS[kind].format(by=by)
+    said = str(reply)
+    return f"{what}: {said}" if said else what

@@ -1,0 +1,146 @@
+"""Takes feedback from all sources that the settings name, until the process ends."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.feedback.imap import IMAP_ERRORS, SETTING, ImapSource, parse_mailbox
+from mailctl.feedback.ingest import MailIngester
+from mailctl.feedback.lmtp import LmtpSource
+from mailctl.feedback.maildir import MaildirSource
+from mailctl.redaction import masking_logger
+from mailctl.smtp.oauth import token_source_of_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailctl.runtime import Runtime
+    from mailctl.settings import Settings
+
+_log = masking_logger("mailctl.feedback")
+
+#: Seconds before a source that failed is tried again: at first, and at most.
+_FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 60.0
+#: What a source may raise although nothing is wrong with this program.
+_SOURCE_ERRORS = (*IMAP_ERRORS, LogUnavailable, ConfigurationError)
+
+
+class Source(Protocol):
+    """A place where mail with feedback arrives."""
+
+    name: str
+
+    def run(self, take: Callable[..., object], *, stopped: threading.Event, once: bool) -> None:
+        """Pass each message to `take` until it is stopped, or once until there is no more."""
+
+
+def sources_from_settings(settings: Settings) -> list[Source]:
+    """Return the sources that the settings name.
+
+    Raises:
+        ConfigurationError: a setting is not usable.
+    """
+    found: list[Source] = []
+    if settings.mailctl_feedback_maildir:
+        found.append(MaildirSource(settings.mailctl_feedback_maildir))
+    if settings.mailctl_feedback_lmtp:
+        found.append(LmtpSource(settings.mailctl_feedback_lmtp))
+    if settings.mailctl_feedback_imap:
+        command = settings.mailctl_feedback_imap_token_command.get_secret_value()
+        mailbox = parse_mailbox(
+            settings.mailctl_feedback_imap,
+            password=settings.mailctl_feedback_imap_password.get_secret_value(),
+            tokens=token_source_of_command(command, setting=f"{SETTING}_TOKEN_COMMAND") if command else None,
+            ca_file=settings.email_ca_file,
+        )
+        found += [ImapSource(mailbox, folder) for folder in mailbox.folders]
+    return found
+
+
+def require_sources(settings: Settings) -> list[Source]:
+    """Return the sources that the settings name.
+
+    Raises:
+        ConfigurationError: a setting is not usable, or none names a source.
+    """
+    found = sources_from_settings(settings)
+    if not found:
+        raise ConfigurationError(
+            "No source of feedback is set.",
+            fix="Set MAILCTL_FEEDBACK_MAILDIR, MAILCTL_FEEDBACK_IMAP or MAILCTL_FEEDBACK_LMTP.",
+        )
+    return found
+
+
+class FeedbackWatch:
+    """Runs sources, each in a thread; one that fails is tried again, and stops nothing else.
+
+    Args:
+        runtime: the parts of this process, with a delivery log that may be written.
+        sources: the sources.
+    """
+
+    def __init__(self, runtime: Runtime, sources: Sequence[Source]) -> None:
+        self._ingester = MailIngester(runtime)
+        self._sources = sources
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Take feedback until `stop` is called."""
+        threads = [
+            threading.Thread(target=self._run_for_ever, args=(source,), name=f"mailctl-{source.name}")
+            for source in self._sources
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def run_once(self) -> int:
+        """Take what is there now, from the sources that can tell; return how many messages that were.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written.
+            IMAP_ERRORS: a source does not work.
+        """
+        taken = 0
+
+        def take(data: bytes, recipient: str = "") -> None:
+            nonlocal taken
+            self._ingester.take(data, recipient=recipient)
+            taken += 1
+
+        for source in self._sources:
+            source.run(take, stopped=self._stopped, once=True)
+        return taken
+
+    def stop(self) -> None:
+        """Let the sources end; safe in a signal handler."""
+        self._stopped.set()
+
+    def _run_for_ever(self, source: Source) -> None:
+        rest = _FIRST_REST_SECONDS
+        while not self._stopped.is_set():
+            taken = 0
+
+            def take(data: bytes, recipient: str = "") -> None:
+                nonlocal taken
+                self._ingester.take(data, recipient=recipient)
+                taken += 1
+
+            try:
+                source.run(take, stopped=self._stopped, once=False)
+            except _SOURCE_ERRORS as error:
+                _log.warning("the source %s does not work: %s", source.name, _describe(error))
+            except Exception as error:
+                _log.error("the source %s failed unexpectedly (%s)", source.name, type(error).__name__)
+            rest = _FIRST_REST_SECONDS if taken else min(rest * 2, _LONGEST_REST_SECONDS)
+            self._stopped.wait(rest)
+
+
+def _describe(error: BaseException) -> str:
+    """Return what is wrong, without the words of a server, which may quote addresses."""
+    is_own = isinstance(error, LogUnavailable | ConfigurationError)
+    return str(error) if is_own or isinstance(error, OSError) else type(error).__name__

@@ -1,0 +1,52 @@
+"""Whether feedback is heard: emails go out, and nothing comes back, not even one bounce."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.deadlines import call_with_deadline
+from mailctl.errors import ExitCode, MailctlError
+from mailctl.monitoring.hops import Hop, failed_hop
+from mailctl.timefmt import TimeStyle, format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from mailctl.runtime import Runtime
+
+#: Of so many accepted emails, some bounce or are reported as delivered, whoever gets them.
+SILENT_EMAILS = 1000
+#: Feedback may take that long; what was accepted before any was heard counts from then on.
+_PATIENCE, _LONGEST = timedelta(hours=24), timedelta(days=7)
+_FIX = "Send an email to an address that does not exist; `mailctl feedback` should hear of its bounce."
+
+
+def feedback_hops(runtime: Runtime) -> Iterator[Hop]:
+    """Check that feedback is heard, where it is expected: with a bounce address, or if it ever was heard.
+
+    Raises nothing: a delivery log that does not answer makes a failed hop.
+    """
+    try:
+        yield from call_with_deadline(lambda: list(_check(runtime)), service="The delivery log")
+    except MailctlError as error:
+        yield failed_hop("feedback", error)
+
+
+def _check(runtime: Runtime) -> Iterator[Hop]:
+    heard_at = max((each.last_at for each in runtime.feedback_counts.read()), default=None)
+    if heard_at is None and not runtime.settings.mailctl_bounce_address:
+        return
+    now = runtime.clock()
+    since = max(heard_at or now - _LONGEST, now - _LONGEST)
+    accepted = runtime.feedback_counts.accepted_since(since, until=now - _PATIENCE, limit=SILENT_EMAILS)
+    yield _hop(heard_at, is_silent=accepted >= SILENT_EMAILS)
+
+
+def _hop(heard_at: datetime | None, *, is_silent: bool) -> Hop:
+    last = f"last heard at {format_time(heard_at, TimeStyle.MINUTE)}" if heard_at else "never heard yet"
+    if not is_silent:
+        return Hop(name="feedback", ok=True, detail=last)
+    detail = f"{last}, although {SILENT_EMAILS} or more emails were accepted more than 24 h ago"
+    return Hop(name="feedback", ok=False, detail=detail, fix=_FIX, exit_code=ExitCode.FAILED)

@@ -1,0 +1,169 @@
+"""From a mail server's acceptance to the bounce, by the commands: sent, bounced, suppressed, explained."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.delivery_log.reports import FeedbackResult
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import feedback
+from mailctl.domain.models import State
+from mailctl.errors import ExitCode
+from mailctl.feedback.ingest import MailIngester
+from mailctl.feedback.maildir import MaildirSource
+from mailctl.feedback.recording import FeedbackReceipt
+from mailctl.feedback.watching import FeedbackWatch
+from mailctl.security.bounce_address import bounce_address_from_settings
+from tests.feedback_mail import samples
+from tests.smtp_server import DEFAULT_EXTENSIONS, ScriptedSmtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.commands import Mailctl
+    from tests.integration.test_delivery import Post
+
+UNKNOWN_USER = next(each for each in samples("bounces") if each.name == "postfix-unknown-user")
+ADDRESS = "bounces@bounce.example.org"
+
+
+@pytest.fixture
+def smtp() -> Iterator[ScriptedSmtpServer]:
+    """A mail server that offers delivery status notifications."""
+    with ScriptedSmtpServer(extensions=[*DEFAULT_EXTENSIONS, "DSN"]) as server:
+        yield server
+
+
+@pytest.fixture
+def post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[Post]:
+    """A delivery with a bounce address."""
+    from tests.integration.test_delivery import Post
+
+    found = Post(tmp_path / ".mailctl", smtp, mailctl_bounce_address=ADDRESS)
+    yield found
+    found.close()
+
+
+def bounce_of(post: Post, email_id: str) -> bytes:
+    """Return the bounce of an email, as Postfix writes it."""
+    bounces = bounce_address_from_settings(post.runtime.settings)
+    assert bounces is not None
+    return UNKNOWN_USER.mail(token=bounces.token(email_id))
+
+
+def test_the_envelope_asks_for_reports_and_has_the_token(post: Post) -> None:
+    """The server returns both."""
+    email_id = post.record()
+    post.deliver(email_id)
+    bounces = bounce_address_from_settings(post.runtime.settings)
+    assert bounces is not None
+    said = [line for _, who, line in post.smtp.log if who == "C" and line.startswith(("MAIL", "RCPT"))]
+    token = bounces.token(email_id)
+    assert said[0].startswith(f"MAIL FROM:<bounces+{token}@bounce.example.org>")
+    assert said[0].endswith(f" RET=HDRS ENVID={token}")
+    assert said[1].endswith(" NOTIFY=FAILURE,DELAY ORCPT=rfc822;zoe@example.com")
+
+
+def test_a_bounce_is_told_by_every_command(
+    post: Post, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`feedback ingest`, `status`, `why`, `list`, `stats`, `suppress list`, `retry` and `resend`."""
+    email_id = post.record()
+    assert post.deliver(email_id).state is State.SENT
+    text = bounce_of(post, email_id).decode()
+    monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
+    monkeypatch.setenv("MAILCTL_BOUNCE_ADDRESS", ADDRESS)
+    assert mailctl("feedback", "ingest", stdin=text).out == "1 recorded\n"
+    again = mailctl("feedback", "ingest", "--json", stdin=text)
+    assert json.loads(again.out)["repeated"] == 1
+    status = mailctl("status", email_id, "--json")
+    found = json.loads(status.out)
+    assert (status.code, found["state"], found["feedback"][0]["smtp"]["code"]) == (1, "bounced", 550)
+    assert "refused by mx.example.net at" in found["explanation"]
+    why = mailctl("why", email_id)
+    assert why.code == 1
+    assert "accepted by the mail server at" in why.out
+    assert "550 5.1.1" in why.out
+    listed = mailctl("list", "--state", "bounced", "--json")
+    assert json.loads(listed.out)["task_id"] == email_id
+    assert json.loads(mailctl("stats", "--json").out)["bounced_rate"] == 1.0
+    [suppressed] = mailctl("suppress", "list", "--source", "bounce", "--json").out.splitlines()
+    assert json.loads(suppressed)["address"] == "zoe@example.com"
+    for action in ("retry", "resend"):
+        refused = mailctl(action, email_id)
+        assert refused.code == ExitCode.FAILED
+        assert "its content was deleted when it was sent" in refused.out + refused.err
+
+
+def test_a_message_that_cannot_be_recorded_comes_again(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 75: Postfix and Exim keep it. Whatever else strangers send is taken."""
+    assert mailctl("feedback", "ingest", stdin="x").code == 75
+    monkeypatch.setenv("MAILCTL_HOME", str(tmp_path / "there"))
+    assert mailctl("db", "upgrade").code == 0
+    taken = mailctl("feedback", "ingest", stdin="Subject: hello\n\nx")
+    assert (taken.code, taken.out) == (0, "no report: ignored\n")
+
+
+def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptureFixture) -> None:
+    """And changes nothing; neither tokens nor addresses are logged."""
+    caplog.set_level("INFO")
+    email_id = post.record()
+    post.deliver(email_id)
+    ingester = MailIngester(post.runtime)
+    forged = UNKNOWN_USER.mail(token="a" * 42)
+    assert ingester.take(forged) is FeedbackResult.FORGED
+    assert post.email(email_id).state is State.SENT
+    assert ingester.take(bounce_of(post, email_id)) == FeedbackReceipt(recorded=1)
+    assert post.email(email_id).state is State.BOUNCED
+    counts = {each.result: each.count for each in post.runtime.feedback_counts.read()}
+    assert counts == {FeedbackResult.FORGED: 1, FeedbackResult.RECORDED: 1}
+    bounces = bounce_address_from_settings(post.runtime.settings)
+    assert bounces is not None
+    assert "@" not in caplog.text
+    assert bounces.token(email_id) not in caplog.text
+
+
+def test_a_bounce_without_a_token_is_only_likely(post: Post) -> None:
+    """It is an event; the state and the address stay as they are."""
+    email_id = post.record()
+    post.deliver(email_id)
+    message_id = (post.email(email_id).message_id or "").strip("<>")
+    text = UNKNOWN_USER.mail(token="", message_id=message_id).replace(b"bounces+@", b"noreply@")
+    assert MailIngester(post.runtime).take(text) == FeedbackReceipt(likely=1)
+    assert post.email(email_id).state is State.SENT
+    assert post.runtime.suppressions.find("zoe@example.com") is None
+
+
+def test_a_watch_outlives_what_goes_wrong(post: Post, tmp_path: Path) -> None:
+    """The log is away for a while, and another source never works: the bounce is recorded all the same."""
+    email_id = post.record()
+    post.deliver(email_id)
+    for name in ("new", "cur"):
+        (tmp_path / "box" / name).mkdir(parents=True)
+    (tmp_path / "box" / "new" / "1").write_bytes(bounce_of(post, email_id))
+    with writing(post.runtime.engine) as connection:
+        feedback.drop(connection)
+
+    class Broken:
+        name = "broken"
+
+        def run(self, *_: object, **__: object) -> None:
+            with writing(post.runtime.engine) as connection:
+                feedback.create(connection, checkfirst=True)
+            raise RuntimeError("it never works")
+
+    class Box(MaildirSource):
+        def run(self, take: object, *, stopped: object, once: bool) -> None:
+            super().run(take, stopped=stopped, once=True)  # type: ignore[arg-type]
+            if post.email(email_id).state is State.BOUNCED:
+                watch.stop()
+
+    watch = FeedbackWatch(post.runtime, [Broken(), Box(tmp_path / "box")])
+    watch.run()
+    assert post.email(email_id).state is State.BOUNCED

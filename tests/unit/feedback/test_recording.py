@@ -1,0 +1,76 @@
+"""What reports mean, before they are recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import SmtpReply
+from mailctl.feedback import Feedback, FeedbackKind, Proof
+from mailctl.feedback.recording import is_hard_bounce, report_of
+
+BOUNCE = Feedback(
+    source="dsn",
+    source_id="1",
+    kind=FeedbackKind.BOUNCED,
+    proof=Proof.VERIFIED,
+    email_id="abc",
+    smtp_code=550,
+    enhanced_code="5.1.1",
+    diagnostic="550 5.1.1 <zoe@example.com>: no such user\r\nhere\x00",
+    remote_server="mx.example.net",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text", "is_permanent", "expected"),
+    [
+        (550, "5.1.1", "no such user", None, True),
+        (550, "5.1.1", "no such user", False, True),
+        (None, "5.1.1", "", None, True),
+        (552, "5.2.2", "mailbox full", True, False),
+        (550, "5.7.1", "spam", True, False),
+        (None, "4.4.7", "expired", None, False),
+        (None, None, "", True, True),
+        (None, None, "", None, False),
+        (None, None, "", False, False),
+    ],
+)
+def test_the_table_of_replies_tells_hard_bounces(
+    code: int | None, enhanced: str | None, text: str, is_permanent: bool | None, expected: bool
+) -> None:
+    """The source decides only where the reply says nothing."""
+    reply = SmtpReply(code=code, enhanced=enhanced, text=text)
+    assert is_hard_bounce(reply, is_permanent=is_permanent) is expected
+
+
+def test_a_summary_is_one_line_without_addresses() -> None:
+    """What strangers say is shown on terminals and pages, and the address is in the log already."""
+    report = report_of(BOUNCE)
+    assert report.summary == "refused by mx.example.net: 550 5.1.1 <z…@example.com>: no such user here"
+    assert (report.target, report.is_hard, report.is_proven) == (State.BOUNCED, True, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (FeedbackKind.DELIVERED, "delivered by mx.example.net"),
+        (FeedbackKind.DELAYED, "delayed by mx.example.net"),
+        (FeedbackKind.BOUNCED, "refused by mx.example.net"),
+        (FeedbackKind.COMPLAINED, "marked as spam by its recipient"),
+        (FeedbackKind.UNSUBSCRIBED, "its recipient unsubscribed"),
+    ],
+)
+def test_each_kind_has_its_words(kind: FeedbackKind, expected: str) -> None:
+    """Complaints and wishes come from recipients, not from servers."""
+    item = replace(BOUNCE, kind=kind, smtp_code=None, enhanced_code=None, diagnostic="")
+    assert report_of(item).summary == expected
+
+
+@pytest.mark.parametrize("code", ["5.1", "5.1.1.1", "x.y.z", "9.1.1", "", "5.1.1234567890", None])
+def test_a_code_that_is_none_is_left_out(code: str | None) -> None:
+    """Sources pass on whatever a server wrote."""
+    assert report_of(replace(BOUNCE, enhanced_code=code)).reply.enhanced is None
+    assert report_of(replace(BOUNCE, smtp_code=99999)).reply.code is None
