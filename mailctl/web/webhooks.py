@@ -112,6 +112,8 @@ def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequ
     """Verify a request, and record what it reports; what cannot be matched is answered like the rest."""
     try:
         parsed = receiver.receive(request)
+        if parsed.malformed and not parsed.reports:
+            raise WebhookRefused(RefusalReason.MALFORMED)
         if parsed.malformed:
             webhooks.rejections.add(receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
         receipt = record(webhooks.runtime, parsed.reports) if parsed.reports else None
