@@ -12,6 +12,7 @@ from mailctl import runtime
 from mailctl.web.api import health
 from mailctl.web.problem import problem_response
 from mailctl.web.routing import add_security_headers, escape_json
+from mailctl.web.unsubscribe import unsubscribe_router
 from mailctl.web.webhooks import webhook_router
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 
 def make_feedback_router() -> APIRouter:
-    """Return a router for the feedback of this process's delivery log: POST /webhooks/PROVIDER.
+    """Return a router for this process's delivery log: POST /webhooks/PROVIDER, GET and POST /unsubscribe.
 
-    It needs no key of the dashboard: a provider proves who it is.
+    It needs no key of the dashboard: a provider proves who it is, and a recipient has a sealed link.
     """
     router = APIRouter()
     router.include_router(webhook_router())
+    router.include_router(unsubscribe_router())
     return router
 
 
