@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -20,6 +21,7 @@ from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 
 _SOURCE = "unsubscribe"
+_PATH = "/unsubscribe"
 _Token = Annotated[str, Query(alias="t", max_length=2000)]
 
 
@@ -39,12 +41,14 @@ def unsubscribe_router() -> APIRouter:
         route_class=UnsubscribeRoute, default_response_class=HTMLResponse, include_in_schema=False
     )
 
-    @router.get("/unsubscribe", name="mailctl:unsubscribe")
+    _keep_tokens_out_of_the_access_log()
+
+    @router.get(_PATH, name="mailctl:unsubscribe")
     def ask(request: Request, t: _Token) -> Response:
         """Show the button. Programs that open each link of an email change nothing by that."""
         return _page(request, _open(t), is_done=False)
 
-    @router.post("/unsubscribe")
+    @router.post(_PATH)
     def unsubscribe(request: Request, t: _Token) -> Response:
         """Unsubscribe, whoever posts: the button, or the recipient's mail program."""
         subscription = _open(t)
@@ -52,6 +56,29 @@ def unsubscribe_router() -> APIRouter:
         return _page(request, subscription, is_done=True)
 
     return router
+
+
+class _TokenFilter(logging.Filter):
+    """Removes the query, which holds the token, from the requests that uvicorn logs."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the path of a record; return True, so that it is logged."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_without_token(each) for each in record.args)
+        return True
+
+
+def _without_token(value: object) -> object:
+    if not isinstance(value, str) or f"{_PATH}?" not in value:
+        return value
+    return value.partition("?")[0]
+
+
+def _keep_tokens_out_of_the_access_log() -> None:
+    access_log = logging.getLogger("uvicorn.access")
+    if not any(isinstance(each, _TokenFilter) for each in access_log.filters):
+        access_log.addFilter(_TokenFilter())
 
 
 def _open(token: str) -> Subscription:

@@ -89,6 +89,7 @@ ROWS = [
     Row(command="suppress add", arguments="no@example.com"),
     Row(command="suppress remove", arguments="dead@example.com"),
     Row(command="suppress list"),
+    Row(command="suppress list", arguments="--reason unsubscribed"),
     Row(command="suppress import", arguments="users.csv", code=1),
     Row(command="campaign list"),
     Row(command="campaign show", arguments="spring"),

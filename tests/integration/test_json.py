@@ -69,6 +69,8 @@ COMMANDS = [
     ("suppress add bob@example.com dead@example.com", "suppression-change"),
     ("suppress remove dead@example.com", "suppression-change"),
     ("suppress list", "suppression"),
+    ("suppress list --reason unsubscribed", "unsubscribe"),
+    ("suppress remove ada@example.com --kind newsletter", "suppression-change"),
     ("suppress import users.csv", "suppression-import"),
     ("suppress import broken.csv", "suppression-import"),
     ("campaign list", "campaign-status"),
@@ -131,6 +133,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
     runtime.suppressions.add(
         {"dead@example.com": "gone"}, source=SuppressionSource.OPERATOR, actor="ada@desk"
     )
+    runtime.unsubscribes.add("ada@example.com", kind="newsletter")
     runtime.pauses.pause(PauseScope.QUEUE, "stopped", actor="ada@desk", reason="")
     for campaign in ("spring", "autumn"):
         request = EmailRequest(kind=runtime.catalog.get("welcome"), campaign=campaign)
