@@ -123,7 +123,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
             *("retry", "cancel", "hold", "release", "resend", "queue purge", "campaign cancel"),
         ),
         _schema("suppression", SuppressionView, "suppress list"),
-        _schema("feedback", IngestView, "feedback ingest"),
+        _schema("feedback", IngestView, "feedback ingest", "feedback tail-log"),
         _schema("unsubscribe", UnsubscribeView, "suppress list"),
         _schema("suppression-change", SuppressionChangeView, "suppress add", "suppress remove"),
         _schema("suppression-import", SuppressionImportView, "suppress import"),

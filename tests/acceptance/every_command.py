@@ -86,6 +86,8 @@ ROWS = [
     Row(command="hold", arguments="--campaign spring --yes"),
     Row(command="release", arguments="{held}"),
     Row(command="resend", arguments="{failed} --dry-run"),
+    Row(command="feedback serve", arguments="--port 0", until="feedback: http"),
+    Row(command="feedback tail-log", arguments="users.csv --from-start --once"),
     Row(command="suppress add", arguments="no@example.com"),
     Row(command="suppress remove", arguments="dead@example.com"),
     Row(command="suppress list"),

@@ -71,6 +71,7 @@ COMMANDS = [
     ("suppress list", "suppression"),
     ("suppress list --reason unsubscribed", "unsubscribe"),
     ("suppress remove ada@example.com --kind newsletter", "suppression-change"),
+    ("feedback tail-log mail.log --once", "feedback"),
     ("suppress import users.csv", "suppression-import"),
     ("suppress import broken.csv", "suppression-import"),
     ("campaign list", "campaign-status"),
@@ -115,11 +116,12 @@ COMMANDS = [
     ("version", "version"),
 ]
 #: These print no JSON: they run until they are stopped, or have a form of their own.
-WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help"}
+WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "feedback serve"}
 LISTS = {
     "users.csv": "email,username,name,title\nzoe@example.com,zoe,Zoe,Seat 4\n",
     "suppressed.csv": "email\ndead@example.com\n",
     "broken.csv": "email\nzoe@example.com\nnobody\n",
+    "mail.log": "",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,7 @@ def tail_log(
 
     For services that send through an MTA of their own, which delivers to the recipients' servers itself. An
     email is found by its Message-ID, and by the queue id in the reply with which the MTA accepted it.
-    Rotation is followed, and a later run goes on where this one ended.
+    Rotation is followed, and a later run continues where this one ended.
 
     \b
     Examples:
@@ -51,13 +52,23 @@ def tail_log(
     chosen = None if format is None else require_choice(format, list(LOGS), field="--format")
     tail = LogTail(session.runtime, format=chosen)
     state = state_file(session.settings.mailctl_home, file)
-    followed = FollowedFile(file, state=state, from_start=from_start)
     total = FeedbackReceipt()
-    with watching():
+    with closing(FollowedFile(file, state=state, from_start=from_start)) as followed, watching():
         for receipt in follow(tail, followed, is_once=once):
             total += receipt
     if once:
         _show(session, total)
+
+
+def describe_receipt(receipt: FeedbackReceipt) -> str:
+    """Return in one line what became of reports."""
+    counts = (
+        (receipt.recorded, "recorded"),
+        (receipt.repeated, "repeated"),
+        (receipt.unmatched, "of no email in this delivery log"),
+        (receipt.likely, "noted, because nothing proves it"),
+    )
+    return ", ".join(f"{count} {what}" for count, what in counts if count) or "no report"
 
 
 def _show(session: CliSession, receipt: FeedbackReceipt) -> None:
