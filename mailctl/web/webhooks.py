@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from mailctl import runtime
 from mailctl.errors import LogMissing, MailctlError, NotFound, ServiceUnavailable
 from mailctl.feedback import FeedbackResult, record
+from mailctl.feedback.grouped_recording import GroupedRecording
 from mailctl.feedback.providers.webhook import (
     RefusalReason,
     UnsignedProvider,
@@ -46,6 +47,7 @@ class _Webhooks:
     runtime: runtime.Runtime
     providers: Mapping[str, WebhookProvider]
     rejections: RejectionCounter
+    groups: GroupedRecording
 
     def find(self, name: str) -> WebhookProvider:
         if (provider := self.providers.get(name)) is None:
@@ -105,7 +107,12 @@ def _find_webhooks() -> _Webhooks:
 def _make_webhooks(parts: runtime.Runtime) -> _Webhooks:
     rejections = RejectionCounter(parts)
     parts.on_close(rejections.flush)
-    return _Webhooks(runtime=parts, providers=webhooks_from_settings(parts.settings), rejections=rejections)
+    return _Webhooks(
+        runtime=parts,
+        providers=webhooks_from_settings(parts.settings),
+        rejections=rejections,
+        groups=GroupedRecording(partial(record, parts)),
+    )
 
 
 def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequest) -> Response:
@@ -116,10 +123,11 @@ def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequ
             raise WebhookRefused(RefusalReason.MALFORMED)
         if parsed.malformed:
             webhooks.rejections.add(receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
-        receipt = record(webhooks.runtime, parsed.reports) if parsed.reports else None
+        if parsed.reports:
+            webhooks.groups.add(parsed.reports)
     except (ServiceUnavailable, LogMissing) as error:
         return _unavailable_response(error)
-    return JSONResponse({"status": "ok", "recorded": receipt.recorded if receipt else 0})
+    return JSONResponse({"status": "ok"})
 
 
 def _unavailable_response(error: MailctlError) -> Response:
