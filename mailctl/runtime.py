@@ -36,8 +36,8 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
-from mailctl.domain.campaign_bounds import campaign_bounds_from_settings
 from mailctl.delivery_log.unsubscribes import Unsubscribes
+from mailctl.domain.campaign_bounds import campaign_bounds_from_settings
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
