@@ -35,6 +35,15 @@ def serve(
     Examples:
       mailctl feedback serve
       mailctl feedback serve --host 0.0.0.0 --port 8080 --log-format json
+
+    \b
+    Exit codes:
+      0  The server was stopped.
+      2  A setting is not valid, or the port cannot be bound.
+
+    \b
+    See also:
+      mailctl feedback tail-log, mailctl suppress list
     """
     from mailctl.web.server import serve_feedback
 

@@ -43,13 +43,24 @@ def tail_log(
     Examples:
       mailctl feedback tail-log /var/log/mail.log
       mailctl feedback tail-log /var/log/exim4/mainlog --from-start --once
+
+    \b
+    Exit codes:
+      0  The log was read to its end, or Ctrl-C was pressed.
+      2  The file cannot be read.
+      3  There is no delivery log.
+      5  The delivery log cannot be written.
+
+    \b
+    See also:
+      mailctl feedback watch, mailctl feedback serve
     """
     from mailctl.feedback.followed_file import FollowedFile, state_file
     from mailctl.feedback.log_tail import LogTail, follow
     from mailctl.feedback.mta_logs import LOGS
     from mailctl.feedback.recording import FeedbackReceipt
 
-    chosen = None if format is None else require_choice(format, list(LOGS), field="--format")
+    chosen = None if format is None else require_choice(format, list(LOGS), noun="format")
     tail = LogTail(session.runtime, format=chosen)
     state = state_file(session.settings.mailctl_home, file)
     total = FeedbackReceipt()
