@@ -36,6 +36,7 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
+from mailctl.delivery_log.unsubscribes import Unsubscribes
 from mailctl.domain.campaign_bounds import campaign_bounds_from_settings
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from mailctl.domain.own_tasks import ResultTranslator
     from mailctl.rendering.composer import Composer
     from mailctl.security.links import Links
+    from mailctl.security.unsubscribe_links import UnsubscribeLinks
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedUserDirectory, ServiceUserDirectory
 
@@ -126,6 +128,7 @@ class Runtime:
         self.history = EmailLookups(self.engine)
         self.workers = WorkerRegistry(self.engine)
         self.suppressions = Suppressions(self.engine)
+        self.unsubscribes = Unsubscribes(self.engine)
         self.foreign_messages = ForeignMessages(self.engine)
         self.refusals = Refusals(self.engine)
         self.feedback_reports = FeedbackReports(self.engine)
@@ -214,6 +217,13 @@ class Runtime:
         return Links(self.settings, find_user=lambda user_id: self.directory.find_record(user_id))
 
     @cached_property
+    def unsubscribe_links(self) -> UnsubscribeLinks:
+        """The factory and verifier of the links by which recipients unsubscribe."""
+        from mailctl.security.unsubscribe_links import UnsubscribeLinks, unsubscribe_url_from_settings
+
+        return UnsubscribeLinks(self.keyring, url=unsubscribe_url_from_settings(self.settings))
+
+    @cached_property
     def link_origins(self) -> frozenset[str]:
         """The origins that ready-made links may lead to."""
         from mailctl.security.links import link_origins
@@ -242,7 +252,9 @@ class Runtime:
         """The composer, which builds the MIME messages of emails."""
         from mailctl.rendering.composer import Composer
 
-        return Composer(self.settings, self.links, catalog=self.catalog)
+        return Composer(
+            self.settings, self.links, catalog=self.catalog, unsubscribe_links=self.unsubscribe_links
+        )
 
     @cached_property
     def api_keys(self) -> ApiKeys:

@@ -75,6 +75,10 @@ TABLES = {
             "attempts used",
         ),
     ),
+    "webhooks": (
+        "webhooks: requests that no provider sent",
+        ("requests", "tried", "accepted"),
+    ),
     "fuzz": (
         "fuzz: random wire messages against a live worker",
         ("log", "messages", "seconds", "sent", "failed", "other", "left on the queue", "worker"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,8 @@ class Claims(Repository):
     def _to_claim(self, row: Row[Any], token: str, *, worker: str, asked_at: float) -> Claim:
         content = encryption.open_sealed(row.content, self._keyring, identity_from_row(row))
         lease = Lease(seconds=self._lease.total_seconds(), asked_at=asked_at)
-        return claim_of(row, token, worker=worker, content=content, lease=lease)
+        claim = claim_of(row, token, worker=worker, content=content, lease=lease)
+        return replace(claim, can_unsubscribe=row.can_unsubscribe)
 
     def extend(self, claims: Sequence[Claim]) -> None:
         """Extend the leases of those of the claims that still hold; those of the others have ended.
@@ -217,6 +218,7 @@ def _build_claim(where: ColumnElement[bool]) -> StateChange:
             emails.c.created_at,
             emails.c.expires_at,
             emails.c.content,
+            emails.c.can_unsubscribe,
         ),
     )
 

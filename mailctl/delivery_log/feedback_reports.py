@@ -24,6 +24,7 @@ from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events, feedback
 from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource, suppress
 from mailctl.delivery_log.transitions import change_state, insert_or_ignore, reason_values
+from mailctl.delivery_log.unsubscribes import unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import ACCEPTED_STATES, UNFINISHED_STATES, State
 from mailctl.domain.outcomes import SmtpReply
@@ -126,6 +127,9 @@ _EMAIL_FACTS = (
     emails.c.mailbox,
     emails.c.maybe_sent,
     emails.c.campaign,
+    emails.c.can_unsubscribe,
+    # Reports have a kind, too.
+    emails.c.kind.label("email_kind"),
 )
 
 
@@ -188,6 +192,8 @@ def _apply(
     now: datetime,
 ) -> None:
     """Change the state of the email if the report proves that, or else note the report in an event."""
+    if report.is_proven and report.kind == "unsubscribed" and row.can_unsubscribe and not is_about_other:
+        unsubscribe(connection, row.to_address, kind=row.email_kind, email_id=row.id, now=now)
     if not report.is_proven or report.target is None:
         code = _CODES[report.kind] if report.is_proven else ReasonCode.REPORT_NOTED
         _append_note(connection, row.id, report, code, now=now)

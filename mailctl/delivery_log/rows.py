@@ -42,6 +42,7 @@ EMAIL_COLUMNS = (
     emails.c.resent_as,
     emails.c.captured_file,
     emails.c.is_own_task,
+    emails.c.can_unsubscribe,
 )
 
 
@@ -82,6 +83,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         resent_as=row.resent_as,
         captured_file=row.captured_file,
         is_own_task=row.is_own_task,
+        can_unsubscribe=row.can_unsubscribe,
     )
 
 

@@ -34,6 +34,7 @@ from mailctl.delivery_log.suppressions import (
     suppression_from_row,
 )
 from mailctl.delivery_log.transitions import append_events, change_state, reason_values
+from mailctl.delivery_log.unsubscribes import has_unsubscribed, unsubscribe_reasons
 from mailctl.domain.catalog import can_unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import CLAIMABLE_STATES, State
@@ -121,6 +122,16 @@ class Rules:
             and entry.stops(can_unsubscribe=can_unsubscribe(draft))
         }
         _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
+        unwanted = unsubscribe_reasons(
+            connection,
+            [
+                (draft.id, draft.content.user.email, draft.kind)
+                for draft in ruled
+                if draft.id not in refused and can_unsubscribe(draft)
+            ],
+        )
+        _suppress(connection, unwanted, code=ReasonCode.UNSUBSCRIBED, now=now)
+        refused |= unwanted
         counted = [draft for draft in ruled if draft.request.campaign is None and draft.id not in refused]
         over = self._over_limit(connection, counted, now)
         _suppress(connection, over, code=ReasonCode.OVER_LIMIT, now=now)
@@ -193,17 +204,25 @@ _SELECT_WAITING_SUPPRESSED = (
 )
 
 
+_SELECT_WAITING_UNSUBSCRIBED = select(emails.c.id, emails.c.to_address, emails.c.kind).where(
+    has_unsubscribed(),
+    emails.c.id.in_(bindparam("ids", expanding=True)),
+    UNINDEXED_STATE.in_(CLAIMABLE_STATES),
+    emails.c.is_forced.is_(False),
+)
+
+
 def is_not_suppressed() -> ColumnElement[bool]:
-    """Return the condition that the address of an email is not suppressed, or the email is forced."""
+    """Return the condition that no suppression and no unsubscribe stops an email, or that it is forced."""
     is_same = suppressions.c.address == func.lower(emails.c.to_address)
     is_listed = exists().where(is_same, _STOPS).correlate(emails)
-    return or_(emails.c.is_forced.is_(True), ~is_listed)
+    return or_(emails.c.is_forced.is_(True), ~or_(is_listed, has_unsubscribed()))
 
 
 def suppress_waiting(
     connection: Connection, ids: Collection[str], *, worker: str, now: datetime
 ) -> dict[str, str]:
-    """Suppress those of the emails whose address was suppressed while they waited.
+    """Suppress those of the emails whose address was suppressed, or unsubscribed, while they waited.
 
     Args:
         worker: the node name of the worker that would have sent them.
@@ -216,7 +235,10 @@ def suppress_waiting(
         for row in connection.execute(_SELECT_WAITING_SUPPRESSED, {"ids": list(ids)})
     }
     _suppress(connection, found, code=ReasonCode.SUPPRESSED_ADDRESS, now=now, worker=worker)
-    return found
+    rows = connection.execute(_SELECT_WAITING_UNSUBSCRIBED, {"ids": list(ids)}).all()
+    unwanted = unsubscribe_reasons(connection, [(row.id, row.to_address, row.kind) for row in rows])
+    _suppress(connection, unwanted, code=ReasonCode.UNSUBSCRIBED, now=now, worker=worker)
+    return found | unwanted
 
 
 def _suppress(

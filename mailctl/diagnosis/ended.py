@@ -194,6 +194,8 @@ def cancelled(case: Case) -> Cause:
 def suppressed(case: Case) -> Cause:
     """Return the cause of `suppressed`."""
     rule, email = case.evidence.suppression, case.email
+    if email.reason_code is ReasonCode.UNSUBSCRIBED:
+        return Cause(name="suppressed", sentence=email.error or "its recipient unsubscribed")
     if rule is None:
         sentence = f"{email.error or 'its address was suppressed'}; the suppression has since been removed"
         return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send_again())

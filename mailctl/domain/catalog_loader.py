@@ -149,6 +149,8 @@ def _problem(kind: Kind) -> str:
         return "its lifetime must be positive"
     if kind.queue and not _QUEUE.fullmatch(kind.queue):
         return f"{kind.queue!r} is not a valid queue name"
+    if kind.can_unsubscribe and kind.links:
+        return "it has links, so it concerns security: nobody can unsubscribe from it"
     return _problem_with_variables(kind) or _problem_with_links(kind)
 
 

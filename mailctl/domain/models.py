@@ -200,6 +200,8 @@ class Email:
     captured_file: str | None = None
     #: Whether a task that the service itself defines sends it, which does not ask the delivery log.
     is_own_task: bool = False
+    #: Whether its recipient may unsubscribe from such emails.
+    can_unsubscribe: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -261,6 +263,8 @@ class Claim:
     content: Content
     #: How long the claim holds, as far as this process can know.
     lease: Lease = field(compare=False, repr=False)
+    #: Whether its recipient may unsubscribe from such emails.
+    can_unsubscribe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

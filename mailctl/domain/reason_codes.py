@@ -39,6 +39,7 @@ class ReasonCode(StrEnum):
     UNPUBLISHABLE = "unpublishable"  #: it can never be published
     NOT_ALLOWED = "not_allowed"  #: the recipient policy of this environment forbids its recipient
     SUPPRESSED_ADDRESS = "suppressed_address"  #: its address is suppressed
+    UNSUBSCRIBED = "unsubscribed"  #: its recipient wants no more emails of its kind
     OVER_LIMIT = "over_limit"  #: a rate limit of its address or user is reached
     OWN_TASK_SUCCEEDED = "own_task_succeeded"  #: the service's own task proves that it was sent or captured
     OWN_TASK_UNCONFIRMED = "own_task_unconfirmed"  #: the service's own task finished without telling

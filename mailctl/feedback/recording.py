@@ -48,6 +48,14 @@ class FeedbackReceipt:
     unmatched: int = 0
     likely: int = 0
 
+    def __add__(self, other: FeedbackReceipt) -> FeedbackReceipt:
+        return FeedbackReceipt(
+            recorded=self.recorded + other.recorded,
+            repeated=self.repeated + other.repeated,
+            unmatched=self.unmatched + other.unmatched,
+            likely=self.likely + other.likely,
+        )
+
 
 def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
     """Record feedback about emails, in any order and as often as it comes.

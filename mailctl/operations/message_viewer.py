@@ -123,7 +123,12 @@ class MessageViewer:
                 return self._from_arguments(email, content, error)
         now = self._runtime.clock()
         composing = self._runtime.composer.compose(
-            id=email.id, kind=email.kind, content=content, created_at=email.created_at, now=now
+            id=email.id,
+            kind=email.kind,
+            content=content,
+            created_at=email.created_at,
+            now=now,
+            can_unsubscribe=email.can_unsubscribe,
         )
         envelope = asyncio.run(composing)
         patterns = self._runtime.links.paths.token_patterns()

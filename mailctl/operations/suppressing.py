@@ -45,6 +45,7 @@ class SuppressionService:
 
     def __init__(self, runtime: Runtime) -> None:
         self._suppressions = runtime.suppressions
+        self._unsubscribes = runtime.unsubscribes
 
     def add(self, addresses: Iterable[str], *, reason: str, actor: str) -> SuppressionChanges:
         """Suppress addresses; those that are suppressed already stay as they are.
@@ -72,6 +73,16 @@ class SuppressionService:
         """
         wanted = tuple(dict.fromkeys(map(_normalize, addresses)))
         return SuppressionChanges(addresses=wanted, changed=frozenset(self._suppressions.remove(wanted)))
+
+    def resubscribe(self, addresses: Iterable[str], *, kind: str) -> SuppressionChanges:
+        """Let emails of a kind go to addresses again whose recipients had unsubscribed from it.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written.
+        """
+        wanted = tuple(dict.fromkeys(map(_normalize, addresses)))
+        changed = self._unsubscribes.remove(wanted, kind=kind)
+        return SuppressionChanges(addresses=wanted, changed=frozenset(changed))
 
     def import_list(self, data: bytes, *, field: str, actor: str) -> SuppressionImport:
         """Suppress the addresses of a file, skipping invalid rows.

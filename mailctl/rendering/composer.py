@@ -14,7 +14,9 @@ from fastapi_mail import MessageSchema, MessageType, MultipartSubtypeEnum, NameE
 from mailctl.domain import validation
 from mailctl.domain.catalog import BUILT_IN_CATALOG, BUILT_IN_KINDS, effective_kind
 from mailctl.domain.models import Content, Envelope
+from mailctl.domain.provider_headers import id_headers
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
+from mailctl.domain.webhook_secrets import webhook_secrets_from_settings
 from mailctl.errors import RenderError
 from mailctl.rendering import mime
 from mailctl.rendering.message_settings import message_settings_of
@@ -22,19 +24,22 @@ from mailctl.rendering.mime import Header
 from mailctl.rendering.templates import Templates
 from mailctl.rendering.variables import EmailVariables, english_locale, user_variables
 from mailctl.security.bounce_address import bounce_address_from_settings
+from mailctl.security.unsubscribe_links import Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.domain.models import Json
     from mailctl.domain.recipient_policy import Destination
     from mailctl.rendering.templates import RenderedBodies
     from mailctl.security.links import Links
+    from mailctl.security.unsubscribe_links import UnsubscribeLinks
     from mailctl.settings import Settings
 
 #: The header with the intended recipient of a redirected message.
 _ORIGINAL_TO_HEADER = "X-Original-To"
+_UNSUBSCRIBE_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 _log = logging.getLogger("mailctl.templates")
 #: The id of a preview, which is not recorded.
 _PREVIEW_ID = "00000000-0000-0000-0000-000000000000"
@@ -50,19 +55,29 @@ class Composer:
             MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO, MAILCTL_BOUNCE_ADDRESS and MAILCTL_HEADERS.
         links: creates the action links.
         catalog: the kinds of email.
+        unsubscribe_links: creates the links for unsubscribing; None for emails without them.
 
     Raises:
         ConfigurationError: the sender's address or name, the reply address, the bounce address or a header is
             invalid, or the folder of templates is missing.
     """
 
-    def __init__(self, settings: Settings, links: Links, *, catalog: Catalog = BUILT_IN_CATALOG) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        links: Links,
+        *,
+        catalog: Catalog = BUILT_IN_CATALOG,
+        unsubscribe_links: UnsubscribeLinks | None = None,
+    ) -> None:
         given = message_settings_of(settings)
         self._sender_name = given.sender_name
         self._sender = given.sender
         self._bounce_address = bounce_address_from_settings(settings)
         self._frontend_url = settings.frontend_url
         self._links = links
+        self._unsubscribe_links = unsubscribe_links
+        self._webhook_providers = tuple(webhook_secrets_from_settings(settings))
         self._variables = EmailVariables(
             given.project_name,
             frontend_url=settings.frontend_url,
@@ -93,6 +108,7 @@ class Composer:
         content: Content,
         created_at: datetime,
         now: datetime,
+        can_unsubscribe: bool = False,
     ) -> Envelope:
         """Return the message of an email.
 
@@ -102,6 +118,7 @@ class Composer:
             content: the validated content of the email.
             created_at: the time of the request, with a time zone.
             now: the time of sending, with a time zone: the date of the message and of its links.
+            can_unsubscribe: whether the recipient may unsubscribe from such emails.
 
         Returns:
             The message (RFC 5322, plain text and HTML, CRLF line ends) with its sender and recipient.
@@ -115,6 +132,8 @@ class Composer:
         catalogued = effective_kind(self._catalog.get_recorded(kind), content.template)
         links = await self._make_urls(catalogued, content, now=now)
         context = self._variables.of_email(catalogued, content, links, created_at=created_at, now=now)
+        unsubscribe_url = self._unsubscribe_url(id, kind, content) if can_unsubscribe else ""
+        context["unsubscribe_url"] = context["unsubscribe_url"] or unsubscribe_url
         subject = context["subject"]
         rendering, language = self._render(catalogued, content, context)
         addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
@@ -128,9 +147,9 @@ class Composer:
             bounce_token=self._bounce_address.token(id) if self._bounce_address else "",
             recipient=addressed.to,
             message_id=message_id,
-            data=self._encoded(message),
+            data=self._encoded(message, self._headers_of_email(id, unsubscribe_url)),
             subject=addressed.subject,
-            links=_shown_links(links, context),
+            links=_shown_links(links, context, unsubscribe_url),
             text=rendering.text,
         )
 
@@ -254,7 +273,32 @@ class Composer:
             },
         )
 
-    def _encoded(self, message: MessageSchema) -> bytes:
+    def _unsubscribe_url(self, id: str, kind: str, content: Content) -> str:
+        if self._unsubscribe_links is None or not self._unsubscribe_links.can_make:
+            return ""
+        subscription = Subscription(address=content.user.email.lower(), kind=kind, email_id=id)
+        return self._unsubscribe_links.make(subscription)
+
+    def _headers_of_email(self, id: str, unsubscribe_url: str) -> list[Header]:
+        """Return the headers that settings and kind add, with values of their own for each email.
+
+        What MAILCTL_HEADERS says stands, unless it names one address for unsubscribing in all emails.
+        """
+        own = id_headers(self._webhook_providers, id)
+        given = {header.name.lower() for header in self._custom_headers}
+        headers = [Header(name, value) for name, value in own.items() if name.lower() not in given]
+        if not unsubscribe_url:
+            return [*headers, *self._custom_headers]
+        custom = [each for each in self._custom_headers if each.name.lower() not in _UNSUBSCRIBE_HEADERS]
+        return [
+            *headers,
+            # One click, without a page between (RFC 8058).
+            Header("List-Unsubscribe", f"<{unsubscribe_url}>"),
+            Header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+            *custom,
+        ]
+
+    def _encoded(self, message: MessageSchema, more_headers: Sequence[Header]) -> bytes:
         """Return the bytes of a message.
 
         FastAPI-Mail's own encoding escapes links in plain text and lets display names inject recipients.
@@ -273,7 +317,7 @@ class Composer:
             Header("Content-Language", given["Content-Language"]),
             Header("X-Entity-Ref-ID", given["X-Entity-Ref-ID"]),
             *(Header(name, given[name]) for name in (_ORIGINAL_TO_HEADER,) if name in given),
-            *self._custom_headers,
+            *more_headers,
         ]
         return mime.build_multipart_alternative(
             headers, text=str(message.body), html=str(message.alternative_body)
@@ -308,9 +352,12 @@ class Composer:
         return self._links.make_urls(kind, content, now=now)
 
 
-def _shown_links(links: Mapping[str, str], context: Mapping[str, Json]) -> dict[str, str]:
+def _shown_links(
+    links: Mapping[str, str], context: Mapping[str, Json], unsubscribe_url: str
+) -> dict[str, str]:
     action_url = context.get("action_url")
-    return {**links, "action_url": action_url} if isinstance(action_url, str) else dict(links)
+    shown = {**links, "action_url": action_url} if isinstance(action_url, str) else dict(links)
+    return {**shown, "unsubscribe_url": unsubscribe_url} if unsubscribe_url else shown
 
 
 @lru_cache(maxsize=64)

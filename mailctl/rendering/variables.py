@@ -60,6 +60,7 @@ class EmailVariables:
         has_own_links = content.template is not None
         given = {**expiry, **content.context} if has_own_links else {**content.context, **links, **expiry}
         return {
+            "unsubscribe_url": "",
             **self._defaults(kind, content, subject, created_at),
             **given,
             **self._fixed_variables(content, subject),

@@ -149,6 +149,10 @@ class SettingsFields(BaseSettings):
     mailctl_headers: str = ""
     #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
     mailctl_web_hosts: str = ""
+    #: What proves who calls the webhooks of providers, as a JSON object: PROVIDER: SECRET or [SECRET, …].
+    mailctl_webhook_secrets: SecretStr = SecretStr("")
+    #: The public address of the endpoint for unsubscribing, of `mailctl.feedback.router`.
+    mailctl_unsubscribe_url: str = ""
     mailctl_messages: Literal["auto", "reference", "full"] = "auto"
     mailctl_on_ambiguous: Literal["resend", "hold"] = "resend"
     #: How often an email is sent again by itself after attempts whose outcome is unknown.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class IngestView(View):
-    """A message that `mailctl feedback ingest` has taken."""
+    """What `mailctl feedback ingest` has taken from a message, or `feedback tail-log --once` from a log."""
 
     recorded: Count = Field(description="Reports that are new and proven.")
     repeated: Count = Field(description="Reports that were known already.")

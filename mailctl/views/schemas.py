@@ -34,7 +34,12 @@ from mailctl.views.queues import PauseChangeView, QueueEntryView, QueueView, Res
 from mailctl.views.snapshot import SnapshotView
 from mailctl.views.stats import StatsView
 from mailctl.views.status import StatusView
-from mailctl.views.suppressions import SuppressionChangeView, SuppressionImportView, SuppressionView
+from mailctl.views.suppressions import (
+    SuppressionChangeView,
+    SuppressionImportView,
+    SuppressionView,
+    UnsubscribeView,
+)
 from mailctl.views.users import UserImportView, UserView
 from mailctl.views.versions import VersionView
 from mailctl.views.workers import (
@@ -124,7 +129,8 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
             *("retry", "cancel", "hold", "release", "resend", "queue purge", "campaign cancel"),
         ),
         _schema("suppression", SuppressionView, "suppress list"),
-        _schema("feedback", IngestView, "feedback ingest"),
+        _schema("feedback", IngestView, "feedback ingest", "feedback tail-log"),
+        _schema("unsubscribe", UnsubscribeView, "suppress list"),
         _schema("suppression-change", SuppressionChangeView, "suppress add", "suppress remove"),
         _schema("suppression-import", SuppressionImportView, "suppress import"),
         _schema("queue", QueueView, "queue list"),

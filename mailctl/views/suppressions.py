@@ -26,6 +26,15 @@ class SuppressionView(View):
     created_at: Timestamp
 
 
+class UnsubscribeView(View):
+    """A recipient who has unsubscribed from a kind: no email of that kind is sent to the address."""
+
+    address: str
+    kind: str
+    email_id: str | None = Field(description="The email by which the recipient unsubscribed.")
+    created_at: Timestamp
+
+
 class SuppressionPageView(View):
     """A page of suppressed addresses."""
 

@@ -14,9 +14,11 @@ from mailctl import runtime
 from mailctl.delivery_log.api_keys import NewApiKey, generate_api_key
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput, LogMissing, Refused, UnknownName
+from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
 from mailctl.web.app import create_app
 from mailctl.web.auth import AccessControl
+from mailctl.web.feedback import create_feedback_app
 from mailctl.web.hosts import names_of_server
 
 if TYPE_CHECKING:
@@ -72,6 +74,37 @@ def serve(
     address = f"http://{_url_host(host)}:{listener.getsockname()[1]}/"
     with listener:
         _Server(config, on_ready=lambda: on_ready(address, process_key)).run(sockets=[listener])
+
+
+def serve_feedback(
+    settings: Settings, *, host: str, port: int, on_ready: Callable[[str], None], log_format: str = "text"
+) -> None:
+    """Serve the webhooks of providers and unsubscribing until the process receives a signal.
+
+    Behind a proxy that ends TLS, `X-Forwarded-Proto` says what came over HTTPS. It is believed of the hosts
+    in FORWARDED_ALLOW_IPS; of 127.0.0.1 alone if that is not set.
+
+    Args:
+        settings: the settings of this process.
+        host: the address to listen on.
+        port: the port to listen on; 0 chooses a free port.
+        on_ready: is called with the URL.
+        log_format: text or json.
+
+    Raises:
+        ConfigurationError: MAILCTL_WEBHOOK_SECRETS is not valid.
+        InvalidInput: the address cannot be bound, or there is no such log format.
+    """
+    _configure_logging(log_format)
+    webhooks_from_settings(settings)
+    runtime.configure(settings, access_mode=AccessMode.ON_WRITE)
+    # No log of requests: the links for unsubscribing hold tokens.
+    config = uvicorn.Config(
+        create_feedback_app(), log_config=None, access_log=False, server_header=False, lifespan="on"
+    )
+    with _listen(host, port) as listener:
+        address = f"http://{_url_host(host)}:{listener.getsockname()[1]}/"
+        _Server(config, on_ready=lambda: on_ready(address)).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

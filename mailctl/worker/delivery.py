@@ -313,6 +313,7 @@ class Delivery:
                 content=self._validated(claim),
                 created_at=claim.created_at,
                 now=self._clock(),
+                can_unsubscribe=claim.can_unsubscribe,
             )
         except (MailctlError, OSError):
             raise

@@ -7,7 +7,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import bulk, durability, growth, memory, priority, single, startup, statements, web
+from tests.benchmarks import (
+    bulk,
+    durability,
+    feedback,
+    growth,
+    memory,
+    priority,
+    single,
+    startup,
+    statements,
+    web,
+)
 from tests.benchmarks.bench import PROCESSES
 from tests.benchmarks.sink import sink_name
 
@@ -26,6 +37,7 @@ BENCHMARKS = {
     "growth": growth.queries,
     "pages": web.pages,
     "sign-ups": web.sign_ups,
+    "feedback": feedback.webhook_events,
 }
 
 

@@ -82,7 +82,7 @@ def _leaves() -> Iterator[tuple[str, ...]]:
         if " ".join(name) not in seen and name[0] not in seen:
             seen.add(" ".join(name))
             yield tuple(shlex.split(words))
-    yield from ((name,) for name in sorted(WITHOUT_JSON))
+    yield from (tuple(name.split()) for name in sorted(WITHOUT_JSON))
 
 
 EVERY_COMMAND = list(_leaves())

@@ -71,6 +71,9 @@ COMMANDS = [
     ("suppress add bob@example.com dead@example.com", "suppression-change"),
     ("suppress remove dead@example.com", "suppression-change"),
     ("suppress list", "suppression"),
+    ("suppress list --reason unsubscribed", "unsubscribe"),
+    ("suppress remove ada@example.com --kind newsletter", "suppression-change"),
+    ("feedback tail-log mail.log --once", "feedback"),
     ("suppress import users.csv", "suppression-import"),
     ("suppress import broken.csv", "suppression-import"),
     ("campaign list", "campaign-status"),
@@ -117,11 +120,12 @@ COMMANDS = [
     ("version", "version"),
 ]
 #: These print no JSON: they run until they are stopped, or have a form of their own.
-WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help"}
+WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "feedback serve"}
 LISTS = {
     "users.csv": "email,username,name,title\nzoe@example.com,zoe,Zoe,Seat 4\n",
     "suppressed.csv": "email\ndead@example.com\n",
     "broken.csv": "email\nzoe@example.com\nnobody\n",
+    "mail.log": "",
 }
 
 
@@ -135,6 +139,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]
     runtime.suppressions.add(
         {"dead@example.com": "gone"}, source=SuppressionSource.OPERATOR, actor="ada@desk"
     )
+    runtime.unsubscribes.add("ada@example.com", kind="newsletter")
     runtime.pauses.pause(PauseScope.QUEUE, "stopped", actor="ada@desk", reason="")
     for campaign in ("spring", "autumn"):
         request = EmailRequest(kind=runtime.catalog.get("welcome"), campaign=campaign)

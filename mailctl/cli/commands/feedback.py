@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import read_message
+from mailctl.cli.commands.feedback_serve import serve
+from mailctl.cli.commands.feedback_tail import describe_receipt, tail_log
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import LogFormatOption
@@ -66,13 +68,7 @@ def ingest(
 def _describe(result: FeedbackReceipt | FeedbackResult) -> str:
     if isinstance(result, str):
         return f"no report: {result}"
-    counts = (
-        (result.recorded, "recorded"),
-        (result.repeated, "repeated"),
-        (result.unmatched, "of no email in this delivery log"),
-        (result.likely, "noted, because nothing proves it"),
-    )
-    return ", ".join(f"{count} {what}" for count, what in counts if count)
+    return describe_receipt(result)
 
 
 @uses_log(AccessMode.UPDATE)
@@ -111,3 +107,5 @@ def _run_until_signal(watching: FeedbackWatch) -> None:
 
 app.add("ingest", ingest)
 app.add("watch", watch)
+app.add("serve", serve)
+app.add("tail-log", tail_log)

@@ -30,6 +30,8 @@ AddressesArgument = Annotated[
     list[str], typer.Argument(metavar="ADDRESS", help="One or more email addresses.")
 ]
 _COLUMNS = ["address", "source", "since", "by", "reason"]
+#: What lists recipients who have unsubscribed, instead of suppressed addresses.
+_UNSUBSCRIBED = "unsubscribed"
 
 
 @uses_log(AccessMode.ON_WRITE)
@@ -67,14 +69,27 @@ def add(
 
 
 @uses_log(AccessMode.UPDATE)
-def remove(session: CliSession, addresses: AddressesArgument) -> None:
+def remove(
+    session: CliSession,
+    addresses: AddressesArgument,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="Subscribe the recipients to this kind again, because they asked for that.",
+        ),
+    ] = None,
+) -> None:
     """Remove addresses from the suppression list, so that emails are sent to them again.
 
-    Emails that are already `suppressed` stay so unless you retry them.
+    Emails that are already `suppressed` stay so unless you retry them. Recipients who have unsubscribed from
+    a kind stay so, unless `--kind` names it.
 
     \b
     Examples:
       mailctl suppress remove ada@example.com
+      mailctl suppress remove ada@example.com --kind newsletter
 
     \b
     Exit codes:
@@ -87,7 +102,8 @@ def remove(session: CliSession, addresses: AddressesArgument) -> None:
     """
     from mailctl.operations.suppressing import SuppressionService, require_removed
 
-    changes = SuppressionService(session.runtime).remove(addresses)
+    service = SuppressionService(session.runtime)
+    changes = service.remove(addresses) if kind is None else service.resubscribe(addresses, kind=kind)
     _show_changes(session.output, changes, changed="removed", unchanged="not suppressed")
     require_removed(changes)
 
@@ -101,8 +117,9 @@ def list_suppressed(
         str | None,
         typer.Option(
             "--source",
+            "--reason",
             metavar="SOURCE",
-            help="Only addresses from this source: bounce, complaint, operator or import.",
+            help="Only addresses from this source: bounce, complaint, operator, import, or unsubscribed.",
         ),
     ] = None,
     limit: Annotated[
@@ -115,9 +132,13 @@ def list_suppressed(
 ) -> None:
     """List the suppressed addresses with their reasons.
 
+    Recipients who have unsubscribed from a kind, or from campaigns of it, get all other emails. They are
+    listed with `--reason unsubscribed` only.
+
     \b
     Examples:
       mailctl suppress list --source bounce
+      mailctl suppress list --reason unsubscribed
 
     \b
     Exit codes:
@@ -131,8 +152,12 @@ def list_suppressed(
     from mailctl.delivery_log.suppressions import SuppressionSource
 
     layout.apply_to(session)
-    sources = list(SuppressionSource)
-    chosen = None if source is None else SuppressionSource(require_choice(source, sources, noun="source"))
+    sources = [*SuppressionSource, _UNSUBSCRIBED]
+    named = None if source is None else require_choice(source, sources, noun="source")
+    if named == _UNSUBSCRIBED:
+        _list_unsubscribed(session, limit=limit, after=after)
+        return
+    chosen = None if named is None else SuppressionSource(named)
     page = session.runtime.suppressions.page(limit=limit, after=after, source=chosen)
     session.output.listing(map(_view, page.entries), columns=_COLUMNS, rows=map(_row, page.entries))
     if not page.entries:
@@ -186,6 +211,21 @@ app.add("add", add)
 app.add("remove", remove)
 app.add("list", list_suppressed)
 app.add("import", import_suppressed)
+
+
+def _list_unsubscribed(session: CliSession, *, limit: int, after: str | None) -> None:
+    from mailctl.views.suppressions import UnsubscribeView
+
+    page = session.runtime.unsubscribes.page(limit=limit, after=after)
+    rows = [
+        [entry.address, entry.kind, format_time(entry.created_at, TimeStyle.MINUTE)] for entry in page.entries
+    ]
+    views = map(UnsubscribeView.model_validate, page.entries)
+    session.output.listing(views, columns=["address", "kind", "since"], rows=rows)
+    if not page.entries:
+        session.output.note("No recipient has unsubscribed.")
+    elif page.cursor is not None:
+        session.output.note(f"There are more. To continue, add: --after {shell_quote(page.cursor)}")
 
 
 def _show_changes(output: Output, changes: SuppressionChanges, *, changed: str, unchanged: str) -> None:

@@ -285,6 +285,18 @@ feedback_counts = Table(
     Column("last_at", UtcDateTime, nullable=False),
 )
 
+#: Recipients who want no more emails of a kind.
+unsubscribes = Table(
+    "mailctl_unsubscribes",
+    metadata,
+    # In lower case.
+    Column("address", String(254), primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    # The email by which the recipient unsubscribed; NULL if it is not known.
+    Column("email_id", String(155)),
+)
+
 pauses = Table(
     "mailctl_pauses",
     metadata,

@@ -110,6 +110,7 @@ def test_an_unknown_kind_is_an_error() -> None:
         ({"variables": ("number", "amount", "recipient_email")}, "every email has"),
         ({"samples": {"amuont": 1}}, "a sample for amuont"),
         ({"queue": "a,b"}, "not a valid queue name"),
+        ({"links": (LINK,), "can_unsubscribe": True}, "nobody can unsubscribe from it"),
         ({"links": (replace(LINK, path="invoices"),)}, "must start with exactly one /"),
         ({"links": (replace(LINK, path="//evil.example"),)}, "must start with exactly one /"),
         ({"links": (replace(LINK, variable="number"),)}, "name of another variable"),

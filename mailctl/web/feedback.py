@@ -1,0 +1,55 @@
+"""Assembles what hears of emails over HTTP: a router for an application that exists, and one of its own."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+
+from mailctl import runtime
+from mailctl.web.api import health
+from mailctl.web.problem import problem_response
+from mailctl.web.routing import add_security_headers, escape_json
+from mailctl.web.unsubscribe import unsubscribe_router
+from mailctl.web.webhooks import webhook_router
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+def make_feedback_router() -> APIRouter:
+    """Return a router for this process's delivery log: POST /webhooks/PROVIDER, GET and POST /unsubscribe.
+
+    It needs no key of the dashboard: a provider proves who it is, and a recipient has a sealed link.
+    """
+    router = APIRouter()
+    router.include_router(webhook_router())
+    router.include_router(unsubscribe_router())
+    return router
+
+
+def create_feedback_app() -> FastAPI:
+    """Return the router as an application, with /healthz for probes."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        runtime.close()
+
+    app = FastAPI(title="mailctl", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.router.redirect_slashes = False
+    app.include_router(health.public_router)
+    app.include_router(make_feedback_router())
+    app.add_exception_handler(HTTPException, _error_handler)
+    app.add_exception_handler(Exception, _error_handler)
+    return app
+
+
+async def _error_handler(_: Request, error: Exception) -> Response:
+    """Answer requests that match no route."""
+    return add_security_headers(escape_json(problem_response(error)))

@@ -1,0 +1,116 @@
+"""Unsubscribing by one click (RFC 8058): a POST does it, a GET shows a page with a button."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import HTMLResponse, Response
+from typing_extensions import override
+
+from mailctl import runtime
+from mailctl.errors import NotFound
+from mailctl.feedback import Feedback, FeedbackKind, Proof, record
+from mailctl.redaction import mask_address
+from mailctl.security.links import InvalidLink
+from mailctl.security.unsubscribe_links import Subscription
+from mailctl.web.problem import problem_of
+from mailctl.web.routing import PageRoute
+from mailctl.web.templating import render
+
+_SOURCE = "unsubscribe"
+_PATH = "/unsubscribe"
+_Token = Annotated[str, Query(alias="t", max_length=2000)]
+
+
+class UnsubscribeRoute(PageRoute):
+    """A route for recipients: errors are pages without anything of the dashboard."""
+
+    @override
+    def error_response(self, request: Request, error: Exception, /) -> Response:
+        """Return the page that reports an error."""
+        problem = problem_of(error)
+        return render(request, "unsubscribe.html", status_code=problem.status, problem=problem)
+
+
+def unsubscribe_router() -> APIRouter:
+    """Return the routes for unsubscribing: GET and POST /unsubscribe."""
+    router = APIRouter(
+        route_class=UnsubscribeRoute, default_response_class=HTMLResponse, include_in_schema=False
+    )
+
+    _keep_tokens_out_of_the_access_log()
+
+    @router.get(_PATH, name="mailctl:unsubscribe")
+    def ask(request: Request, t: _Token) -> Response:
+        """Show the button. Programs that open each link of an email change nothing by that."""
+        return _page(request, _open(t), is_done=False)
+
+    @router.post(_PATH)
+    def unsubscribe(request: Request, t: _Token) -> Response:
+        """Unsubscribe, whoever posts: the button, or the recipient's mail program."""
+        subscription = _open(t)
+        _record(subscription)
+        return _page(request, subscription, is_done=True)
+
+    return router
+
+
+class _TokenFilter(logging.Filter):
+    """Removes the query, which holds the token, from the requests that uvicorn logs."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the path of a record; return True, so that it is logged."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_without_token(each) for each in record.args)
+        return True
+
+
+def _without_token(value: object) -> object:
+    if not isinstance(value, str) or f"{_PATH}?" not in value:
+        return value
+    return value.partition("?")[0]
+
+
+def _keep_tokens_out_of_the_access_log() -> None:
+    access_log = logging.getLogger("uvicorn.access")
+    if not any(isinstance(each, _TokenFilter) for each in access_log.filters):
+        access_log.addFilter(_TokenFilter())
+
+
+def _open(token: str) -> Subscription:
+    try:
+        return runtime.current().unsubscribe_links.open(token)
+    except InvalidLink as error:
+        raise NotFound(error.message, fix=error.fix) from None
+
+
+def _record(subscription: Subscription) -> None:
+    """Record the preference, and the event on the timeline of the email if that is still in the log."""
+    parts = runtime.current()
+    parts.unsubscribes.add(subscription.address, kind=subscription.kind, email_id=subscription.email_id)
+    report = Feedback(
+        source=_SOURCE,
+        source_id=hashlib.sha256(f"{subscription.email_id} {subscription.kind}".encode()).hexdigest(),
+        kind=FeedbackKind.UNSUBSCRIBED,
+        proof=Proof.VERIFIED,
+        email_id=subscription.email_id,
+        recipient=subscription.address,
+    )
+    record(parts, [report])
+
+
+def _page(request: Request, subscription: Subscription, *, is_done: bool) -> Response:
+    settings = runtime.configured_settings()
+    return render(
+        request,
+        "unsubscribe.html",
+        problem=None,
+        is_done=is_done,
+        project_name=settings.project_name,
+        address=mask_address(subscription.address),
+        kind=subscription.kind,
+    )

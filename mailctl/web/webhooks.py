@@ -1,0 +1,159 @@
+"""The webhooks of email providers: verified, read, and recorded before they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from mailctl import runtime
+from mailctl.errors import LogMissing, MailctlError, NotFound, ServiceUnavailable
+from mailctl.feedback import FeedbackResult, record
+from mailctl.feedback.grouped_recording import GroupedRecording
+from mailctl.feedback.providers.webhook import (
+    RefusalReason,
+    UnsignedProvider,
+    WebhookProvider,
+    WebhookRefused,
+    WebhookRequest,
+)
+from mailctl.feedback.rejections import RejectionCounter
+from mailctl.feedback.webhooks import webhooks_from_settings
+from mailctl.per_process import PerProcess
+from mailctl.web.problem import AccessDenied, problem_response
+from mailctl.web.routing import ApiRoute
+
+#: When a provider may try again while the delivery log cannot be written, in seconds.
+_RETRY_SECONDS = 60
+_STATUS = {RefusalReason.OVERSIZED: 413, RefusalReason.MALFORMED: 400}
+_RESULTS = {
+    RefusalReason.FORGED: FeedbackResult.FORGED,
+    RefusalReason.NOT_ENCRYPTED: FeedbackResult.FORGED,
+    RefusalReason.STALE: FeedbackResult.STALE,
+    RefusalReason.OVERSIZED: FeedbackResult.OVERSIZED,
+    RefusalReason.MALFORMED: FeedbackResult.MALFORMED,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Webhooks:
+    """The webhooks of one process, as its settings have switched them on."""
+
+    runtime: runtime.Runtime
+    providers: Mapping[str, WebhookProvider]
+    rejections: RejectionCounter
+    groups: GroupedRecording
+
+    def find(self, name: str) -> WebhookProvider:
+        if (provider := self.providers.get(name)) is None:
+            raise NotFound("There is no such webhook here.", fix="See MAILCTL_WEBHOOK_SECRETS.")
+        return provider
+
+
+_webhooks = PerProcess[_Webhooks]()
+
+
+def webhook_router() -> APIRouter:
+    """Return the routes for the webhooks: POST /webhooks/PROVIDER."""
+    router = APIRouter(route_class=ApiRoute, include_in_schema=False)
+
+    @router.post("/webhooks/{provider}", name="mailctl:webhook")
+    async def receive(provider: str, request: Request) -> Response:
+        """Record what a provider reports about emails."""
+        try:
+            webhooks = await _webhooks_of_process()
+        except (ServiceUnavailable, LogMissing) as error:
+            return _unavailable_response(error)
+        receiver = webhooks.find(provider)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            body = await _read_body(request, longest=receiver.max_body_bytes)
+            given = WebhookRequest(
+                headers=headers,
+                body=body,
+                is_encrypted=request.url.scheme == "https",
+                received_at=datetime.now(UTC),
+            )
+            return await run_in_threadpool(_record, webhooks, receiver, given)
+        except WebhookRefused as refused:
+            result = _RESULTS[refused.reason]
+            await run_in_threadpool(webhooks.rejections.add, receiver.name, result)
+            return _refusal_response(receiver, refused)
+
+    return router
+
+
+async def _webhooks_of_process() -> _Webhooks:
+    """Return the webhooks of this process; the first call opens its delivery log.
+
+    Raises:
+        ConfigurationError: MAILCTL_WEBHOOK_SECRETS, or another setting, is not usable.
+        LogMissing: there is no delivery log.
+        LogUnavailable: the delivery log cannot be reached.
+    """
+    return _find_webhooks() if runtime.is_open() else await run_in_threadpool(_find_webhooks)
+
+
+def _find_webhooks() -> _Webhooks:
+    parts = runtime.current()
+    return _webhooks.get(partial(_make_webhooks, parts), is_usable=lambda each: each.runtime is parts)
+
+
+def _make_webhooks(parts: runtime.Runtime) -> _Webhooks:
+    rejections = RejectionCounter(parts)
+    parts.on_close(rejections.flush)
+    return _Webhooks(
+        runtime=parts,
+        providers=webhooks_from_settings(parts.settings),
+        rejections=rejections,
+        groups=GroupedRecording(partial(record, parts)),
+    )
+
+
+def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequest) -> Response:
+    """Verify a request, and record what it reports; what cannot be matched is answered like the rest."""
+    try:
+        parsed = receiver.receive(request)
+        if parsed.malformed and not parsed.reports:
+            raise WebhookRefused(RefusalReason.MALFORMED)
+        if parsed.malformed:
+            webhooks.rejections.add(receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
+        if parsed.reports:
+            webhooks.groups.add(parsed.reports)
+    except (ServiceUnavailable, LogMissing) as error:
+        return _unavailable_response(error)
+    return JSONResponse({"status": "ok"})
+
+
+def _unavailable_response(error: MailctlError) -> Response:
+    response = problem_response(ServiceUnavailable(error.message, fix=error.fix))
+    response.headers["Retry-After"] = str(_RETRY_SECONDS)
+    return response
+
+
+def _refusal_response(receiver: WebhookProvider, refused: WebhookRefused) -> Response:
+    asks_for_secret = refused.reason is RefusalReason.FORGED and isinstance(receiver, UnsignedProvider)
+    status = 401 if asks_for_secret else _STATUS.get(refused.reason, 403)
+    response = problem_response(AccessDenied(status, refused.message))
+    if asks_for_secret:
+        response.headers["WWW-Authenticate"] = 'Basic realm="mailctl"'
+    return response
+
+
+async def _read_body(request: Request, *, longest: int) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        WebhookRefused: it is too large; no more of it is read.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > longest:
+            raise WebhookRefused(RefusalReason.OVERSIZED)
+    return bytes(body)

@@ -1,0 +1,84 @@
+"""A log that grows, is rotated, and is read again after a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.errors import InvalidInput
+from mailctl.feedback.followed_file import FollowedFile, state_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def append(path: Path, text: str) -> None:
+    """Write at the end of a log."""
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_lines_come_when_they_are_complete(tmp_path: Path) -> None:
+    """From the end of the file, as it is at the first time; half a line waits for its end."""
+    log = tmp_path / "mail.log"
+    append(log, "old\n")
+    followed = FollowedFile(log, state=None, from_start=False)
+    append(log, "one\ntw")
+    first = list(followed.lines())
+    append(log, "o\n")
+    second = list(followed.lines())
+    followed.close()
+    assert (first, second) == (["one"], ["two"])
+
+
+@pytest.mark.parametrize("way", ["rename", "truncate"])
+def test_rotation_loses_no_line(tmp_path: Path, way: str) -> None:
+    """The last lines of the renamed file come before those of the new one; an emptied file starts anew."""
+    log = tmp_path / "mail.log"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=None, from_start=True)
+    before = list(followed.lines())
+    if way == "rename":
+        append(log, "last\n")
+        log.rename(tmp_path / "mail.log.1")
+    else:
+        log.write_text("")
+    append(log, "n\n")
+    after = list(followed.lines())
+    followed.close()
+    assert before == ["one"]
+    assert after == (["last", "n"] if way == "rename" else ["n"])
+
+
+def test_a_later_run_goes_on_where_the_place_was_saved(tmp_path: Path) -> None:
+    """What came meanwhile is not missed; the lines before say which emails are in the queue."""
+    log, state = tmp_path / "mail.log", state_file(tmp_path / "home", tmp_path / "mail.log")
+    append(log, "one\n")
+    followed = FollowedFile(log, state=state, from_start=True)
+    list(followed.lines())
+    followed.save(followed.place)
+    followed.close()
+    append(log, "two\n")
+
+    later = FollowedFile(log, state=state, from_start=False)
+    assert list(later.lines_before()) == ["one\n"]
+    assert list(later.lines()) == ["two"]
+    later.close()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"inode": "x", "offset": 1}'])
+def test_a_broken_place_counts_as_none(tmp_path: Path, text: str) -> None:
+    """A power failure may leave it so."""
+    log, state = tmp_path / "mail.log", tmp_path / "state.json"
+    append(log, "one\n")
+    state.write_text(text)
+    followed = FollowedFile(log, state=state, from_start=True)
+    assert list(followed.lines()) == ["one"]
+    followed.close()
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """One sentence, before anything is read."""
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        FollowedFile(tmp_path / "none.log", state=None, from_start=True)
