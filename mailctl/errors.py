@@ -73,7 +73,8 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that is most like a given one; None if none is like it."""
     from difflib import get_close_matches
 
-    return next(iter(get_close_matches(name.lower(), list(map(str, known)), n=1)), None)
+    by_lower_case = {str(each).lower(): str(each) for each in known}
+    return next((by_lower_case[each] for each in get_close_matches(name.lower(), by_lower_case, n=1)), None)
 
 
 class MailctlError(Exception):

@@ -10,10 +10,9 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.connection_urls import ConnectionUrl
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.redaction import MASK, mask_url
 from mailctl.settings import Profile, Settings
+from mailctl.settings.description import DEFAULT_SOURCE, masked_value
 from mailctl.settings.secret_files import secret_file_names
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ _TOKEN_VARIABLES = frozenset(
     f"{_PREFIX}{link.token.upper()}" for kind in BUILT_IN_KINDS.values() for link in kind.links
 )
 _FILE_NAMES = frozenset(secret_file_names())
-_DEFAULT = "default"
 #: Prefixes of environment variables that may be misspelt settings; others belong to other programs.
 _PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")
 #: The similarity from which a name counts as a misspelt setting: one wrong letter gives more, the names of
@@ -42,8 +40,8 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     for profile in Profile:
         yield _servers(settings.for_profile(profile), profile)
     for name in _SETTING_NAMES:
-        if settings.source_of(name) != _DEFAULT:
-            yield _GROUP.ok(name, f"{_display_value(settings, name)} (from {settings.source_of(name)})")
+        if settings.source_of(name) != DEFAULT_SOURCE:
+            yield _GROUP.ok(name, f"{masked_value(settings, name)} (from {settings.source_of(name)})")
     yield from _badly_quoted(settings)
     yield from check_names(settings)
 
@@ -52,7 +50,7 @@ def _badly_quoted(settings: Settings) -> Iterator[Finding]:
     """Yield a warning for each secret that a file or a tool has left white space or quotes around."""
     for name in _SETTING_NAMES:
         value = getattr(settings, name.lower())
-        if settings.source_of(name) == _DEFAULT or not isinstance(value, SecretStr):
+        if settings.source_of(name) == DEFAULT_SOURCE or not isinstance(value, SecretStr):
             continue
         text = value.get_secret_value()
         if text != text.strip():
@@ -84,23 +82,12 @@ def secret_names(settings: Settings, origin: str) -> list[str]:
 def _profile(settings: Settings) -> Finding:
     origin = settings.source_of("DEBUG")
     # The default is True, so False without a source was requested with --profile.
-    source = "as requested" if origin == _DEFAULT and not settings.debug else f"from {origin}"
+    source = "as requested" if origin == DEFAULT_SOURCE and not settings.debug else f"from {origin}"
     return _GROUP.ok("profile", f"{settings.profile} (DEBUG={settings.debug}, {source})")
 
 
 def _servers(settings: Settings, profile: Profile) -> Finding:
     return _GROUP.ok(profile, f"broker {settings.broker.masked}, results {settings.results.masked}")
-
-
-def _display_value(settings: Settings, name: str) -> str:
-    value = getattr(settings, name.lower())
-    if isinstance(value, ConnectionUrl):
-        return value.masked
-    if isinstance(value, SecretStr):
-        return "set" if value.get_secret_value() else "empty"
-    if name == "EMAIL_HOST_USER" and value and value == settings.email_host_password.get_secret_value():
-        return f"{MASK} (the same as EMAIL_HOST_PASSWORD)"  # some services use one token for both
-    return mask_url(value) or "empty"
 
 
 def check_names(settings: Settings) -> Iterator[Finding]:

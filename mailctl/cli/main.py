@@ -59,6 +59,11 @@ SECTIONS = {
             "List failures and deferrals in groups of the same cause, the most frequent first.",
         ),
         LazyCommand("web", "mailctl.cli.commands.web:web", "Serve the read-only dashboard."),
+        LazyCommand(
+            "open",
+            "mailctl.cli.commands.open:open_dashboard",
+            "Open the dashboard in a browser, at an email.",
+        ),
     ),
     "Change emails": (
         LazyCommand("retry", "mailctl.cli.commands.actions:retry", "Retry emails that were not sent."),
@@ -135,6 +140,16 @@ SECTIONS = {
         ),
     ),
     "Set-up and maintenance": (
+        LazyCommand(
+            "init",
+            "mailctl.cli.commands.init:init",
+            "Write a `.env` file with a new SECRET_KEY, and check it.",
+        ),
+        LazyCommand(
+            "config",
+            "mailctl.cli.commands.config:app",
+            "Show the settings and where they come from; shows them by default.",
+        ),
         LazyCommand(
             "check-config",
             "mailctl.cli.commands.check_config:check_config",

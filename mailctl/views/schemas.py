@@ -22,6 +22,7 @@ from mailctl.views.campaigns import (
     CampaignView,
 )
 from mailctl.views.checks import CheckReportView
+from mailctl.views.config import DashboardAddressView, NewSettingsView, ProfileDiffView, SettingView
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
 from mailctl.views.errors import ErrorGroupView
@@ -151,6 +152,10 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("health", HealthView, "health"),
         _schema("monitor", MonitorView, "monitor"),
         _schema("check-report", CheckReportView, "check-config"),
+        _schema("setting", SettingView, "config show"),
+        _schema("profile-diff", ProfileDiffView, "config diff"),
+        _schema("new-settings", NewSettingsView, "init"),
+        _schema("dashboard-address", DashboardAddressView, "open"),
         _schema("user", UserView, "users list", "users add"),
         _schema("user-import", UserImportView, "users import"),
         _schema("api-key", ApiKeyView, "keys list", "keys revoke"),

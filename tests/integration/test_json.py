@@ -105,6 +105,9 @@ COMMANDS = [
     ("health --canary --timeout 1", "health"),
     ("monitor", "monitor"),
     ("check-config --offline", "check-report"),
+    ("init --from-address a@shop.example --env-file new.env --offline", "new-settings"),
+    ("config show --changed", "setting"),
+    ("config diff --profile production", "profile-diff"),
     ("users list", "user"),
     ("users add zoe@example.com", "user"),
     ("users import users.csv", "user-import"),
@@ -120,7 +123,7 @@ COMMANDS = [
     ("version", "version"),
 ]
 #: These print no JSON: they run until they are stopped, or have a form of their own.
-WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "feedback serve"}
+WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "open", "feedback serve"}
 LISTS = {
     "users.csv": "email,username,name,title\nzoe@example.com,zoe,Zoe,Seat 4\n",
     "suppressed.csv": "email\ndead@example.com\n",

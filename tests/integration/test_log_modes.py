@@ -88,6 +88,14 @@ COMMANDS: dict[str, tuple[AccessMode, str]] = {
     "db rekey": (UPDATE, "db rekey"),
     "prune": (UPDATE, "prune"),
     "schema": (OPTIONAL, ""),
+    "incident": (READ, ""),
+    "errors": (READ, "errors"),
+    "init": (OPTIONAL, ""),
+    "config show": (OPTIONAL, ""),
+    "config diff": (READ, ""),
+    "open": (READ, ""),
+    "help": (OPTIONAL, ""),
+    "version": (OPTIONAL, ""),
 }
 #: Of commands that write, what only looks.
 DRY_RUNS = [

@@ -37,6 +37,22 @@ def confirm(question: str, *, is_confirmed: bool, fix: str = "Add --yes to confi
         raise Refused("Nothing was done.")
 
 
+def ask(question: str, *, default: str | None = None, may_be_empty: bool = False) -> str:
+    """Ask for a value on the terminal.
+
+    Args:
+        question: what is asked for, without a question mark.
+        default: the value of an empty answer; None asks again.
+        may_be_empty: whether the default is empty, and so is not shown.
+
+    Raises:
+        Unanswered: the operator pressed Ctrl-C or Ctrl-D.
+    """
+    with _handle_interrupted_prompt():
+        shown = escape_controls_as_line(question)
+        return str(typer.prompt(shown, default=default, show_default=not may_be_empty, err=True)).strip()
+
+
 def ask_secret(name: str) -> str:
     """Ask for a value on the terminal without echoing it.
 

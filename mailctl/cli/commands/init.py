@@ -1,0 +1,175 @@
+"""`mailctl init`: write a first `.env` file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.arguments import require_choice
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import OptionGroup, with_options
+from mailctl.cli.terminal.confirm import ask, ask_secret
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mailctl.checks.finding import Finding
+    from mailctl.operations.new_settings import NewSettings
+    from mailctl.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitOptions(OptionGroup):
+    """The answers that are given as options; the others are asked for on a terminal."""
+
+    from_address: Annotated[
+        str | None,
+        typer.Option("--from-address", metavar="ADDRESS", help="Address that emails are sent from."),
+    ] = None
+    project_name: Annotated[
+        str | None, typer.Option("--project-name", metavar="TEXT", help="Name of the service in emails.")
+    ] = None
+    frontend_url: Annotated[
+        str | None,
+        typer.Option("--frontend-url", metavar="URL", help="Address that links lead to."),
+    ] = None
+    email_host: Annotated[
+        str | None,
+        typer.Option(
+            "--email-host",
+            metavar="HOST",
+            help="Mail server; '' writes emails to files instead.",
+        ),
+    ] = None
+    email_port: Annotated[
+        int | None,
+        typer.Option("--email-port", min=1, max=65535, metavar="PORT", help="Port of the mail server."),
+    ] = None
+    email_tls: Annotated[
+        str,
+        typer.Option(
+            "--email-tls", metavar="MODE", help="Encryption to the mail server: starttls, implicit or none."
+        ),
+    ] = "starttls"
+    email_user: Annotated[
+        str | None, typer.Option("--email-user", metavar="NAME", help="User name at the mail server.")
+    ] = None
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password at the mail server from stdin.")
+    ] = False
+    production: Annotated[
+        bool, typer.Option("--production", help="Set up production (DEBUG=False), which needs Redis.")
+    ] = False
+    redis_url: Annotated[
+        str, typer.Option("--redis-url", metavar="URL", help="Redis of production, if not on this host.")
+    ] = ""
+
+
+@uses_log(AccessMode.OPTIONAL)
+@with_options
+def init(
+    session: CliSession,
+    options: InitOptions,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to any service.")] = False,
+) -> None:
+    """Write a `.env` file with a new SECRET_KEY, and check it.
+
+    Asks on a terminal for what is not given as an option. The file is `.env`, or that of --env-file; only
+    this user may read it. The mail server and, with --production, Redis are asked whether they answer.
+
+    \b
+    Examples:
+      mailctl init
+      mailctl init --from-address noreply@shop.example --email-host ''
+      mailctl init --env-file prod.env --production --from-address a@b.example
+
+    \b
+    Exit codes:
+      0  The file was written; what does not work yet is printed.
+      2  An answer is missing or invalid.
+      4  The file exists.
+
+    \b
+    See also:
+      mailctl config show, mailctl check-config, mailctl worker
+    """
+    from mailctl.operations.new_settings import write_env_file
+
+    path = Path(session.options["env_file"] or ".env")
+    values = _answers(options).values()
+    settings = write_env_file(path, values, overwrite=force)
+    findings = _check(session, settings, offline=offline)
+    if session.output.as_json:
+        from mailctl.views.checks import FindingView
+        from mailctl.views.config import NewSettingsView
+
+        checks = [FindingView.model_validate(each) for each in findings]
+        session.output.record(NewSettingsView(path=str(path), settings=list(values), checks=checks))
+    else:
+        session.output.line(f"{path} was written: {', '.join(values)}.")
+        session.output.note("Next, start a worker and send an email: mailctl worker")
+
+
+def _answers(options: InitOptions) -> NewSettings:
+    from mailctl.operations.new_settings import DEFAULT_PORTS, NewSettings
+
+    tls = require_choice(options.email_tls, DEFAULT_PORTS, noun="encryption mode")
+    answers = NewSettings(
+        from_address=_answer(options.from_address, "Address that emails are sent from"),
+        project_name=_answer(options.project_name, "Name of the service in emails", default="Example"),
+        frontend_url=_answer(
+            options.frontend_url, "Address that links in emails lead to", default="http://localhost:3000"
+        ),
+        email_host=_answer(
+            options.email_host, "Mail server (empty: write emails to files)", default="", may_be_empty=True
+        ),
+        email_tls=tls,
+        email_port=options.email_port or DEFAULT_PORTS[tls],
+        is_production=options.production,
+        redis_url=options.redis_url,
+    )
+    return _with_credentials(answers, options) if answers.email_host else answers
+
+
+def _with_credentials(answers: NewSettings, options: InitOptions) -> NewSettings:
+    user = _answer(
+        options.email_user, "User name at the mail server (empty: none)", default="", may_be_empty=True
+    )
+    if not user:
+        return answers
+    password = sys.stdin.readline().strip() if options.password_stdin else ""
+    if not password and sys.stdin.isatty():
+        password = ask_secret("Password at the mail server")
+    return replace(answers, email_user=user, email_password=password)
+
+
+def _answer(
+    given: str | None, question: str, *, default: str | None = None, may_be_empty: bool = False
+) -> str:
+    """Return what was given, or else the answer on a terminal, or else the default."""
+    if given is not None:
+        return given
+    if sys.stdin.isatty():
+        return ask(question, default=default, may_be_empty=may_be_empty)
+    if default is None:
+        raise InvalidInput("--from-address", "is missing, and stdin is not a terminal.", fix="Give it.")
+    return default
+
+
+def _check(session: CliSession, settings: Settings, *, offline: bool) -> list[Finding]:
+    """Check what the answers are about; print what does not work."""
+    from mailctl.checks.finding import FindingStatus
+    from mailctl.checks.run_checks import run_checks
+
+    findings = list(run_checks(settings, offline=offline))
+    for finding in findings:
+        if finding.status in (FindingStatus.WARN, FindingStatus.FAIL) and not session.output.as_json:
+            session.output.state(f"{finding.status:<4}", f"{finding.name}: {finding.detail}")
+            if finding.fix:
+                session.output.line(f"      -> {finding.fix}")
+    return findings

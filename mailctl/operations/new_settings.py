@@ -1,0 +1,109 @@
+"""A first `.env` file: the answers of an operator, a secret key made for them, and their checks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from mailctl.domain.address_validation import validate_address
+from mailctl.errors import ConfigurationError, InvalidInput, Refused
+from mailctl.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Bytes of the generated SECRET_KEY.
+_KEY_BYTES = 48
+#: Ports by how the connection is encrypted.
+DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSettings:
+    """What a new host needs to know."""
+
+    from_address: str
+    project_name: str = "Example"
+    frontend_url: str = "http://localhost:3000"
+    #: The mail server; "" writes emails to files instead.
+    email_host: str = ""
+    email_tls: str = "starttls"
+    email_port: int = 587
+    email_user: str = ""
+    email_password: str = ""
+    is_production: bool = False
+    #: The Redis of production; "" for the one on this host.
+    redis_url: str = ""
+
+    def values(self) -> dict[str, str]:
+        """Return the settings by name, with a new SECRET_KEY."""
+        given = {
+            "DEBUG": str(not self.is_production),
+            "PROJECT_NAME": self.project_name,
+            "FRONTEND_URL": self.frontend_url,
+            "SECRET_KEY": secrets.token_urlsafe(_KEY_BYTES),
+            "REDIS_URL": self.redis_url,
+            "EMAIL_FROM_ADDRESS": validate_address(self.from_address),
+            "EMAIL_ENABLED": str(bool(self.email_host)),
+        }
+        if self.email_host:
+            given |= {
+                "EMAIL_HOST": self.email_host,
+                "EMAIL_PORT": str(self.email_port),
+                "EMAIL_TLS": self.email_tls,
+                "EMAIL_HOST_USER": self.email_user,
+                "EMAIL_HOST_PASSWORD": self.email_password,
+            }
+        return {name: value for name, value in given.items() if value}
+
+
+def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Settings:
+    """Write settings to a new file that only this user may read, and return them as they are read from it.
+
+    Args:
+        path: the file.
+        values: the settings by name.
+        overwrite: whether an existing file is replaced.
+
+    Raises:
+        ConfigurationError: a value is invalid, or the file cannot be written.
+        Refused: the file exists.
+    """
+    _check(values)
+    text = "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if overwrite else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            stream.write(text)
+    except FileExistsError:
+        raise Refused(
+            f"{path} exists; nothing was changed.",
+            fix="Add --force to replace it, or use another --env-file.",
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written ({error.strerror}).") from error
+    return Settings.load(path)
+
+
+def _check(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        if any(not char.isprintable() for char in value):
+            raise InvalidInput(name, "contains a control character.")
+    try:
+        Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        reason = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+        raise ConfigurationError(f"{problem['loc'][0]}: {reason}.") from None
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a `.env` file holds it; quotes keep spaces, # and $."""
+    if value.replace("_", "").replace("-", "").replace(".", "").isalnum() and value.isascii():
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

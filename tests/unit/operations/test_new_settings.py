@@ -1,0 +1,74 @@
+"""A first `.env` file."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.errors import ConfigurationError, InvalidInput, Refused
+from mailctl.operations.new_settings import NewSettings, write_env_file
+from mailctl.settings.secret_keys import check_keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PASSWORD = r"""a 'b' "c" #d $HOME \e=f"""
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    """With a key that production accepts, and quotes where they are needed; only its user may read it."""
+    path = tmp_path / ".env"
+    answers = NewSettings(
+        from_address="noreply@shop.example",
+        project_name="Ada's Shop & Söhne",
+        email_host="mail.example",
+        email_user="app",
+        email_password=PASSWORD,
+        is_production=True,
+    )
+    settings = write_env_file(path, answers.values(), overwrite=False)
+    assert settings.email_host_password.get_secret_value() == PASSWORD
+    assert (settings.project_name, settings.email_host, settings.debug) == (
+        *("Ada's Shop & Söhne", "mail.example"),
+        False,
+    )
+    check_keys(settings.secret_keys)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_each_key_is_a_new_one() -> None:
+    """Two hosts of different services share none."""
+    answers = NewSettings(from_address="a@b.example")
+    assert answers.values()["SECRET_KEY"] != answers.values()["SECRET_KEY"]
+    assert answers.values()["EMAIL_ENABLED"] == "False"
+
+
+def test_an_existing_file_is_kept(tmp_path: Path) -> None:
+    """Unless it is to be replaced."""
+    path = tmp_path / ".env"
+    path.write_text("PROJECT_NAME=Old\n")
+    values = NewSettings(from_address="a@b.example").values()
+    with pytest.raises(Refused, match="exists; nothing was changed"):
+        write_env_file(path, values, overwrite=False)
+    assert path.read_text() == "PROJECT_NAME=Old\n"
+    assert write_env_file(path, values, overwrite=True).project_name == "Example"
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ({"from_address": "nobody"}, InvalidInput),
+        ({"from_address": "a@b.example", "project_name": "two\nlines"}, InvalidInput),
+        ({"from_address": "a@b.example", "email_host": "https://mail"}, ConfigurationError),
+    ],
+)
+def test_an_invalid_answer_writes_nothing(
+    tmp_path: Path, answers: dict[str, str], error: type[Exception]
+) -> None:
+    """A file that cannot be read would be worse than none."""
+    path = tmp_path / ".env"
+    with pytest.raises(error):
+        write_env_file(path, NewSettings(**answers).values(), overwrite=False)
+    assert not path.exists()
