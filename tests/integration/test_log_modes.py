@@ -88,6 +88,8 @@ COMMANDS: dict[str, tuple[AccessMode, str]] = {
     "db rekey": (UPDATE, "db rekey"),
     "prune": (UPDATE, "prune"),
     "schema": (OPTIONAL, ""),
+    **{f"campaign {name}": (UPDATE, "") for name in ("pause", "resume", "cancel", "set-rate")},
+    **{f"campaign {name}": (READ, "") for name in ("list", "show")},
     "incident": (READ, ""),
     "errors": (READ, "errors"),
     "init": (OPTIONAL, ""),

@@ -48,6 +48,19 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
 
     Shows how many emails were sent, failed and wait, the rate that was asked for and the one that is kept,
     and when it is expected to end.
+
+    \b
+    Examples:
+      mailctl campaign list
+
+    \b
+    Exit codes:
+      0  The campaigns were printed, if there are any.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl campaign show, mailctl stats
     """
     from mailctl.monitoring.campaigns import list_campaigns as campaigns_of
 
@@ -68,6 +81,15 @@ def show(session: CliSession, name: NameArgument) -> None:
     Examples:
       mailctl campaign show spring
       mailctl campaign show spring --json
+
+    \b
+    Exit codes:
+      0  The campaign was printed.
+      3  There is no such campaign.
+
+    \b
+    See also:
+      mailctl campaign list, mailctl errors, mailctl list
     """
     from mailctl.monitoring.campaigns import find_campaign
 
@@ -96,6 +118,15 @@ def pause(
     \b
     Examples:
       mailctl campaign pause spring --reason "wrong link"
+
+    \b
+    Exit codes:
+      0  The campaign is paused.
+      3  There is no such campaign.
+
+    \b
+    See also:
+      mailctl campaign resume, mailctl campaign cancel
     """
     from mailctl.operations.pausing import PauseService
 
@@ -114,6 +145,15 @@ def resume(session: CliSession, name: NameArgument) -> None:
     \b
     Examples:
       mailctl campaign resume spring
+
+    \b
+    Exit codes:
+      0  The campaign is no longer paused.
+      3  There is no such campaign, or it was not paused.
+
+    \b
+    See also:
+      mailctl campaign pause, mailctl campaign set-rate
     """
     from mailctl.operations.pausing import PauseService
 
@@ -133,6 +173,17 @@ def cancel(session: CliSession, options: ActionOptions, name: NameArgument) -> N
     Examples:
       mailctl campaign cancel spring --dry-run
       mailctl campaign cancel spring --yes --reason "wrong segment"
+
+    \b
+    Exit codes:
+      0  Every email that was not sent is cancelled.
+      1  Some emails were left out; each is printed with the reason.
+      3  There is no such campaign.
+      4  You did not confirm; nothing was changed.
+
+    \b
+    See also:
+      mailctl campaign pause, mailctl release
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.delivery_log.queries.search import EmailFilter
@@ -159,6 +210,16 @@ def set_rate(
     Examples:
       mailctl campaign set-rate spring 10/s
       mailctl campaign set-rate spring none
+
+    \b
+    Exit codes:
+      0  The campaign has the new rate.
+      2  The rate is invalid.
+      3  There is no such campaign.
+
+    \b
+    See also:
+      mailctl campaign show, mailctl campaign pause
     """
     from mailctl.operations.campaign_rate import change_rate
     from mailctl.timefmt import parse_rate
