@@ -77,6 +77,16 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     return next((by_lower_case[each] for each in get_close_matches(name.lower(), by_lower_case, n=1)), None)
 
 
+#: The fields that are nouns, and not names of options, parameters or variables.
+_NOUNS = frozenset(
+    (
+        *("recipient", "recipients", "subject", "token", "user id", "task id", "email id", "idempotency key"),
+        *("address", "template", "locale", "file", "file name", "list", "content", "header", "headers"),
+        *("form", "variable", "row"),
+    )
+)
+
+
 class MailctlError(Exception):
     """An error that an operator can act on.
 
@@ -97,17 +107,23 @@ class InvalidInput(MailctlError):
     """A value from a caller or an operator is invalid.
 
     Args:
-        field: the name of the value; it is the subject of the message.
+        field: the name of the value; it is the subject of the message, with an article if it is a noun.
         reason: why the value is invalid, as the rest of the sentence, such as "must be a number."
         fix: what to do about it.
+        subject: another subject of the message; "" for the field.
     """
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, field: str, reason: str, *, fix: str = "") -> None:
-        super().__init__(f"{field} {reason}", fix=fix)
+    def __init__(self, field: str, reason: str, *, fix: str = "", subject: str = "") -> None:
+        super().__init__(f"{subject or _with_article(field)} {reason}", fix=fix)
         self.field = field
         self.reason = reason
+
+
+def _with_article(field: str) -> str:
+    """Return a field as the subject of a sentence: a noun gets an article, the name of an option none."""
+    return f"The {field}" if field in _NOUNS else field
 
 
 class UnknownName(InvalidInput):
@@ -124,7 +140,7 @@ class UnknownName(InvalidInput):
         self, noun: str, name: str, known: Iterable[str], *, is_service_defined: bool = False
     ) -> None:
         article = "an" if noun[:1] in "aeiou" else "a"
-        super().__init__(repr(name), f"is not {article} {noun}.", fix=suggest_name(name, known))
+        super().__init__(noun, f"is not {article} {noun}.", fix=suggest_name(name, known), subject=repr(name))
         if is_service_defined:
             self.message = f"There is no {noun} {name!r}."
             self.args = (self.message,)

@@ -56,7 +56,9 @@ def parse_duration(text: str, *, field: str) -> timedelta:
         InvalidInput: the text is not a duration, or longer than a year.
     """
     if not _is_duration(text):
-        raise InvalidInput(field, f"{_shown(text)} is not a duration.", fix="Give one like 90s or 2h30m.")
+        raise InvalidInput(
+            field, f"{_shown(text)} is not a duration.", fix="Use a duration such as 90s or 2h30m."
+        )
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd])", text))
     if seconds > MAX_AHEAD.total_seconds():
         raise InvalidInput(field, f"{text!r} is longer than a year.")
@@ -75,7 +77,7 @@ def parse_rate(text: str, *, field: str) -> float:
     """
     found = _RATE.fullmatch(text)
     if not found or not int(found[1]):
-        raise InvalidInput(field, f"{_shown(text)} is not a rate.", fix="Give one like 50/s or 3000/m.")
+        raise InvalidInput(field, f"{_shown(text)} is not a rate.", fix="Use a rate such as 50/s or 3000/m.")
     return int(found[1]) / _UNITS[found[2]]
 
 
@@ -92,7 +94,7 @@ def parse_share(text: str, *, field: str) -> float:
     found = _SHARE.fullmatch(text)
     share = float(found[1]) / (100 if found[2] else 1) if found else -1.0
     if not 0 <= share <= 1:
-        raise InvalidInput(field, f"{_shown(text)} is not a share.", fix="Give one like 5% or 0.05.")
+        raise InvalidInput(field, f"{_shown(text)} is not a share.", fix="Use a share such as 5% or 0.05.")
     return share
 
 
@@ -114,7 +116,7 @@ def parse_future_time(text: str, *, field: str, now: datetime) -> datetime:
         raise InvalidInput(
             field,
             f"{_shown(text)} is not a time.",
-            fix=f"Give one like {example} or {example}Z.",
+            fix=f"Use a time such as {example} or {example}Z.",
         ) from None
     if moment < now:
         raise InvalidInput(field, f"{text!r} has passed.", fix="Give a time in the future.")

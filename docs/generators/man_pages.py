@@ -26,16 +26,19 @@ def man_pages(version: str) -> dict[str, str]:
     Args:
         version: the version of mailctl, for the footer.
     """
-    root = typer.main.get_command(app)
-    context = typer.Context(root, info_name=_PROGRAM, obj=CliSession())
     return {
-        f"{_page_name(words)}.1": _page(words, command, ctx, version)
-        for words, command, ctx in _walk(_PROGRAM, root, context)
+        f"{_page_name(words)}.1": _page(words, command, context, version)
+        for words, command, context in every_command_and_group()
     }
 
 
+def every_command_and_group() -> Iterator[tuple[str, Any, Any]]:
+    """Yield each command and each group with its words and its context, in the order of the help."""
+    root = typer.main.get_command(app)
+    yield from _walk(_PROGRAM, root, typer.Context(root, info_name=_PROGRAM, obj=CliSession()))
+
+
 def _walk(words: str, command: Any, context: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each command and each group with its words and its context."""
     yield words, command, context
     children = getattr(command, "commands", None) or {}
     for name in children:

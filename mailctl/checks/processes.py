@@ -106,7 +106,7 @@ def _suspended(worker: Worker) -> Finding:
     return _GROUP.fail(
         "suspended",
         f"Worker {worker.name} does nothing: its process {worker.pid} is stopped by a signal.",
-        fix=f"Let it continue: kill -CONT {worker.pid}",
+        fix=f"Resume it: kill -CONT {worker.pid}",
     )
 
 

@@ -96,7 +96,10 @@ def findings_of(newest_first: Sequence[LoggedEnd]) -> Iterator[Finding]:
     for category, (end, is_over) in latest.items():
         yield _finding(category, counts[category], end, is_over=is_over)
     if not counts and newest_first:
-        yield _GROUP.ok(_NAME, "the mail server has refused nothing for a fault of ours in the last hour")
+        yield _GROUP.ok(
+            _NAME,
+            "in the last hour, the mail server has refused nothing because of our settings or our account",
+        )
 
 
 def _finding(category: ReplyCategory, count: int, end: LoggedEnd, *, is_over: bool) -> Finding:

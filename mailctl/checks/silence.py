@@ -21,7 +21,7 @@ def describe_silence(worker: Worker, *, now: datetime, is_suspended: bool) -> st
         is_suspended: whether it is known to be stopped by a signal, so that it can be continued.
     """
     if is_suspended:
-        return f"worker {worker.name} is stopped by a signal; `kill -CONT {worker.pid}` lets it continue"
+        return f"worker {worker.name} is stopped by a signal; `kill -CONT {worker.pid}` resumes it"
     silence = format_duration(now - worker.seen_at)
     where = f"process {worker.pid} on host {worker.host}"
-    return f"worker {worker.name} ({where}) has neither signed off nor given a sign of life for {silence}"
+    return f"worker {worker.name} ({where}) has not signed off, and has sent no heartbeat for {silence}"

@@ -97,7 +97,7 @@ def _require_ids_or_filters(action: Action, ids: Sequence[str] | None, filters: 
         raise InvalidInput("ids", "cannot be combined with filters.", fix="Give ids, or filters.")
     if ids is None and filters.matches_all:
         raise InvalidInput(
-            "ids or filters",
+            "Ids or filters",
             "are required.",
             fix=f"Give ids, -, or filters such as --state {action.default_states[0]}.",
         )

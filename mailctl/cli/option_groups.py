@@ -144,7 +144,7 @@ class FilterOptions(OptionGroup):
         bool,
         typer.Option(
             "--maybe-sent",
-            help="Only emails with an attempt after which the mail server may have had them.",
+            help="Only emails that the mail server may have accepted without confirming it.",
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = False
@@ -153,7 +153,7 @@ class FilterOptions(OptionGroup):
         typer.Option(
             "--attempts",
             metavar="NUMBER",
-            help="Only emails with so many attempts, such as 3, '>2' or '<=1'.",
+            help="Only emails with this number of attempts, such as 3, '>2' or '<=1'.",
             rich_help_panel=_FILTERS_PANEL,
         ),
     ] = None

@@ -237,7 +237,7 @@ def _received_text(draft: Draft) -> str:
     if lifetime is None:
         return text
     length = format_duration(lifetime)
-    return f"{text}; its token states no end, so its link counts as valid for {length} from now"
+    return f"{text}; its token has no expiry time, so its link counts as valid for {length} from now"
 
 
 def _failure(draft: Draft, reason: str) -> dict[str, Any]:

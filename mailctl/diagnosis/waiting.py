@@ -208,7 +208,7 @@ def held_by_worker(case: Case) -> Cause | None:
     recovery = f"; if that worker has died, a relay will publish it again by {again}" if again else ""
     silent = [each for each in case.evidence.silent if email.queue in each.worker.queues]
     why = "; ".join(_describe_silence(each, case) for each in silent)
-    why = f"does not get to it: {why}" if silent else "is busy with others"
+    why = f"cannot start it: {why}" if silent else "is busy with others"
     return Cause(
         name="held_by_worker",
         sentence=f"{describe_wait(case)}; a worker holds its message but {why}{recovery}",

@@ -186,7 +186,12 @@ def make_content(
     given = validate_variables(context)
     for name in kind.variables:
         if name not in given:
-            raise InvalidInput(name, f"is missing; an email of kind {kind.name} requires it.")
+            raise InvalidInput(
+                name,
+                f"needs the variable {name}.",
+                fix=f"On the command line, add --set {name}=…",
+                subject=f"Kind {kind.name}",
+            )
     _refuse_unknown(kind, given, tokens or {})
     if "ip_address" in kind.variables:
         given["ip_address"] = validation.validate_ip_address(given["ip_address"])

@@ -259,7 +259,7 @@ def validate_token(value: object, *, field: str = "token") -> str:
     Raises:
         InvalidInput: it is shorter than 8 or longer than 2,048 characters, or not safe in a URL.
     """
-    reason = f"must be {MIN_TOKEN} to {MAX_TOKEN} characters of A-Z, a-z, 0-9 and . _ ~ = + / : -"
+    reason = f"must be {MIN_TOKEN} to {MAX_TOKEN} characters from A-Z, a-z, 0-9 and . _ ~ = + / : -"
     return _validate_pattern(value, _TOKEN, field, reason)
 
 

@@ -127,7 +127,7 @@ class SendService:
 
     def _users(self, recipients: Recipients) -> list[User]:
         if not recipients.user_ids and recipients.email is None:
-            raise InvalidInput("recipient", "is missing.", fix="Give --user-id or --email.")
+            raise InvalidInput("recipient", "is missing.", fix="Give either --user-id or --email.")
         if recipients.user_ids and recipients.email is not None:
             raise InvalidInput("recipient", "is given twice.", fix="Give either --user-id or --email.")
         if recipients.email is not None:

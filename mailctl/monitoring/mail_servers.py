@@ -66,12 +66,12 @@ def _failing_server(circuit: Circuit) -> Hop:
 def _last_reply(runtime: Runtime) -> Hop:
     """Report the mail server's latest reply: without one, a closed circuit proves nothing."""
     if runtime.is_log_missing:
-        detail = "unknown: without the delivery log, nobody knows how the last attempt went"
+        detail = "unknown: there is no delivery log with the last attempt"
         return Hop(name=_NAME, ok=True, detail=detail, fix=str(mailctl_command("check-config")))
     now = runtime.clock()
     answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)
     if answer is None:
-        detail = f"unknown: no email was attempted in the last {format_duration(_RECENT)}"
+        detail = f"unknown: no email was tried in the last {format_duration(_RECENT)}"
         fix = str(mailctl_command("health", canary=True))
         return Hop(name=_NAME, ok=True, detail=detail, fix=fix)
     ago = format_duration(max(timedelta(), now - answer.at))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mailctl.broker.unvalidated import validated_content
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, ContentDeleted, InvalidInput, MailctlError, NotFound
@@ -177,8 +178,6 @@ class MessageViewer:
         )
 
     def _from_log(self, email: Email, *, note: str = "") -> MessageDetails:
-        is_sent = email.is_sent_or_captured
-        when = f"when the email was sent ({email.state})" if is_sent else "by `mailctl prune`"
         known = [
             ("To", email.to),
             ("Subject", self._subject(email)),
@@ -188,7 +187,7 @@ class MessageViewer:
         return MessageDetails(
             email=email,
             source=MessageSource.LOG,
-            note=note or f"The content was deleted {when}; only the metadata of the log is left.",
+            note=note or f"{_why_content_is_missing(email)} The log has only its metadata.",
             headers=tuple((name, value) for name, value in known if value),
         )
 
@@ -212,6 +211,17 @@ class MessageViewer:
         """Return the file that an email was captured to, if it exists; no other folder is read."""
         path = self._runtime.settings.mailctl_home.absolute() / "mail" / Path(email.captured_file or "").name
         return path if path.is_file() else None
+
+
+def _why_content_is_missing(email: Email) -> str:
+    """Return in one sentence why the log has no content of an email."""
+    if email.is_sent_or_captured:
+        return f"The content was deleted when the email was sent ({email.state})."
+    if email.reason_code is ReasonCode.INVALID_MESSAGE:
+        return "The content was never stored, because the message of another program was invalid."
+    if email.is_own_task:
+        return "The content was never stored, because the service's own task composes the message."
+    return "The content was deleted by `mailctl prune`."
 
 
 def _named_texts(value: Json, name: str = "") -> Iterator[tuple[str, str]]:

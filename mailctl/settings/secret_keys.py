@@ -63,7 +63,7 @@ def parse_old_keys(text: str) -> list[str]:
     if "," in text:
         raise InvalidKeys(
             _OLD_KEYS_SETTING,
-            "contains a comma, which separates nothing.",
+            "contains a comma, which does not separate keys.",
             fix=f'Write the keys one a line, or as a JSON list: {_OLD_KEYS_SETTING}=\'["…", "…"]\'.',
         )
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -57,7 +57,7 @@ class TokenSource:
         if not token or len(token) > _LONGEST_TOKEN or not token.isascii() or not token.isprintable():
             raise ConfigurationError(
                 f"{self._setting} returns no access token on one line.",
-                fix="Let it return the token, and nothing else.",
+                fix="Make it return the token on one line, and nothing else.",
             )
         return token
 

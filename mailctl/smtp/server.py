@@ -91,7 +91,7 @@ def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
         # Without the cause, an OSError that would be classified as a network failure.
         raise ConfigurationError(
             f"the CA file {cafile} cannot be used ({error.strerror or 'no certificate in it'})",
-            fix="Let EMAIL_CA_FILE name a readable PEM file.",
+            fix="Set EMAIL_CA_FILE to a readable PEM file.",
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if server.client_cert is not None:
@@ -106,5 +106,5 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Path, key: Path | No
     except OSError as error:
         raise ConfigurationError(
             f"the client certificate {cert} cannot be used ({error.strerror or 'no certificate with key'})",
-            fix="Let EMAIL_TLS_CLIENT_CERT and EMAIL_TLS_CLIENT_KEY name PEM files without a password.",
+            fix="Set EMAIL_TLS_CLIENT_CERT and EMAIL_TLS_CLIENT_KEY to PEM files without a password.",
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import socket
@@ -187,9 +188,11 @@ def _listen(host: str, port: int) -> socket.socket:
         [family, *_] = next(iter(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise InvalidInput("Port", f"{port} is already in use.", fix="Use another --port.") from None
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput(
-            "--host", f"{host}:{port} cannot be bound ({reason}).", fix="Use another --port or --host."
+            "--host", f"{host}:{port} cannot be used ({reason}).", fix="Use another --port or --host."
         ) from None
 
 

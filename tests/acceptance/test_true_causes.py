@@ -315,7 +315,7 @@ def test_a_worker_takes_nothing(production: Terminal, operator: Operator, desk: 
 
 
 def test_a_worker_is_stopped_by_a_signal(production: Terminal, operator: Operator, desk: Desk) -> None:
-    """It is named with the command that lets it continue, before and after it counts as dead."""
+    """It is named with the command that resumes it, before and after it counts as dead."""
     window = production.worker(*ALONE)
     os.kill(window.process.pid, signal.SIGSTOP)
     _, failed = operator.health()

@@ -143,7 +143,7 @@ class TestOwnKinds:
     @pytest.mark.parametrize(
         ("given", "sentence"),
         [
-            (("number=7",), "amount is missing; an email of kind invoice requires it."),
+            (("number=7",), "Kind invoice needs the variable amount."),
             (("number=7", "amount=3", "amont=4"), "It has: number, amount, locale, action_url."),
         ],
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from docs.generators import parts, states
+from docs.generators import parts, sentences, states
 from docs.generators.commands import description
 from docs.generators.house import House, find_cycles
 from docs.generators.json_schemas import describe_type
@@ -109,3 +109,18 @@ def test_a_page_that_asks_for_nothing_known_is_refused() -> None:
     """Instead of being published with a hole."""
     with pytest.raises(KeyError):
         parts.fill("<!-- generated: nothing -->")
+
+
+def test_every_text_that_people_read_is_in_one_file() -> None:
+    """Help, sentences of the code, pages and emails; neither SQL nor docstrings."""
+    lines = list(sentences.sentences())
+    for text in (
+        "==== mailctl queue list --help",
+        "==== mailctl/web/server.py",
+        "{port} is already in use.",
+        "==== mailctl/web/templates/overview.html",
+        "==== mailctl/templates/reset.txt",
+    ):
+        assert text in lines
+    assert not [line for line in lines if line.startswith("SELECT ")]
+    assert '"""' not in "".join(lines)

@@ -67,7 +67,7 @@ class EmailFilter:
             if len(text) > _MAX_TEXT_LENGTH:
                 raise InvalidInput(name, f"is longer than {_MAX_TEXT_LENGTH} characters.")
             if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-                raise InvalidInput(name, "contains a character that no text can have.")
+                raise InvalidInput(name, "contains a NUL character or a lone surrogate.")
 
     @property
     def matches_all(self) -> bool:

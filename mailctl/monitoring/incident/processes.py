@@ -90,7 +90,7 @@ def _suspended(facts: LogFacts) -> Iterator[Problem]:
             subject=Subject.WORKERS,
             name="worker_suspended",
             sentence=f"Worker {worker.name} does nothing: its process {worker.pid} is stopped by a signal",
-            fix=f"Let it continue: kill -CONT {worker.pid}",
+            fix=f"Resume it: kill -CONT {worker.pid}",
             held_up=_sending(facts, worker.name),
         )
 
@@ -161,7 +161,7 @@ def _overdue(facts: LogFacts) -> Iterator[Problem]:
                 subject=Subject.WORKERS,
                 name="lease_expired",
                 sentence=f"Worker {group.worker} is alive but has not finished sending in time",
-                fix=f"Restart it, and look into its log; show the workers: {mailctl_command('workers')}",
+                fix=f"Restart it, and read its log; list the workers: {mailctl_command('workers')}",
                 held_up=group.count,
             )
 

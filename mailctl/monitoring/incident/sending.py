@@ -106,7 +106,7 @@ def _campaigns(facts: LogFacts) -> Iterator[Problem]:
                 name="campaign_failing",
                 sentence=f"{campaign.failed} of {pluralize(campaign.total, 'email')} of campaign"
                 f" {campaign.name} failed ({format_share(campaign.failed_share)} of those that ended)",
-                fix=f"{'Stop it until you know why' if campaign.waiting else 'See why'}: {command}",
+                fix=f"{'Pause it until the cause is known' if campaign.waiting else 'See why'}: {command}",
                 held_up=0,
             )
         elif campaign.is_behind:
@@ -115,7 +115,7 @@ def _campaigns(facts: LogFacts) -> Iterator[Problem]:
                 name="campaign_behind",
                 sentence=f"Campaign {campaign.name} sends {format_rate(campaign.kept_rate)} emails a second"
                 f" instead of {format_campaign_rate(campaign.rate)}",
-                fix=f"Look at it: {mailctl_command('campaign', 'show', arguments=[campaign.name])}",
+                fix=f"Show it: {mailctl_command('campaign', 'show', arguments=[campaign.name])}",
                 held_up=campaign.waiting,
                 is_failure=False,
             )

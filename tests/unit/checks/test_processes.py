@@ -95,7 +95,7 @@ def test_a_worker_that_fell_silent_is_named(parts: Runtime) -> None:
 
 
 def test_a_suspended_process_of_this_host_is_named(parts: Runtime) -> None:
-    """With the command that lets it continue."""
+    """With the command that resumes it."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         try:
             os.kill(process.pid, signal.SIGSTOP)
@@ -103,7 +103,7 @@ def test_a_suspended_process_of_this_host_is_named(parts: Runtime) -> None:
             finding = check(parts, worker(host=socket.gethostname(), pid=process.pid))["suspended"]
         finally:
             process.kill()
-    assert (finding.status, finding.fix) == (FAIL, f"Let it continue: kill -CONT {process.pid}")
+    assert (finding.status, finding.fix) == (FAIL, f"Resume it: kill -CONT {process.pid}")
 
 
 def test_a_pause_is_not_forgotten(parts: Runtime) -> None:

@@ -14,11 +14,11 @@ from tests.workers import worker
 @pytest.mark.parametrize(
     ("is_suspended", "said"),
     [
-        (True, "worker celery@web is stopped by a signal; `kill -CONT 7` lets it continue"),
+        (True, "worker celery@web is stopped by a signal; `kill -CONT 7` resumes it"),
         (
             False,
-            "worker celery@web (process 7 on host web) has neither signed off"
-            " nor given a sign of life for 40 s",
+            "worker celery@web (process 7 on host web) has not signed off,"
+            " and has sent no heartbeat for 40 s",
         ),
     ],
 )

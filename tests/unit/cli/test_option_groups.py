@@ -43,13 +43,13 @@ class TestFilterOptions:
     @pytest.mark.parametrize(
         ("options", "field"),
         [
-            (FilterOptions(state=["lost"]), "'lost'"),
+            (FilterOptions(state=["lost"]), "state"),
             (FilterOptions(since="lately"), "--since"),
             (FilterOptions(until="soon"), "--until"),
         ],
     )
     def test_what_cannot_be_a_filter_is_refused(self, options: FilterOptions, field: str) -> None:
-        """By the name of its option, or by the value that is none of a few."""
+        """By the name of its option, or by what the value should be."""
         with pytest.raises(InvalidInput) as caught:
             options.to_filter(CliSession())
         assert caught.value.field == field

@@ -144,7 +144,7 @@ class TestVariables:
 
     def test_a_missing_variable_is_named(self) -> None:
         """With the kind."""
-        with pytest.raises(InvalidInput, match="amount is missing; an email of kind invoice"):
+        with pytest.raises(InvalidInput, match="Kind invoice needs the variable amount"):
             self.make(number="7")
 
     def test_an_unknown_variable_is_named(self) -> None:

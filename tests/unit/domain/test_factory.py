@@ -127,7 +127,7 @@ def test_an_ip_address_is_normalized() -> None:
     """And it is required by its kind."""
     content = make_content(NEW_IP, USER, origins=ORIGINS, context={"ip_address": "::FFFF:203.0.113.7"})
     assert content.context["ip_address"] == "203.0.113.7"
-    with pytest.raises(InvalidInput, match="ip_address is missing"):
+    with pytest.raises(InvalidInput, match="needs the variable ip_address"):
         make_content(NEW_IP, USER, origins=ORIGINS)
 
 
@@ -136,7 +136,7 @@ def test_an_ip_address_is_normalized() -> None:
     [
         ({"number": 1, "amuont": 2}, {}, "Kind invoice has no variable 'amuont'"),
         ({"number": 1}, {"token": "12345678"}, "Kind invoice has no token 'token'"),
-        ({}, {}, "number is missing"),
+        ({}, {}, "Kind invoice needs the variable number"),
         ({"number": "x" * 300}, {}, "subject"),
         ({"number": 1, "locale": "?"}, {}, "locale"),
     ],

@@ -64,10 +64,10 @@ def test_the_servers_of_workers_count_and_not_that_of_this_process(runtime: Runt
 def test_without_an_attempt_nothing_is_known(runtime: Runtime) -> None:
     """Nor without a log; that is said."""
     [hop] = mail_server_hops(runtime)
-    assert (hop.ok, hop.detail) == (True, "unknown: no email was attempted in the last 60 min")
+    assert (hop.ok, hop.detail) == (True, "unknown: no email was tried in the last 60 min")
     with closing(open_without_log(runtime.settings)) as without_log:
         [hop] = mail_server_hops(without_log)
-    assert hop.detail.startswith("unknown: without the delivery log")
+    assert hop.detail.startswith("unknown: there is no delivery log")
 
 
 def test_capturing_needs_no_server(tmp_path: Path) -> None:

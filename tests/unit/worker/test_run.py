@@ -62,7 +62,7 @@ def test_a_worker_consumes_the_queues_of_all_kinds_and_of_campaigns() -> None:
     ]
 
 
-@pytest.mark.parametrize(("option", "name"), [("loglevel", "--loglevel"), ("log_format", "--log-format")])
+@pytest.mark.parametrize(("option", "name"), [("loglevel", "log level"), ("log_format", "log format")])
 def test_an_unknown_level_or_format_is_refused(option: str, name: str) -> None:
     """Before anything is started."""
     with pytest.raises(InvalidInput) as caught:
