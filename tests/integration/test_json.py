@@ -106,7 +106,7 @@ COMMANDS = [
     ("monitor", "monitor"),
     ("check-config --offline", "check-report"),
     ("init --from-address a@shop.example --env-file new.env --offline", "new-settings"),
-    ("config show --changed", "setting"),
+    ("config show EMAIL_HOST EMAIL_PORT", "setting"),
     ("config diff --profile production", "profile-diff"),
     ("users list", "user"),
     ("users add zoe@example.com", "user"),
