@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.campaign_stats import count_campaigns
-from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, UNFINISHED_STATES, State
+from mailctl.domain.models import ACCEPTED_STATES, FINAL_STATES, UNFINISHED_STATES, State
 from mailctl.errors import NotFound
 from mailctl.monitoring.errors import find_errors
 
@@ -56,7 +56,7 @@ class CampaignStatus:
     @property
     def sent(self) -> int:
         """The number of emails that a mail server accepted, or that were captured."""
-        return self._count(SENT_OR_CAPTURED)
+        return self._count(ACCEPTED_STATES | {State.CAPTURED})
 
     @property
     def failed(self) -> int:

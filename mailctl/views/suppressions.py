@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.delivery_log.suppressions import SuppressionScope, SuppressionSource
 from mailctl.views.base import Count, Timestamp, View
 from mailctl.views.row_problems import RowProblemView
 
@@ -24,6 +24,10 @@ class SuppressionView(View):
     enhanced: str | None = Field(description="The enhanced status code of a bounce.")
     actor: str | None = Field(description="The operator who added the address.")
     created_at: Timestamp
+    scope: SuppressionScope = Field(
+        description="all, or optional: only emails that the recipient may unsubscribe from."
+    )
+    email_id: str | None = Field(description="The email whose feedback is the evidence.")
 
 
 class UnsubscribeView(View):

@@ -166,8 +166,12 @@ def links_are_a_module() -> ModuleType:
     return links
 
 
-@on_feedback
 def hear(event: FeedbackEvent) -> None:
     """Hear of what became of an email."""
     if event.kind == "bounced" and event.is_hard:
         print(assert_type(event.email_id, str), assert_type(event.smtp_code, int | None))
+
+
+def listen() -> None:
+    """Register a function of one's own."""
+    on_feedback(hear)

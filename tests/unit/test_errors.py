@@ -19,6 +19,7 @@ def test_exit_codes_are_fixed() -> None:
         "UNAVAILABLE": 5,
         "UNCONFIRMED": 6,
         "PENDING": 8,
+        "TRY_AGAIN": 75,
         "INTERRUPTED": 130,
     }
 

@@ -40,13 +40,22 @@ def ingest(
 ) -> None:
     """Take one message, such as a bounce that a mail server pipes into this command.
 
-    Exits with 0 whatever the message says, and with 75 if it cannot be recorded now, so that Postfix and Exim
-    try again.
+    Postfix and Exim try again later if it cannot be recorded now.
 
     \b
     Examples:
       mailctl feedback ingest bounce.eml
-      mailctl feedback ingest - --recipient "bounces+TOKEN@example.com"
+      mailctl feedback ingest - --recipient bounces+TOKEN@example.com
+
+    \b
+    Exit codes:
+      0  The message is taken, whatever it says.
+      2  The file cannot be read.
+      75  The message cannot be recorded now.
+
+    \b
+    See also:
+      mailctl feedback watch, mailctl suppress list
     """
     from mailctl.feedback.ingest import MailIngester
     from mailctl.feedback.received_mail import MAX_OCTETS
@@ -86,6 +95,16 @@ def watch(
     Examples:
       mailctl feedback watch
       mailctl feedback watch --once
+
+    \b
+    Exit codes:
+      0  It was ended, or has taken what was there.
+      2  No source is set, or a setting is wrong.
+      5  The delivery log cannot be reached.
+
+    \b
+    See also:
+      mailctl feedback ingest, mailctl health
     """
     from mailctl.feedback.watching import FeedbackWatch, require_sources
     from mailctl.json_logging import configure_logging

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ class OutcomeCounts:
             query: Any = (
                 select(emails.c.kind, events.c.state, func.count().label("number"))
                 .join_from(events, emails, events.c.email_id == emails.c.id)
-                .where(events.c.seq >= self._next_seq, events.c.seq < end, events.c.state.in_(OUTCOMES))
+                .where(
+                    events.c.seq >= self._next_seq,
+                    events.c.seq < end,
+                    events.c.state.in_(OUTCOMES),
+                    is_state_change(),
+                )
                 .group_by(emails.c.kind, events.c.state)
             )
             for row in connection.execute(query):
