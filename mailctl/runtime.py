@@ -277,7 +277,7 @@ class Runtime:
         Call this before an email is recorded: with wrong settings no worker could send it.
 
         Raises:
-            ConfigurationError: a setting about the sender, headers, templates, links, webhooks or unsubscribing
+            ConfigurationError: a setting about sender, headers, templates, links, webhooks or unsubscribing
                 is not usable.
         """
         message_settings_of(self.settings)
