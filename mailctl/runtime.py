@@ -41,9 +41,11 @@ from mailctl.domain.campaign_bounds import campaign_bounds_from_settings
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.domain.webhook_secrets import webhook_secrets_from_settings
 from mailctl.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
+from mailctl.security.unsubscribe_links import unsubscribe_links_from_settings
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +62,6 @@ if TYPE_CHECKING:
     from mailctl.domain.own_tasks import ResultTranslator
     from mailctl.rendering.composer import Composer
     from mailctl.security.links import Links
-    from mailctl.security.unsubscribe_links import UnsubscribeLinks
     from mailctl.smtp.sender import Sender
     from mailctl.users import EmbeddedUserDirectory, ServiceUserDirectory
 
@@ -217,13 +218,6 @@ class Runtime:
         return Links(self.settings, find_user=lambda user_id: self.directory.find_record(user_id))
 
     @cached_property
-    def unsubscribe_links(self) -> UnsubscribeLinks:
-        """The factory and verifier of the links by which recipients unsubscribe."""
-        from mailctl.security.unsubscribe_links import UnsubscribeLinks, unsubscribe_url_from_settings
-
-        return UnsubscribeLinks(self.keyring, url=unsubscribe_url_from_settings(self.settings))
-
-    @cached_property
     def link_origins(self) -> frozenset[str]:
         """The origins that ready-made links may lead to."""
         from mailctl.security.links import link_origins
@@ -252,9 +246,8 @@ class Runtime:
         """The composer, which builds the MIME messages of emails."""
         from mailctl.rendering.composer import Composer
 
-        return Composer(
-            self.settings, self.links, catalog=self.catalog, unsubscribe_links=self.unsubscribe_links
-        )
+        unsubscribing = unsubscribe_links_from_settings(self.settings, self.keyring)
+        return Composer(self.settings, self.links, catalog=self.catalog, unsubscribe_links=unsubscribing)
 
     @cached_property
     def api_keys(self) -> ApiKeys:
@@ -284,8 +277,8 @@ class Runtime:
         Call this before an email is recorded: with wrong settings no worker could send it.
 
         Raises:
-            ConfigurationError: the sender, a header, the template folder, a link origin, MAILCTL_LINK_MINT,
-                MAILCTL_LINK_PATHS or MAILCTL_TEMPLATE_ALIASES is not usable.
+            ConfigurationError: a setting about sender, headers, templates, links, webhooks or unsubscribing
+                is not usable.
         """
         message_settings_of(self.settings)
         _ = self.link_origins
@@ -293,6 +286,8 @@ class Runtime:
             _ = self.links
         if self.settings.mailctl_template_aliases:
             _ = self.catalog
+        webhook_secrets_from_settings(self.settings)
+        unsubscribe_links_from_settings(self.settings, self.keyring)
 
     def make_sender(self) -> Sender:
         """Return a new sender, SMTP or capture (EMAIL_ENABLED=False), that enforces the recipient policy."""

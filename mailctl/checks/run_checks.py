@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mailctl.checks.app import check_app
 from mailctl.checks.broker import check_broker
 from mailctl.checks.delivery_log import check_log, is_log_file_missing
+from mailctl.checks.feedback import check_feedback
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.links import check_links
 from mailctl.checks.own_tasks import check_recording
@@ -62,6 +63,7 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
     try:
         yield from _reported("users", check_users(settings, log, offline=offline))
         yield from check_links(settings, catalog, offline=offline)
+        yield from check_feedback(settings, catalog)
         yield from _reported("templates", check_templates(settings, catalog))
         yield from check_smtp(settings, offline=offline, send_test=send_test)
         yield from check_recent_refusals(log, settings)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from mailctl.delivery_log.feedback_counts import add_counts
 from mailctl.delivery_log.reports import (
@@ -21,9 +22,9 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events, feedback
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events, feedback
 from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource, suppress
-from mailctl.delivery_log.transitions import change_state, insert_or_ignore, reason_values
+from mailctl.delivery_log.transitions import StateChange, insert_or_ignore
 from mailctl.delivery_log.unsubscribes import unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import ACCEPTED_STATES, UNFINISHED_STATES, State
@@ -212,19 +213,32 @@ def _change_state(
     code = _CODES[report.kind]
     # A bounce is why the email did not arrive.
     reason = Reason(code=code, text=report.summary) if target is State.BOUNCED else None
-    sent_at = func.coalesce(emails.c.sent_at, now)
-    values = reason_values(reason) | {"sent_at": sent_at, "content": None}
-    changed = change_state(
+    changed = _state_change(target).run(
         connection,
-        and_(emails.c.id == email_id, _can_follow()),
-        target,
+        {
+            "email_id": email_id,
+            "reported_at": now,
+            "why": reason and reason.text,
+            "why_code": reason and reason.code,
+        },
         text=report.summary,
-        values=values,
         now=now,
         code=code,
         event={"code": report.reply.code, "worker": None},
     )
     return bool(changed)
+
+
+@cache
+def _state_change(target: State) -> StateChange:
+    """Return the statement, built once: building it takes longer than running it."""
+    values = {
+        "error": bindparam("why", type_=emails.c.error.type),
+        "reason_code": bindparam("why_code", type_=emails.c.reason_code.type),
+        "sent_at": func.coalesce(emails.c.sent_at, bindparam("reported_at", type_=UtcDateTime)),
+        "content": None,
+    }
+    return StateChange(and_(emails.c.id == bindparam("email_id"), _can_follow()), target, values=values)
 
 
 def _append_note(

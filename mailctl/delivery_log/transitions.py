@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, bindparam, case, func, insert, select, update
@@ -160,15 +161,24 @@ def reason_values(reason: Reason | None) -> dict[str, Any]:
 
 def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
     """Insert a row unless the table has one with its key; return whether it was inserted."""
-    statement = dialect_insert(connection, table).values(**row).on_conflict_do_nothing()
     # Not `rowcount`, which SQLAlchemy does not have for an INSERT on PostgreSQL.
-    return connection.execute(statement.returning(*table.primary_key)).first() is not None
+    return connection.execute(_insert_or_ignore(connection.dialect.name, table), row).first() is not None
+
+
+@cache
+def _insert_or_ignore(dialect: str, table: Table) -> Any:
+    """Return the statement, built once: building it takes longer than running it."""
+    return _insert_of(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def dialect_insert(connection: Connection, table: Table) -> Any:
     """Return an INSERT of the dialect in use, which has ON CONFLICT."""
+    return _insert_of(connection.dialect.name, table)
+
+
+def _insert_of(dialect: str, table: Table) -> Any:
     # Imported here, because each dialect takes long to import and a process needs one.
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
         return postgresql_insert(table)

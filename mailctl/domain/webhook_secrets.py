@@ -61,5 +61,5 @@ def _secrets(name: str, value: object) -> tuple[str, ...]:
 
 def _problem(reason: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{SETTING} {reason}.", fix="See docs/how-to/feedback.md for what each provider needs."
+        f"{SETTING} {reason}.", fix="See docs/how-to/webhooks.md for what each provider needs."
     )

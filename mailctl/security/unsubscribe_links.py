@@ -13,7 +13,6 @@ from mailctl.connection_urls.parts import InvalidUrl
 from mailctl.connection_urls.web import parse_web_url
 from mailctl.domain.link_validation import is_local_host
 from mailctl.errors import ConfigurationError
-from mailctl.security.links import InvalidLink
 
 if TYPE_CHECKING:
     from mailctl.security.keyring import Keyring
@@ -67,9 +66,17 @@ class UnsubscribeLinks:
         is_short = len(token) <= _MAX_TOKEN
         plain = self._keyring.open_text(token, purpose=_PURPOSE) if is_short and token.isascii() else None
         if plain is None:
+            # Commands that open no link start without it.
+            from mailctl.security.links import InvalidLink
+
             raise InvalidLink("This link is not valid.", fix="Use the link of the newest email.")
         address, kind, email_id = json.loads(plain)
         return Subscription(address=address, kind=kind, email_id=email_id)
+
+
+def unsubscribe_links_from_settings(settings: Settings, keyring: Keyring) -> UnsubscribeLinks:
+    """Return the links for these settings; raises what `unsubscribe_url_from_settings` raises."""
+    return UnsubscribeLinks(keyring, url=unsubscribe_url_from_settings(settings))
 
 
 def unsubscribe_url_from_settings(settings: Settings) -> str:

@@ -15,7 +15,7 @@ from mailctl.errors import NotFound
 from mailctl.feedback import Feedback, FeedbackKind, Proof, record
 from mailctl.redaction import mask_address
 from mailctl.security.links import InvalidLink
-from mailctl.security.unsubscribe_links import Subscription
+from mailctl.security.unsubscribe_links import Subscription, unsubscribe_links_from_settings
 from mailctl.web.problem import problem_of
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
@@ -82,8 +82,9 @@ def _keep_tokens_out_of_the_access_log() -> None:
 
 
 def _open(token: str) -> Subscription:
+    parts = runtime.current()
     try:
-        return runtime.current().unsubscribe_links.open(token)
+        return unsubscribe_links_from_settings(parts.settings, parts.keyring).open(token)
     except InvalidLink as error:
         raise NotFound(error.message, fix=error.fix) from None
 
