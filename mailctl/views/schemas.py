@@ -25,6 +25,7 @@ from mailctl.views.checks import CheckReportView
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
 from mailctl.views.errors import ErrorGroupView
+from mailctl.views.events import FeedEntryView
 from mailctl.views.feedback import IngestView
 from mailctl.views.health import HealthView, MonitorView
 from mailctl.views.incident import IncidentView
@@ -123,6 +124,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("raw-message", RawMessageView, "show --raw"),
         _schema("email", EmailView, "list"),
         _schema("error-group", ErrorGroupView, "errors"),
+        _schema("event", FeedEntryView, "events"),
         _schema(
             "action-result",
             ActionResultView,

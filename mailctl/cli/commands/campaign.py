@@ -48,6 +48,20 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
 
     Shows how many emails were sent, failed and wait, the rate that was asked for and the one that is kept,
     and when it is expected to end.
+
+    \b
+    Examples:
+      mailctl campaign
+      mailctl campaign list -o csv
+
+    \b
+    Exit codes:
+      0  The campaigns were printed, if there are any.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl campaign show, mailctl stats, mailctl send
     """
     from mailctl.monitoring.campaigns import list_campaigns as campaigns_of
 
@@ -68,6 +82,15 @@ def show(session: CliSession, name: NameArgument) -> None:
     Examples:
       mailctl campaign show spring
       mailctl campaign show spring --json
+
+    \b
+    Exit codes:
+      0  The campaign was printed.
+      3  There is no such campaign, or no delivery log.
+
+    \b
+    See also:
+      mailctl campaign list, mailctl errors, mailctl list
     """
     from mailctl.monitoring.campaigns import find_campaign
 
@@ -96,6 +119,15 @@ def pause(
     \b
     Examples:
       mailctl campaign pause spring --reason "wrong link"
+
+    \b
+    Exit codes:
+      0  The campaign is paused; it may have been before.
+      3  There is no such campaign, or no delivery log.
+
+    \b
+    See also:
+      mailctl campaign resume, mailctl campaign set-rate, mailctl queue pause
     """
     from mailctl.operations.pausing import PauseService
 
@@ -114,6 +146,15 @@ def resume(session: CliSession, name: NameArgument) -> None:
     \b
     Examples:
       mailctl campaign resume spring
+
+    \b
+    Exit codes:
+      0  The campaign is resumed.
+      3  There is no such campaign, or it is not paused.
+
+    \b
+    See also:
+      mailctl campaign pause, mailctl campaign show
     """
     from mailctl.operations.pausing import PauseService
 
@@ -133,6 +174,17 @@ def cancel(session: CliSession, options: ActionOptions, name: NameArgument) -> N
     Examples:
       mailctl campaign cancel spring --dry-run
       mailctl campaign cancel spring --yes --reason "wrong segment"
+
+    \b
+    Exit codes:
+      0  The emails were cancelled, or there was nothing to cancel.
+      3  There is no such campaign, or no delivery log.
+      4  It was not confirmed.
+      130  It was interrupted; what was printed is done.
+
+    \b
+    See also:
+      mailctl campaign pause, mailctl release, mailctl cancel
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.delivery_log.queries.search import EmailFilter
@@ -159,6 +211,16 @@ def set_rate(
     Examples:
       mailctl campaign set-rate spring 10/s
       mailctl campaign set-rate spring none
+
+    \b
+    Exit codes:
+      0  The rate is changed.
+      2  It is not a rate.
+      3  There is no such campaign, or no delivery log.
+
+    \b
+    See also:
+      mailctl campaign show, mailctl campaign pause
     """
     from mailctl.operations.campaign_rate import change_rate
     from mailctl.timefmt import parse_rate
