@@ -240,7 +240,7 @@ app.add("set-rate", set_rate)
 
 
 def _columns() -> list[str]:
-    numbers = ["emails", "done", "sent", "failed", "waiting", "rate", "kept"]
+    numbers = ["emails", "done", "sent", "failed", "bounced", "waiting", "rate", "kept"]
     return ["campaign", "kind", *numbers, format_time_heading("ends"), ""]
 
 
@@ -253,6 +253,7 @@ def _row(campaign: CampaignStatus) -> list[str]:
         f"{campaign.progress:.0%}",
         str(campaign.sent),
         str(campaign.failed or ""),
+        str(campaign.bounced or ""),
         str(campaign.waiting or ""),
         format_campaign_rate(campaign.rate),
         _kept(campaign),
@@ -273,14 +274,16 @@ def _marks(campaign: CampaignStatus) -> list[str]:
 def _show(session: CliSession, found: CampaignDetails) -> None:
     status, output = found.status, session.output
     states = ", ".join(f"{count} {state}" for state, count in sorted(status.states.items()))
-    failed = f"{status.failed}  {format_share(status.failed_share)} of those sent or failed"
+    failed = f"{status.failed}  {format_share(status.failed_share)} of those that ended failed or bounced"
     output.fields(
         [
             ("campaign", status.name),
             ("kind", status.kind or ""),
             ("started", format_optional_time(status.created_at)),
             ("progress", f"{status.progress:.0%} of {pluralize(status.total, 'email')}: {states}"),
-            ("failed", failed if status.failed else "0"),
+            ("failed", failed if status.failed or status.bounced else "0"),
+            ("bounced", str(status.bounced or "")),
+            ("complained", str(status.complained or "")),
             ("rate", format_campaign_rate(status.rate)),
             ("kept", _kept(status)),
             ("expected end", format_optional_time(status.expected_end)),
