@@ -54,6 +54,11 @@ SECTIONS = {
         LazyCommand("show", "mailctl.cli.commands.show:show", "Show the headers and text of an email."),
         LazyCommand("list", "mailctl.cli.commands.list:list_emails", "List emails, newest first."),
         LazyCommand(
+            "events",
+            "mailctl.cli.commands.events:events",
+            "List what happened to emails, oldest first, and follow it.",
+        ),
+        LazyCommand(
             "errors",
             "mailctl.cli.commands.errors:errors",
             "List failures and deferrals in groups of the same cause, the most frequent first.",

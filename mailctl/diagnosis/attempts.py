@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: How long sending one email may take before the mail server counts as slow.
 _SLOW_SECONDS = 30
+_RATE_LIMITED = "rate_limited"
 
 
 def dead_worker(case: Case) -> Cause | None:
@@ -112,6 +113,11 @@ def attempt_failed(case: Case) -> Cause | None:
     code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
     cause = _unreadable(case) if code is ReasonCode.UNREADABLE_CONTENT else None
     cause = cause or cause_of_attempt(code, stage=stage, reply=email.reply)
+    if cause.name == _RATE_LIMITED and email.campaign:
+        slower = mailctl_command(
+            "campaign", "set-rate", arguments=[email.campaign, "RATE"], is_complete=False
+        )
+        cause = replace(cause, next_step=slower)
     when = email.not_before or email.due_at
     again = f"the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
     if when <= case.now:
@@ -158,7 +164,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
         return ours
     if is_rate_limit(reply, stage=stage or ""):
         return Cause(
-            name="rate_limited",
+            name=_RATE_LIMITED,
             sentence="the mail server is throttling us (rate limit, reputation or greylisting)",
             next_step=mailctl_command("queue", "list"),
         )

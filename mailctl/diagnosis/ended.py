@@ -10,7 +10,7 @@ from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
 from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
-from mailctl.domain.outcomes import OPEN_CATEGORIES, OUR_FAULTS
+from mailctl.domain.outcomes import OPEN_CATEGORIES, OUR_FAULTS, ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.smtp.classify import is_recipient_refusal, reply_category
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.reports import LoggedReport
     from mailctl.diagnosis.models import Case
     from mailctl.domain.outcomes import SmtpReply
+    from mailctl.domain.shell_command import ShellCommand
 
 _RECIPIENT_REFUSED = "recipient_refused"
 
@@ -120,10 +121,20 @@ def _refusal(case: Case) -> Cause:
     cause = cause_of_refusal(email.reply, stage=(event.stage if event else None) or "")
     said = str(email.reply) or email.error or "refused"
     if cause.name == _RECIPIENT_REFUSED:
-        step = mailctl_command("list", to=email.to, limit="10")
-        return replace(cause, sentence=f"{cause.sentence}: {said}", next_step=step)
+        return replace(cause, sentence=f"{cause.sentence}: {said}", next_step=_after_refusal(case, cause))
     sentence = f"{cause.sentence}: {said}; remove the cause first"
     return replace(cause, sentence=sentence, next_step=case.command_to_send_again())
+
+
+def _after_refusal(case: Case, cause: Cause) -> ShellCommand | None:
+    """Return the next step after the recipient was refused: it depends on what is wrong with it."""
+    email, event = case.email, case.last_event(State.FAILED)
+    stage = (event.stage if event else None) or ""
+    if cause.certainty is Certainty.LIKELY:
+        return mailctl_command("errors")  # whether others were refused alike
+    if reply_category(email.reply, stage=stage) is ReplyCategory.RECIPIENT:
+        return case.command_to_send_again()  # such as a full mailbox
+    return mailctl_command("list", to=email.to, limit="10")
 
 
 def cause_of_refusal(reply: SmtpReply, *, stage: str) -> Cause:

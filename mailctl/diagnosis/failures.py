@@ -25,13 +25,15 @@ def cause_of_failure(state: State, code: ReasonCode | None, *, stage: str, reply
     """Return why an attempt failed, without the words of the error.
 
     Args:
-        state: the state that the attempt led to: failed, expired or deferred.
+        state: the state that it led to: failed, expired, bounced or deferred.
         code: the reason code of the event.
         stage: the SMTP stage; "" if no mail server was contacted.
         reply: the reply of the mail server; without a code if none came.
     """
     if code is ReasonCode.UNREADABLE_CONTENT:
         return _UNREADABLE
+    if state is State.BOUNCED:
+        return Cause(name="bounced", sentence="the mail server accepted the email, and it came back")
     if state is State.DEFERRED:
         return cause_of_attempt(code, stage=stage or None, reply=reply)
     if code is ReasonCode.REFUSED:

@@ -64,6 +64,16 @@ class CampaignStatus:
         return self._count(_FAILED_STATES)
 
     @property
+    def bounced(self) -> int:
+        """The number of emails that a mail server accepted, and that came back."""
+        return self._count(frozenset({State.BOUNCED}))
+
+    @property
+    def complained(self) -> int:
+        """The number of emails that their recipients marked as spam."""
+        return self._count(frozenset({State.COMPLAINED}))
+
+    @property
     def waiting(self) -> int:
         """The number of emails that are not finished."""
         return self._count(UNFINISHED_STATES)
@@ -75,9 +85,10 @@ class CampaignStatus:
 
     @property
     def failed_share(self) -> float | None:
-        """The share of failures in what was sent or failed; None if nothing was."""
-        ended = self.sent + self.failed
-        return self.failed / ended if ended else None
+        """The share of what failed or bounced in all that has ended; None if nothing has."""
+        lost = self.failed + self.bounced
+        ended = self.sent + lost
+        return lost / ended if ended else None
 
     @property
     def expected_end(self) -> datetime | None:
@@ -89,7 +100,8 @@ class CampaignStatus:
     @property
     def is_failing(self) -> bool:
         """Whether more of its emails fail than single wrong addresses explain."""
-        return self.failed >= MANY_FAILED and (self.failed_share or 0) > MAX_FAILED_SHARE
+        lost = self.failed + self.bounced
+        return lost >= MANY_FAILED and (self.failed_share or 0) > MAX_FAILED_SHARE
 
     @property
     def is_behind(self) -> bool:

@@ -31,7 +31,9 @@ _RECENT_SHARE = 0.25
 #: How many times as many per minute make a rise.
 _RISE = 2.0
 _MAX_SAMPLES = 3
-_UNSENT_STATES = frozenset({State.FAILED, State.EXPIRED})
+#: Causes that no retry removes: what is wrong with a recipient has to be looked at.
+_ABOUT_RECIPIENT = frozenset({"recipient_refused", "bounced"})
+_UNSENT_STATES = frozenset({State.FAILED, State.EXPIRED, State.BOUNCED})
 
 
 class ErrorTrend(StrEnum):
@@ -171,9 +173,9 @@ def _command(last: FailedAttempt, cause: Cause, *, has_failed: bool, age: timede
     """Return the command that deals with a group: what the cause needs, or else what the emails need."""
     if cause.next_step is not None:
         return cause.next_step
-    state = "failed" if has_failed else "deferred"
+    state = last.state_now if has_failed else "deferred"
     reply = f"{last.reply.code} {last.reply.enhanced or ''}".strip() if last.reply.code else None
-    command = "retry" if has_failed and cause.name != "recipient_refused" else "list"
+    command = "retry" if has_failed and cause.name not in _ABOUT_RECIPIENT else "list"
     return mailctl_command(command, state=state, error=reply, since=_since(age))
 
 

@@ -74,10 +74,16 @@ class QueueStatus:
 
     @property
     def seconds_to_empty(self) -> float | None:
-        """How long it takes to send what is ready at the recent rate; None if nothing was sent recently."""
-        if not self.ready:
+        """How long it takes to send what is ready or deferred, at the recent rate.
+
+        None while the queue is paused, or if nothing was sent recently.
+        """
+        waiting = self.ready + self.log_depth.deferred
+        if not waiting:
             return 0.0
-        return self.ready / self.rate.outgoing * 60 if self.rate.outgoing else None
+        if self.pause is not None or not self.rate.outgoing:
+            return None
+        return waiting / self.rate.outgoing * 60
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.errors import InvalidInput
+from mailctl.operations.known_names import check_campaign
 from mailctl.recorder.task_results import record_results
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ class StatsReport:
 
 
 def make_report(
-    runtime: Runtime, dimension: Dimension, *, since: datetime, until: datetime, limit: int
+    runtime: Runtime,
+    dimension: Dimension,
+    *,
+    since: datetime,
+    until: datetime,
+    limit: int,
+    campaign: str | None = None,
 ) -> StatsReport:
     """Return the statistics of the emails that were recorded in a period.
 
@@ -46,15 +53,19 @@ def make_report(
         since: the start of the period, inclusive.
         until: the end of the period, exclusive.
         limit: the maximum number of groups.
+        campaign: counts only emails of this campaign; None counts all.
 
     Raises:
         InvalidInput: `until` is not after `since`.
+        NotFound: the campaign is unknown.
         LogUnavailable: the delivery log cannot be read.
     """
     if since >= until:
         raise InvalidInput("until", "must be later than since.", fix="Give a later time.")
     record_results(runtime)
-    statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds)
+    if campaign is not None:
+        check_campaign(runtime, campaign)
+    statistics = Statistics(runtime.engine, kinds=runtime.catalog.kinds, campaign=campaign)
     bucket = choose_bucket(until - since)
     return StatsReport(
         since=since,

@@ -49,6 +49,8 @@ class CampaignStatusView(View):
     emails: Count
     sent: Count = Field(description="Accepted by a mail server, or captured.")
     failed: Count = Field(description="Failed or expired.")
+    bounced: Count = Field(description="Accepted by a mail server, and came back.")
+    complained: Count = Field(description="Marked as spam by their recipients.")
     waiting: Count = Field(description="Not finished.")
     progress: Share = Field(description="The share of its emails that are finished.")
     states: StateCounts
@@ -96,6 +98,8 @@ def _status_fields(campaign: CampaignStatus) -> dict[str, Any]:
         "emails": campaign.total,
         "sent": campaign.sent,
         "failed": campaign.failed,
+        "bounced": campaign.bounced,
+        "complained": campaign.complained,
         "waiting": campaign.waiting,
         "progress": round(campaign.progress, 4),
         "states": dict(campaign.states),

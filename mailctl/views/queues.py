@@ -77,7 +77,9 @@ class QueueView(View):
     oldest_age_seconds: Seconds | None
     in_per_minute: PerMinute
     out_per_minute: PerMinute
-    seconds_to_empty: Seconds | None = Field(description="Null if nothing was sent recently.")
+    seconds_to_empty: Seconds | None = Field(
+        description="Null while it is paused, or if nothing was sent recently."
+    )
     workers: Count = Field(description="Live workers that consume the queue.")
     paused: PauseView | None
     broker: BrokerQueueView | None = Field(description="Null if the broker was not queried.")

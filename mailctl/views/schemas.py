@@ -26,6 +26,7 @@ from mailctl.views.config import DashboardAddressView, NewSettingsView, ProfileD
 from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
 from mailctl.views.errors import ErrorGroupView
+from mailctl.views.events import FeedEntryView
 from mailctl.views.feedback import IngestView
 from mailctl.views.health import HealthView, MonitorView
 from mailctl.views.incident import IncidentView
@@ -124,6 +125,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("raw-message", RawMessageView, "show --raw"),
         _schema("email", EmailView, "list"),
         _schema("error-group", ErrorGroupView, "errors"),
+        _schema("event", FeedEntryView, "events"),
         _schema(
             "action-result",
             ActionResultView,

@@ -79,6 +79,7 @@ ROWS = [
     Row(command="list", arguments="--watch", until="zoe", code=0),
     Row(command="list", arguments="--state sending", is_fitted=False),
     Row(command="errors", is_fitted=False),
+    Row(command="events", is_fitted=False),
     Row(command="web", arguments="--port 0", code=130, until="dashboard:", is_fitted=False),
     Row(command="retry", arguments="{failed}"),
     Row(command="retry", arguments="--state failed --dry-run"),

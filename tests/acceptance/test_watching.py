@@ -23,3 +23,22 @@ def test_a_pipe_gets_a_line_for_each_change(terminal: Terminal) -> None:
         (task_id, "pending"),
         (task_id, "cancelled"),
     ]
+
+
+def test_events_are_followed_in_a_pipe(terminal: Terminal) -> None:
+    """As JSON lines, those that fit the filters alone; and several emails by their ids."""
+    first, second = terminal.send("welcome", "--user-id", "1"), terminal.send("welcome", "--user-id", "2")
+    mailctl = (sys.executable, "-m", "mailctl")
+    events = terminal.open(*mailctl, "events", "--follow", "--since", "1h", "--state", "pending,cancelled")
+    both = terminal.open(*mailctl, "status", first, second, "--watch", "--json")
+    queues = terminal.open(*mailctl, "queue", "list", "--watch", "--json")
+    for window, text in ((events, second), (both, second), (queues, "celery")):
+        window.wait_until_printed(text)
+    assert terminal.run("cancel", first, second).code == 0
+    assert both.wait() == 1
+    events.wait_until(lambda: events.output.count("cancelled") >= 2)
+    assert (events.interrupt(), queues.interrupt()) == (0, 0)
+    lines = [json.loads(line) for line in events.output.splitlines()]
+    assert [line["task_id"] for line in lines if line["state"] == "cancelled"] == [first, second]
+    states = [json.loads(line)["state"] for line in both.output.splitlines()]
+    assert states == ["pending", "pending", "cancelled", "cancelled"]

@@ -60,6 +60,7 @@ COMMANDS = [
     ("list --limit 5", "email"),
     ("list --state failed --error 5.7.1", "email"),
     ("errors", "error-group"),
+    ("events", "event"),
     ("retry {failed}", "action-result"),
     ("retry {id} --dry-run", "action-result"),
     ("retry --state failed --yes", "action-result"),

@@ -51,7 +51,8 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
 
     \b
     Examples:
-      mailctl campaign list
+      mailctl campaign
+      mailctl campaign list -o csv
 
     \b
     Exit codes:
@@ -60,7 +61,7 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
 
     \b
     See also:
-      mailctl campaign show, mailctl stats
+      mailctl campaign show, mailctl stats, mailctl send
     """
     from mailctl.monitoring.campaigns import list_campaigns as campaigns_of
 
@@ -85,7 +86,7 @@ def show(session: CliSession, name: NameArgument) -> None:
     \b
     Exit codes:
       0  The campaign was printed.
-      3  There is no such campaign.
+      3  There is no such campaign, or no delivery log.
 
     \b
     See also:
@@ -121,12 +122,12 @@ def pause(
 
     \b
     Exit codes:
-      0  The campaign is paused.
-      3  There is no such campaign.
+      0  The campaign is paused; it may have been before.
+      3  There is no such campaign, or no delivery log.
 
     \b
     See also:
-      mailctl campaign resume, mailctl campaign cancel
+      mailctl campaign resume, mailctl campaign set-rate, mailctl queue pause
     """
     from mailctl.operations.pausing import PauseService
 
@@ -148,12 +149,12 @@ def resume(session: CliSession, name: NameArgument) -> None:
 
     \b
     Exit codes:
-      0  The campaign is no longer paused.
-      3  There is no such campaign, or it was not paused.
+      0  The campaign is resumed.
+      3  There is no such campaign, or it is not paused.
 
     \b
     See also:
-      mailctl campaign pause, mailctl campaign set-rate
+      mailctl campaign pause, mailctl campaign show
     """
     from mailctl.operations.pausing import PauseService
 
@@ -176,14 +177,14 @@ def cancel(session: CliSession, options: ActionOptions, name: NameArgument) -> N
 
     \b
     Exit codes:
-      0  Every email that was not sent is cancelled.
-      1  Some emails were left out; each is printed with the reason.
-      3  There is no such campaign.
-      4  You did not confirm; nothing was changed.
+      0  The emails were cancelled, or there was nothing to cancel.
+      3  There is no such campaign, or no delivery log.
+      4  It was not confirmed.
+      130  It was interrupted; what was printed is done.
 
     \b
     See also:
-      mailctl campaign pause, mailctl release
+      mailctl campaign pause, mailctl release, mailctl cancel
     """
     from mailctl.cli.action_runner import run_action
     from mailctl.delivery_log.queries.search import EmailFilter
@@ -213,9 +214,9 @@ def set_rate(
 
     \b
     Exit codes:
-      0  The campaign has the new rate.
-      2  The rate is invalid.
-      3  There is no such campaign.
+      0  The rate is changed.
+      2  It is not a rate.
+      3  There is no such campaign, or no delivery log.
 
     \b
     See also:
@@ -239,7 +240,7 @@ app.add("set-rate", set_rate)
 
 
 def _columns() -> list[str]:
-    numbers = ["emails", "done", "sent", "failed", "waiting", "rate", "kept"]
+    numbers = ["emails", "done", "sent", "failed", "bounced", "waiting", "rate", "kept"]
     return ["campaign", "kind", *numbers, format_time_heading("ends"), ""]
 
 
@@ -252,6 +253,7 @@ def _row(campaign: CampaignStatus) -> list[str]:
         f"{campaign.progress:.0%}",
         str(campaign.sent),
         str(campaign.failed or ""),
+        str(campaign.bounced or ""),
         str(campaign.waiting or ""),
         format_campaign_rate(campaign.rate),
         _kept(campaign),
@@ -272,14 +274,16 @@ def _marks(campaign: CampaignStatus) -> list[str]:
 def _show(session: CliSession, found: CampaignDetails) -> None:
     status, output = found.status, session.output
     states = ", ".join(f"{count} {state}" for state, count in sorted(status.states.items()))
-    failed = f"{status.failed}  {format_share(status.failed_share)} of those sent or failed"
+    failed = f"{status.failed}  {format_share(status.failed_share)} of those that ended failed or bounced"
     output.fields(
         [
             ("campaign", status.name),
             ("kind", status.kind or ""),
             ("started", format_optional_time(status.created_at)),
             ("progress", f"{status.progress:.0%} of {pluralize(status.total, 'email')}: {states}"),
-            ("failed", failed if status.failed else "0"),
+            ("failed", failed if status.failed or status.bounced else "0"),
+            ("bounced", str(status.bounced or "")),
+            ("complained", str(status.complained or "")),
             ("rate", format_campaign_rate(status.rate)),
             ("kept", _kept(status)),
             ("expected end", format_optional_time(status.expected_end)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,24 +10,36 @@ import typer
 from mailctl.cli.completion import complete_queue
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import LayoutOptions, with_options
+from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailctl.monitoring.queues import PeekResult, QueueEntry, QueueList, QueueStatus
+    from mailctl.monitoring.queues import PeekResult, QueueEntry, QueueList, Queues, QueueStatus
     from mailctl.views.queues import QueueView
 
 #: Emails recorded and finished per minute.
 _RATES = "in/out"
 _COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
+#: How often --watch reads the queues, in seconds.
+_WATCH_SECONDS = 2.0
 _PEEK_COLUMNS = ["", "id", "kind", "to", "age", "attempts", "state"]
 
 
 @uses_log(AccessMode.READ)
 @with_options
-def list_queues(session: CliSession, layout: LayoutOptions) -> None:
+def list_queues(
+    session: CliSession,
+    layout: LayoutOptions,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Update the list every 2 s until Ctrl-C; a pipe gets the whole list each time."
+        ),
+    ] = False,
+) -> None:
     """List the queues with depth, age, rates and pauses.
 
     Depth is the number of emails that are due and not finished. Emails that are scheduled (later), deferred
@@ -35,7 +48,7 @@ def list_queues(session: CliSession, layout: LayoutOptions) -> None:
     \b
     Examples:
       mailctl queue list
-      mailctl queue list --json
+      mailctl queue list --watch
 
     \b
     Exit codes:
@@ -51,11 +64,27 @@ def list_queues(session: CliSession, layout: LayoutOptions) -> None:
 
     layout.apply_to(session)
     session.allow_missing_log()
+    if watch:
+        _watch(session, Queues(session.runtime))
+        return
     found = Queues(session.runtime).list_queues()
     session.output.listing(map(_view, found.queues), columns=_COLUMNS, rows=map(_row, found.queues))
     _note_pauses(session, found)
     if found.broker_error:
         raise found.broker_error
+
+
+def _watch(session: CliSession, queues: Queues) -> None:
+    with watching():
+        if session.output.has_screen and session.output.layout is None:
+            with session.output.live_table(_COLUMNS) as (draw, max_rows):
+                while True:
+                    draw([_row(queue) for queue in queues.list_queues().queues][: max_rows()])
+                    time.sleep(_WATCH_SECONDS)
+        while True:
+            found = queues.list_queues().queues
+            session.output.listing(map(_view, found), columns=_COLUMNS, rows=map(_row, found))
+            time.sleep(_WATCH_SECONDS)
 
 
 @uses_log(AccessMode.READ)

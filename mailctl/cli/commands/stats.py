@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailctl.cli.arguments import require_choice
-from mailctl.cli.completion import complete_dimension
+from mailctl.cli.completion import complete_campaign, complete_dimension
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -54,6 +54,15 @@ def stats(
             autocompletion=complete_dimension,
         ),
     ] = "kind",
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            "--campaign",
+            metavar="NAME",
+            help="Count only emails of this campaign.",
+            autocompletion=complete_campaign,
+        ),
+    ] = None,
     limit: Annotated[
         int,
         typer.Option("--limit", min=1, max=1000, metavar="NUMBER", help="Maximum number of groups to show."),
@@ -69,6 +78,7 @@ def stats(
     Examples:
       mailctl stats --since 7d --by domain
       mailctl stats --by campaign --json
+      mailctl stats --campaign spring --by error
 
     \b
     Exit codes:
@@ -91,6 +101,7 @@ def stats(
         since=parse_past_time(since, field="--since", now=now),
         until=parse_past_time(until, field="--until", now=now) if until else now,
         limit=limit,
+        campaign=campaign,
     )
     if session.output.as_json:
         from mailctl.views.stats import StatsView
@@ -165,10 +176,8 @@ def _series_line(values: list[int], points_per_bar: int) -> str:
 def _show_groups(session: CliSession, report: StatsReport) -> None:
     is_narrow = (session.output.width or _NARROW_WIDTH) < _NARROW_WIDTH
     width = _NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH
-    greatest = max((group.share for group in report.groups), default=1.0)
-    rows = [_row(group, bar(group.share / greatest, width=width)) for group in report.groups]
-    titles = [report.dimension, "emails", "share", "failed", "failing", *_RATES, ""]
-    session.output.table(titles, rows)
+    rows = [_row(group, bar(group.share, width=width)) for group in report.groups]
+    session.output.table([report.dimension, "emails", "share of all", "failed", "failing", *_RATES], rows)
 
 
 def _rates(totals: Totals) -> tuple[float | None, float | None, float | None]:
@@ -181,9 +190,8 @@ def _row(group: StatsGroup, drawn_bar: str) -> list[str]:
     return [
         group.name or "(none)",
         str(totals.recorded),
-        format_share(group.share),
+        f"{format_share(group.share):>6}  {drawn_bar}".rstrip(),
         str(totals.failed or ""),
         failing,
         *(format_share(rate) if rate else "" for rate in _rates(totals)),
-        drawn_bar,
     ]

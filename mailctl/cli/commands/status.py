@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import note_others
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import ExitCode, InvalidInput, MailctlError
+from mailctl.errors import ExitCode, MailctlError
 from mailctl.timefmt import format_optional_time
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from mailctl.diagnosis.status import EmailStatus, StatusService
     from mailctl.domain.models import Event
+
+#: How often --watch reads the status of several emails, in seconds.
+_POLL_SECONDS = 1.0
 
 
 @uses_log(AccessMode.OPTIONAL)
@@ -35,7 +39,7 @@ def status(
         ),
     ],
     watch: Annotated[
-        bool, typer.Option("--watch", help="Follow one email until it is finished, or until Ctrl-C.")
+        bool, typer.Option("--watch", help="Follow the emails until all are finished, or until Ctrl-C.")
     ] = False,
 ) -> None:
     """Show what happened to emails, and why.
@@ -46,7 +50,7 @@ def status(
     \b
     Examples:
       mailctl status 3f2a
-      mailctl status 3f2a --watch
+      mailctl status 3f2a 9b1c --watch
       mailctl list --state failed --json | mailctl status -
 
     \b
@@ -85,31 +89,45 @@ def _exit_code(found: EmailStatus) -> ExitCode:
 
 
 def _show_each(session: CliSession, service: StatusService, ids: Sequence[str], *, watch: bool) -> None:
-    """Print one line per email.
+    """Print one line per email, and with --watch one for each change until all are finished.
 
     Raises:
-        InvalidInput: --watch is given.
         Exit: an id is unknown or ambiguous, or an email has failed.
     """
-    if watch:
-        raise InvalidInput(
-            "--watch", "follows a single email.", fix="Use `mailctl list --watch` for several."
-        )
     if not ids:
         session.output.note(NO_IDS)
     codes: set[ExitCode] = set()
+    latest: dict[str, EmailStatus] = {}
     for given, found in service.statuses(ids):
         if isinstance(found, MailctlError):
             codes.add(found.exit_code)
             _show_unknown(session, given, found)
             continue
-        codes.add(_exit_code(found))
-        if session.output.as_json:
-            _print_json(session, found)
-        else:
-            session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
+        latest[found.task_id] = found
+        _show_line(session, found)
+    if watch:
+        with watching():
+            _watch_each(session, service, latest)
+    codes |= {_exit_code(found) for found in latest.values()}
     if (code := ExitCode.most_severe(codes)) is not ExitCode.DONE:
         raise typer.Exit(code)
+
+
+def _watch_each(session: CliSession, service: StatusService, latest: dict[str, EmailStatus]) -> None:
+    """Print a line for each change of several emails until all are finished; keep their last status."""
+    while unfinished := [found for found in latest.values() if found.email and not found.email.is_final]:
+        time.sleep(_POLL_SECONDS)
+        for before in unfinished:
+            latest[before.task_id] = now = service.status(before.task_id)
+            if len(now.events) > len(before.events):
+                _show_line(session, now)
+
+
+def _show_line(session: CliSession, found: EmailStatus) -> None:
+    if session.output.as_json:
+        _print_json(session, found)
+    else:
+        session.output.state(f"{found.state or 'unknown':<9}", f"{found.task_id}  {found.explanation}")
 
 
 def _show_unknown(session: CliSession, given: str, error: MailctlError) -> None:

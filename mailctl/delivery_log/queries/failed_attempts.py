@@ -1,4 +1,4 @@
-"""Failed attempts: the events at which emails failed, expired or were deferred, with their emails."""
+"""Failed attempts: the events at which emails failed, expired, bounced or were deferred."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 #: The newest events that are returned at most.
 MAX_ATTEMPTS = 20_000
-_FAILURE_STATES = (State.DEFERRED, State.FAILED, State.EXPIRED)
+_FAILURE_STATES = (State.DEFERRED, State.FAILED, State.EXPIRED, State.BOUNCED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailedAttempt:
-    """An attempt that failed for good or for now, or an email that expired."""
+    """An attempt that failed for good or for now, or an email that expired or bounced."""
 
     email_id: str
     at: datetime

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 #: Characters of an error by which emails are grouped that have no reply of a mail server.
-_MAX_REASON = 60
+_MAX_REASON = 200
 #: The percentiles of latencies.
 _PERCENTILES = (0.5, 0.95, 0.99)
 
@@ -47,11 +47,20 @@ class Statistics:
     Args:
         engine: of the delivery log's database, with the current schema.
         kinds: the kinds of email by name; from their lifetimes follows when an email was scheduled for.
+        campaign: counts only emails of this campaign in totals, groups, latencies and over time; None counts
+            all.
     """
 
-    def __init__(self, engine: Engine, *, kinds: Mapping[str, Kind] = BUILT_IN_KINDS) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        kinds: Mapping[str, Kind] = BUILT_IN_KINDS,
+        campaign: str | None = None,
+    ) -> None:
         self._engine = engine
         self._kinds = kinds
+        self._campaign = campaign
 
     def totals(self, since: datetime | None = None, until: datetime | None = None) -> Totals:
         """Return how many emails are in each state.
@@ -59,9 +68,9 @@ class Statistics:
         Raises:
             LogUnavailable: the delivery log cannot be read; all methods here raise it.
         """
-        is_all = since is None and until is None
+        is_all = since is None and until is None and self._campaign is None
         state: ColumnElement[str] = emails.c.state if is_all else _unindexed(emails.c.state)
-        query = select(state, func.count()).where(*_within(since, until)).group_by(state)
+        query = select(state, func.count()).where(*self._within(since, until)).group_by(state)
         with reading(self._engine) as connection:
             return Totals(states={State(state): count for state, count in connection.execute(query)})
 
@@ -82,7 +91,7 @@ class Statistics:
         count = func.count().label("amount")
         query: Select[Any] = (
             select(name, count, func.sum(func.count()).over().label("all"), *_STATE_COUNTS)
-            .where(*_within(since, until))
+            .where(*self._within(since, until))
             .group_by(name)
             .order_by(name.desc() if is_hour else count.desc(), name)
             .limit(limit)
@@ -113,7 +122,7 @@ class Statistics:
                 func.count().filter(emails.c.state == State.CAPTURED).label("captured"),
                 func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
             )
-            .where(*_within(since, until))
+            .where(*self._within(since, until))
             .group_by(number)
         )
         with reading(self._engine) as connection:
@@ -128,7 +137,9 @@ class Statistics:
         scheduled. Percentiles are exact: that share of the emails was accepted within that time.
         """
         seconds = latency_seconds(self._kinds).label("seconds")
-        latencies = select(seconds).where(emails.c.sent_at.is_not(None), *_within(since, until)).subquery()
+        latencies = (
+            select(seconds).where(emails.c.sent_at.is_not(None), *self._within(since, until)).subquery()
+        )
         ranked = select(
             latencies.c.seconds,
             func.row_number().over(order_by=latencies.c.seconds).label("rank"),
@@ -172,14 +183,15 @@ class Statistics:
             count = connection.execute(recorded).scalar_one()
         return Activity(recorded=count, entered={State(state): number for state, number in rows})
 
-
-def _within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if since is not None:
-        found.append(emails.c.created_at >= since)
-    if until is not None:
-        found.append(emails.c.created_at < until)
-    return found
+    def _within(self, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if since is not None:
+            found.append(emails.c.created_at >= since)
+        if until is not None:
+            found.append(emails.c.created_at < until)
+        if self._campaign is not None:
+            found.append(emails.c.campaign == self._campaign)
+        return found
 
 
 _STATE_COUNTS = [func.count().filter(emails.c.state == state).label(f"in_{state}") for state in State]

@@ -104,8 +104,9 @@ def _campaigns(facts: LogFacts) -> Iterator[Problem]:
             yield Problem(
                 subject=Subject.CAMPAIGN,
                 name="campaign_failing",
-                sentence=f"{campaign.failed} of {pluralize(campaign.total, 'email')} of campaign"
-                f" {campaign.name} failed ({format_share(campaign.failed_share)} of those that ended)",
+                sentence=f"{campaign.failed + campaign.bounced} of {pluralize(campaign.total, 'email')} of"
+                f" campaign {campaign.name} failed or bounced"
+                f" ({format_share(campaign.failed_share)} of those that ended)",
                 fix=f"{'Pause it until the cause is known' if campaign.waiting else 'See why'}: {command}",
                 held_up=0,
             )
@@ -160,7 +161,8 @@ def _is_failure(group: ErrorGroup) -> bool:
     """Whether a group of errors needs a repair; that single recipients are refused is everyday life."""
     if not group.waiting and not group.failed:
         return False  # all of them were sent since
-    return group.emails >= MANY_REFUSED or not is_everyday(_reply_of(group), stage=group.fingerprint.stage)
+    is_single = group.cause.name == "bounced" or is_everyday(_reply_of(group), stage=group.fingerprint.stage)
+    return group.emails >= MANY_REFUSED or not is_single
 
 
 def is_everyday(reply: SmtpReply | None, *, stage: str) -> bool:

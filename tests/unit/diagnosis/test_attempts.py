@@ -116,3 +116,10 @@ def test_a_lease_that_has_run_out_says_so() -> None:
     """Whoever holds it."""
     late = replace(SENDING, lease_until=NOW - timedelta(seconds=5))
     assert names(late)[0] == "lease_of_dead_worker"
+
+
+def test_a_campaign_that_is_throttled_can_be_slowed() -> None:
+    """Its rate is what the operator can change."""
+    throttled = replace(DEFERRED, campaign="spring", reply=SmtpReply(code=451, enhanced="4.7.1", text="slow"))
+    [first, *_] = causes(throttled, event(State.DEFERRED, "slow", code=ReasonCode.DEFERRED, stage="rcpt"))
+    assert (first.name, str(first.next_step)) == ("rate_limited", "mailctl campaign set-rate spring RATE")

@@ -10,10 +10,11 @@ import pytest
 from mailctl.delivery_log.reports import PROVEN, UNPROVEN, LoggedReport
 from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
 from mailctl.diagnosis.wording import format_time
-from mailctl.domain.eligibility import EligibilityFacts, available_actions
+from mailctl.domain.eligibility import AvailableAction, EligibilityFacts, available_actions
 from mailctl.domain.models import Email, State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.shell_command import mailctl_command
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (
     EMAIL,
@@ -149,3 +150,23 @@ def test_a_suppressed_address_can_be_let_go() -> None:
     )
     [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
     assert str(first.next_step) == "mailctl suppress remove zoe@example.com"
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text", "step"),
+    [
+        (550, "5.1.1", "no such user", "mailctl list --to"),
+        (552, "5.2.2", "Quota exceeded (mailbox for user is full)", "mailctl retry"),
+        (550, "5.7.1", "no", "mailctl errors"),
+    ],
+)
+def test_what_to_do_depends_on_what_is_wrong_with_the_recipient(
+    code: int, enhanced: str, text: str, step: str
+) -> None:
+    """A dead mailbox stays dead, a full one is emptied, and a policy may refuse everybody."""
+    reply = SmtpReply(code=code, enhanced=enhanced, text=text)
+    email = replace(failed(EMAIL, ReasonCode.REFUSED, state=State.FAILED), reply=reply)
+    command = mailctl_command("retry", arguments=["e1"])
+    retry = AvailableAction(action="retry", description="again", command=command)
+    [first, *_] = causes(email, event(State.FAILED, "no", stage="rcpt"), available_actions=(retry,))
+    assert str(first.next_step).startswith(step)

@@ -24,6 +24,7 @@ NOTHING = SmtpReply()
         (State.FAILED, ReasonCode.OWN_TASK_FAILED, "", NOTHING, "own_task_failed"),
         (State.FAILED, ReasonCode.NOT_COMPOSED, "", NOTHING, "not_made"),
         (State.EXPIRED, ReasonCode.EXPIRED, "", NOTHING, "expired"),
+        (State.BOUNCED, ReasonCode.REFUSED, "", NOTHING, "bounced"),
     ],
 )
 def test_it_is_the_cause_that_why_names(

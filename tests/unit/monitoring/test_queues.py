@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from mailctl.broker.messages import BrokerQueue
+from mailctl.delivery_log.pauses import Pause, PauseScope
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate
 from mailctl.monitoring.queues import QueueStatus, _count_unlogged_ready
 from tests.emails import NOW
@@ -38,6 +40,15 @@ def test_the_time_to_empty_follows_from_the_rate() -> None:
     assert status(pending=12, rate=6.0).seconds_to_empty == 120.0
     assert status(sending=3).seconds_to_empty == 0.0
     assert status(pending=12).seconds_to_empty is None
+
+
+def test_a_queue_that_only_defers_does_not_get_empty() -> None:
+    """Emails that wait for their next attempt have not left it; nothing leaves a paused one."""
+    assert status(deferred=12).seconds_to_empty is None
+    assert status(pending=6, deferred=6, rate=6.0).seconds_to_empty == 120.0
+    paused = Pause(scope=PauseScope.QUEUE, name="celery", reason="", actor="ada", since=NOW)
+    assert replace(status(pending=12, rate=6.0), pause=paused).seconds_to_empty is None
+    assert replace(status(), pause=paused).seconds_to_empty == 0.0
 
 
 def test_the_oldest_age_is_never_negative() -> None:

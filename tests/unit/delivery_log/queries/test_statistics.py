@@ -82,3 +82,13 @@ def test_the_first_event_of_a_period_is_found(log: Log) -> None:
     with reading(log.engine) as connection:
         found = [first_event_seq_since(connection, log.now - n * MINUTE) for n in (0, 2, 9)]
     assert found == [6, 4, 1]
+
+
+def test_one_campaign_is_counted_alone(log: Log) -> None:
+    """In totals and groups alike."""
+    for campaign in (None, "spring", "spring", "autumn"):
+        log.add(campaign=campaign)
+    spring = Statistics(log.engine, campaign="spring")
+    assert spring.totals().recorded == 2
+    assert [group.totals.recorded for group in spring.grouped_by(Dimension.CAMPAIGN)] == [2]
+    assert Statistics(log.engine).totals().recorded == 4

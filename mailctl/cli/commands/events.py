@@ -1,0 +1,135 @@
+"""`mailctl events`: list the events of the delivery log, and follow them."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailctl.cli.arguments import require_choice, split_values
+from mailctl.cli.completion import complete_campaign, complete_kind, complete_queue, complete_state
+from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.terminal.interrupts import watching
+from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.timefmt import TimeStyle, format_time
+
+if TYPE_CHECKING:
+    from mailctl.delivery_log.queries.event_feed import FeedEntry
+
+#: Characters of an id that are shown; the events of an email are listed by `status`.
+_SHOWN_ID_LENGTH = 12
+
+
+@uses_log(AccessMode.READ)
+def events(
+    session: CliSession,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print events as they happen, until Ctrl-C.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="WHEN",
+            help="Begin with the events since WHEN: 1h, 10:02, today, or an ISO 8601 time; default: 1h, or"
+            " with --follow the next one.",
+        ),
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="Only changes to this state; repeatable, or several as failed,deferred.",
+            autocompletion=complete_state,
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="Only emails of this kind; repeatable, or several as reset,welcome.",
+            autocompletion=complete_kind,
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            "--queue", metavar="NAME", help="Only emails in this queue.", autocompletion=complete_queue
+        ),
+    ] = None,
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            "--campaign",
+            metavar="NAME",
+            help="Only emails of this campaign.",
+            autocompletion=complete_campaign,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TEXT", help="Only emails whose address contains TEXT."),
+    ] = None,
+) -> None:
+    """List what happened to emails, oldest first, and follow it.
+
+    Each event is one line. A pipe gets one JSON object for each event.
+
+    \b
+    Examples:
+      mailctl events --since 10:02 --state failed,deferred
+      mailctl events --follow --campaign spring
+      mailctl events --follow | jq .text
+
+    \b
+    Exit codes:
+      0  The events were printed.
+      2  A state, a kind or a time is invalid.
+      3  There is no delivery log.
+
+    \b
+    See also:
+      mailctl status, mailctl list, mailctl top
+    """
+    from mailctl.delivery_log.queries.event_feed import EventFilter
+    from mailctl.domain.models import State
+    from mailctl.monitoring.event_feed import follow_events, list_events
+    from mailctl.timefmt import parse_past_time
+
+    now = datetime.now(UTC)
+    wanted = EventFilter(
+        states=tuple(State(require_choice(each, list(State), noun="state")) for each in split_values(state)),
+        kinds=tuple(session.catalog.get(each).name for each in split_values(kind)),
+        queue=queue,
+        campaign=campaign,
+        to=to,
+    )
+    begin = None if since is None and follow else parse_past_time(since or "1h", field="--since", now=now)
+    if not sys.stdout.isatty():
+        session.output.as_json = True
+    with watching():
+        found = (
+            follow_events(session.runtime, wanted, since=begin)
+            if begin is None or follow
+            else list_events(session.runtime, wanted, since=begin)
+        )
+        for entry in found:
+            _show(session, entry)
+
+
+def _show(session: CliSession, entry: FeedEntry) -> None:
+    if session.output.as_json:
+        from mailctl.views.events import FeedEntryView
+
+        session.output.record(FeedEntryView.of(entry))
+        return
+    event = entry.event
+    prefix = (
+        f"{format_time(event.at, TimeStyle.CLOCK)}  {entry.email_id[:_SHOWN_ID_LENGTH]}  {event.state:<9}  "
+    )
+    by = f" (by {event.actor or event.worker})" if event.actor or event.worker else ""
+    session.output.prose(f"{prefix}{entry.kind} to {entry.to}: {event.text}{by}", hang=len(prefix))
