@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celery import Celery
+
+_log = logging.getLogger("mailctl.flower")
 
 _REDACTED = "(redacted)"
 #: An exception can quote the arguments, so it is redacted as well.
@@ -114,6 +117,19 @@ class PrivateReceiver(EventReceiver):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # Only the first event of a task has its name; later events of other tasks need no redaction either.
         self._other_task_ids: LRUCache = LRUCache(limit=_MAX_OTHER_TASKS)
+
+    @override
+    def _receive(self, body: Any, message: Any, **more: Any) -> None:
+        """Process the events of a message, each by itself.
+
+        One that no worker has sent is dropped: its error would end the connection, and others would be
+        missed until the next one.
+        """
+        for event in body if isinstance(body, list) else [body]:
+            try:
+                super()._receive(event, message, **more)
+            except Exception as error:
+                _log.warning("dropped a message that is no event of a worker (%s)", type(error).__name__)
 
     @override
     def event_from_message(self, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:

@@ -56,6 +56,15 @@ def site(
         yield site
 
 
+@pytest.fixture(params=["redis", "rabbitmq"])
+def any_broker(request: pytest.FixtureRequest, site: Site, is_long: bool) -> None:
+    """The site on each broker; on RabbitMQ in the long form only."""
+    if request.param == "rabbitmq":
+        if not is_long:
+            pytest.skip("in the long form only")
+        site.terminal.set(CELERY_BROKER_URL=request.getfixturevalue("rabbit_url"))
+
+
 @pytest.fixture
 def check(request: pytest.FixtureRequest, site: Site) -> Checker:
     """Accounts for the site's emails, and holds the account to the bounds."""

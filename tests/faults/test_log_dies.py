@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_postgresql_is_away(site: Site, check: Checker, postgres: PostgresServer, is_long: bool) -> None:
     """Enqueueing says so and records nothing; what was in hand is recorded when the log is back."""
@@ -44,6 +45,7 @@ def test_postgresql_is_away(site: Site, check: Checker, postgres: PostgresServer
     check()
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_postgresql_crashes(site: Site, check: Checker, postgres: PostgresServer, is_long: bool) -> None:
     """No id that a call has returned is lost with the process of one session, and no claim or outcome."""
@@ -61,6 +63,7 @@ def test_postgresql_crashes(site: Site, check: Checker, postgres: PostgresServer
     check(duplicates=2 * crashes)
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_sqlite_is_locked(site: Site, check: Checker, is_long: bool) -> None:
     """Somebody holds the lock for longer than anybody waits."""
@@ -171,6 +174,7 @@ def _delete(site: Site) -> None:
         Path(f"{_file(site)}{suffix}").unlink(missing_ok=True)
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_the_log_is_replaced_under_a_worker(site: Site, check: Checker, is_long: bool) -> None:
     """An older copy is restored: the worker goes on in the copy, like everybody else, and says so."""

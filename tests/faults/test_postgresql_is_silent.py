@@ -50,6 +50,7 @@ def dropped(site: Site, postgres: PostgresServer) -> Iterator[tuple[Silence, Sil
         site.close_runtime()
 
 
+@pytest.mark.usefixtures("any_broker")
 @pytest.mark.parametrize("trouble", [stopped, dropped])
 def test_postgresql_says_nothing(
     site: Site, check: Checker, postgres: PostgresServer, is_long: bool, trouble: Callable[..., object]

@@ -80,6 +80,33 @@ def test_events_of_other_tasks_are_not_redacted() -> None:
     assert (first["args"], later["exception"]) == ("x", "y")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [{}],
+        "text",
+        None,
+        7,
+        {"type": ["task-received"], "uuid": ["1"], "clock": 1},
+        {"type": "task-received", "uuid": ["1"], "clock": 1},
+        {"type": "task-received", "uuid": "1", "clock": "x"},
+        {"type": "task-received", "uuid": "1", "clock": 1, "utcoffset": "x", "timestamp": "soon"},
+    ],
+)
+def test_what_no_worker_has_sent_is_dropped(body: Any) -> None:
+    """The events beside it and after it are still seen, on the same connection."""
+    seen: list[str] = []
+    app = Celery("watched", broker="memory://", set_as_current=False)
+    event = {"type": "task-received", "uuid": "good", "name": "shop.pay", "clock": 1}
+    with app.connection_for_read() as connection:
+        handlers = {"*": lambda event: seen.append(event["uuid"])}
+        receiver = PrivateReceiver(connection, app=app, handlers=handlers)
+        for message in (body, [body, dict(event)], dict(event)):
+            receiver._receive(message, None)
+    assert seen == ["good", "good"]
+
+
 def test_flower_has_nothing_to_see_on_a_broker_in_memory() -> None:
     """Its process has a memory of its own."""
     app = Celery("watched", broker="memory://", set_as_current=False)
