@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.attempt_results import AttemptResults
 from mailctl.delivery_log.campaign_guard import CampaignGuard
 from mailctl.delivery_log.campaigns import Campaigns
-from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.claims import Claims
+from mailctl.delivery_log.email_routes import EmailRoutes
 from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.foreign_messages import ForeignMessages
@@ -32,6 +32,7 @@ from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.rule_enforcement import Rules
+from mailctl.delivery_log.send_limits import SendLimits
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
@@ -41,12 +42,15 @@ from mailctl.domain.campaign_bounds import campaign_bounds_from_settings
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.domain.routing import DEFAULT_SERVER
+from mailctl.domain.send_rates import send_rates_from_settings
 from mailctl.domain.webhook_secrets import webhook_secrets_from_settings
 from mailctl.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
 from mailctl.security.unsubscribe_links import unsubscribe_links_from_settings
 from mailctl.settings import Settings
+from mailctl.smtp.mail_servers import mail_servers_from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.web_sessions import WebSessions
     from mailctl.domain.catalog import Catalog
     from mailctl.domain.own_tasks import ResultTranslator
+    from mailctl.domain.senders import Senders
     from mailctl.rendering.composer import Composer
     from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
@@ -99,6 +104,10 @@ class Runtime:
         self._closing: list[Callable[[], None]] = []
         #: The recipients that this environment may send to.
         self.recipient_policy = recipient_policy_from_settings(settings)
+        #: The mail servers, and which emails go by which.
+        self.mail_servers = mail_servers_from_settings(settings)
+        #: How fast emails may go out.
+        self.send_rates = send_rates_from_settings(settings)
         limits = rate_limits_from_settings(settings)
         self.keyring = Keyring(settings.secret_keys)
         self.engine = engine or open_delivery_log(settings, access_mode)
@@ -135,9 +144,11 @@ class Runtime:
         self.feedback_reports = FeedbackReports(self.engine)
         self.feedback_counts = FeedbackCounts(self.engine)
         self.campaign_guard = CampaignGuard(self.engine, campaign_bounds_from_settings(settings))
-        server = settings.mail_server
-        #: None where emails are captured.
-        self.circuits = Circuits(self.engine, server) if server else None
+        self.email_routes = EmailRoutes(self.engine)
+        #: The circuits to the mail servers by name; empty where emails are captured.
+        self.circuits_by_server = self.mail_servers.circuits(self.engine) if settings.email_enabled else {}
+        #: The circuit to the default one; None where emails are captured.
+        self.circuits = self.circuits_by_server.get(DEFAULT_SERVER)
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -146,7 +157,8 @@ class Runtime:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        return identify_process(self.engine, self.keyring, self.settings)
+        more = self.mail_servers.labels[1:] if self.settings.email_enabled else ()
+        return identify_process(self.engine, self.keyring, self.settings, more_servers=more)
 
     def clock(self) -> datetime:
         """Return the current time by the clock of the delivery log, by which its processes compare times.
@@ -216,6 +228,11 @@ class Runtime:
         from mailctl.security.links import Links
 
         return Links(self.settings, find_user=lambda user_id: self.directory.find_record(user_id))
+
+    @cached_property
+    def senders(self) -> Senders:
+        """The senders that emails may have."""
+        return message_settings_of(self.settings).senders
 
     @cached_property
     def link_origins(self) -> frozenset[str]:
@@ -291,19 +308,14 @@ class Runtime:
 
     def make_sender(self) -> Sender:
         """Return a new sender, SMTP or capture (EMAIL_ENABLED=False), that enforces the recipient policy."""
-        from mailctl.smtp.recipient_guard import GuardedSender
+        from mailctl.smtp.server_pools import make_sender
 
-        return GuardedSender(self._make_unguarded_sender(), self.recipient_policy)
-
-    def _make_unguarded_sender(self) -> Sender:
-        from mailctl.smtp.capture import CaptureSender
-        from mailctl.smtp.pool import PoolLimits, SmtpPool
-        from mailctl.smtp.server import smtp_server_from_settings
-
-        if not self.settings.email_enabled:
-            return CaptureSender(self.settings.mailctl_home.absolute() / "mail")
-        limits = PoolLimits(connections=self.settings.mailctl_smtp_connections)
-        return SmtpPool(smtp_server_from_settings(self.settings), limits=limits)
+        folder = self.settings.mailctl_home.absolute() / "mail"
+        servers = self.mail_servers if self.settings.email_enabled else None
+        limits = SendLimits(self.engine)
+        return make_sender(
+            servers, limits, rates=self.send_rates, policy=self.recipient_policy, capture_folder=folder
+        )
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Register an action that `close` runs before it closes the parts that the action may need."""

@@ -66,6 +66,10 @@ class ServiceCall:
     request: EmailRequest
     users: Sequence[User]
 
+    def sent_by(self, sender: str | None, tenant: str | None) -> ServiceCall:
+        """Return the call with a sender of MAILCTL_SENDERS and a tenant; None leaves them out."""
+        return replace(self, request=replace(self.request, sender=sender, tenant=tenant))
+
     @classmethod
     def generic(
         cls,
@@ -165,6 +169,8 @@ class EmailService:
             sends nothing.
         source: the IP address of the client of this request, whose block MAILCTL_LIMIT_PER_SOURCE counts;
             None if nobody outside asked for the email.
+        sender: the name of a sender of MAILCTL_SENDERS; None for that of the kind or the tenant.
+        tenant: the tenant of the service that the email belongs to, for senders and routes.
 
     Raises (all sending methods):
         InvalidInput: a value is missing or not usable; nothing was recorded.
@@ -198,6 +204,8 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a generic email, with its own subject and template, to each recipient.
 
@@ -219,7 +227,7 @@ class EmailService:
             The id of the email to the first recipient; it is also the group id of the others.
         """
         call = ServiceCall.generic(subject, recipients, template_name, context, key=idempotency_key)
-        return await _record(call, session, source=source)
+        return await _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     async def send_welcome_email(
@@ -228,9 +236,12 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a welcome email to a new user; return its id."""
-        return await _record(ServiceCall.welcome(user, key=idempotency_key), session, source=source)
+        call = ServiceCall.welcome(user, key=idempotency_key)
+        return await _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     async def send_password_reset_email(
@@ -240,12 +251,15 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a password-reset link that carries `token`; return the id of the email.
 
         Without a token, mailctl makes the link when it sends the email (see `mailctl.links`).
         """
-        return await _record(ServiceCall.reset(user, token, key=idempotency_key), session, source=source)
+        call = ServiceCall.reset(user, token, key=idempotency_key)
+        return await _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     async def send_verification_email(
@@ -255,14 +269,15 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a link that carries `token` and confirms the email address; return the id of the email.
 
         Without a token, mailctl makes the link when it sends the email (see `mailctl.links`).
         """
-        return await _record(
-            ServiceCall.verification(user, token, key=idempotency_key), session, source=source
-        )
+        call = ServiceCall.verification(user, token, key=idempotency_key)
+        return await _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     async def send_new_ip_notification(
@@ -274,13 +289,15 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id.
 
         Without a token, mailctl makes that link when it sends the email (see `mailctl.links`).
         """
         call = ServiceCall.new_ip(user, ip_address, whitelist_token, blacklist_token, key=idempotency_key)
-        return await _record(call, session, source=source)
+        return await _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     async def send(
@@ -292,6 +309,8 @@ class EmailService:
         session: Session | AsyncSession | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send an email of any kind, built-in or custom (MAILCTL_CATALOG); return its id.
 
@@ -303,7 +322,7 @@ class EmailService:
         """
         catalog = (await asyncio.to_thread(background.current)).runtime.catalog
         call = ServiceCall.of_kind(catalog.get(kind), user, context, tokens, key=idempotency_key)
-        return await _record(call, session, source=source)
+        return await _record(call.sent_by(sender, tenant), session, source=source)
 
 
 async def _record(call: ServiceCall, session: Session | AsyncSession | None, *, source: str | None) -> str:

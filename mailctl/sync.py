@@ -44,6 +44,8 @@ class EmailService:
             sends nothing.
         source: the IP address of the client of this request, whose block MAILCTL_LIMIT_PER_SOURCE counts;
             None if nobody outside asked for the email.
+        sender: the name of a sender of MAILCTL_SENDERS; None for that of the kind or the tenant.
+        tenant: the tenant of the service that the email belongs to, for senders and routes.
 
     Raises (all sending methods):
         InvalidInput: a value is missing or invalid; nothing was recorded.
@@ -77,6 +79,8 @@ class EmailService:
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a generic email to each recipient; see `mailctl.EmailService.send_email`.
 
@@ -84,7 +88,7 @@ class EmailService:
             The id of the email to the first recipient; it is also the group id of the others.
         """
         call = ServiceCall.generic(subject, recipients, template_name, context, key=idempotency_key)
-        return _record(call, session, source=source)
+        return _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     def send_welcome_email(
@@ -93,9 +97,12 @@ class EmailService:
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a welcome email to a new user; return its id."""
-        return _record(ServiceCall.welcome(user, key=idempotency_key), session, source=source)
+        call = ServiceCall.welcome(user, key=idempotency_key)
+        return _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     def send_password_reset_email(
@@ -105,9 +112,12 @@ class EmailService:
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a password-reset link that carries `token`; return the id of the email."""
-        return _record(ServiceCall.reset(user, token, key=idempotency_key), session, source=source)
+        call = ServiceCall.reset(user, token, key=idempotency_key)
+        return _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     def send_verification_email(
@@ -117,9 +127,12 @@ class EmailService:
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send a link that carries `token` and confirms the email address; return the id of the email."""
-        return _record(ServiceCall.verification(user, token, key=idempotency_key), session, source=source)
+        call = ServiceCall.verification(user, token, key=idempotency_key)
+        return _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     def send_new_ip_notification(
@@ -131,10 +144,12 @@ class EmailService:
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Notify a user of a sign-in from `ip_address`, with links that allow and block it; return the id."""
         call = ServiceCall.new_ip(user, ip_address, whitelist_token, blacklist_token, key=idempotency_key)
-        return _record(call, session, source=source)
+        return _record(call.sent_by(sender, tenant), session, source=source)
 
     @staticmethod
     def send(
@@ -146,6 +161,8 @@ class EmailService:
         session: Session | scoped_session[Session] | None = None,
         idempotency_key: str | None = None,
         source: str | None = None,
+        sender: str | None = None,
+        tenant: str | None = None,
     ) -> str:
         """Send an email of any kind, built-in or custom (MAILCTL_CATALOG); return its id.
 
@@ -157,7 +174,7 @@ class EmailService:
         """
         catalog = background.current().runtime.catalog
         call = ServiceCall.of_kind(catalog.get(kind), user, context, tokens, key=idempotency_key)
-        return _record(call, session, source=source)
+        return _record(call.sent_by(sender, tenant), session, source=source)
 
 
 def _record(

@@ -28,6 +28,7 @@ from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER, validate_tenant
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
 from mailctl.redaction import masking_logger
@@ -283,12 +284,22 @@ def _email_request(task: Task, kind: Kind) -> EmailRequest:
         kind=kind,
         not_before=_datetime_header(task.request, message_validation.NOT_BEFORE_HEADER),
         expires_at=_datetime_header(task.request, message_validation.EXPIRES_HEADER),
+        sender=_name_header(task.request, SENDER_HEADER),
+        tenant=_name_header(task.request, TENANT_HEADER),
     )
 
 
 def _datetime_header(request: Any, header: str) -> datetime | None:
     value = getattr(request, header, None)
     return None if value is None else datetime.fromisoformat(value)
+
+
+def _name_header(request: Any, header: str) -> str | None:
+    """Return the name in a header; None for anything else, which another program may have put there."""
+    try:
+        return validate_tenant(getattr(request, header, None))
+    except InvalidInput:
+        return None
 
 
 def _finish(task: Task, report: DeliveryResult) -> str:

@@ -64,6 +64,10 @@ TABLES = {
         "limits: a mail server with few sessions or messages a second",
         ("the server allows", "used", "refusals of 1,000 emails"),
     ),
+    "failover": (
+        "failover: two mail servers under load, and what they accepted",
+        ("what fails", "emails", "by the first", "by the second", "lost", "doubled", "longest wait, s"),
+    ),
     "our faults": (
         "our faults: what became of the emails, and how often it was reported",
         (

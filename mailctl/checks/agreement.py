@@ -152,7 +152,7 @@ def _captures(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Ite
 
 
 def _mail_servers(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterator[Disagreement]:
-    by_server = _grouped(known, own, lambda identity: identity.mail_server)
+    by_server = _grouped(known, own, lambda identity: ", ".join(identity.servers))
     by_server.pop("", None)
     if len(by_server) > 1:
         yield _difference(Subject.MAIL_SERVER, "mail servers differ", by_server, fix=_MAIL_SERVER_FIX)

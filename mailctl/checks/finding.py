@@ -27,7 +27,7 @@ class FindingStatus(StrEnum):
 class Finding:
     """One result of a check."""
 
-    #: settings, rules, app, broker, log, users, links, templates, smtp, workers or hazards.
+    #: settings, rules, app, broker, log, users, links, templates, smtp, workers, hazards or dns.
     group: str
     name: str
     status: FindingStatus

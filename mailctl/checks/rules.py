@@ -10,6 +10,8 @@ from mailctl.domain.catalog_loader import catalog_from_settings
 from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.errors import MailctlError
+from mailctl.rendering.message_settings import ALL_KINDS, message_settings_of
+from mailctl.smtp.mail_servers import mail_servers_from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="rules")
-_RECIPIENTS, _LIMITS, _KINDS = "recipients", "limits", "own kinds"
+_RECIPIENTS, _LIMITS, _KINDS, _SENDERS = "recipients", "limits", "own kinds", "senders"
 
 
 def check_rules(settings: Settings) -> Generator[Finding, None, Catalog]:
@@ -39,7 +41,31 @@ def check_rules(settings: Settings) -> Generator[Finding, None, Catalog]:
         yield from _unknown_kinds(limits, catalog)
     except MailctlError as error:
         yield _GROUP.error(_LIMITS, error)
+    yield from _senders(settings, catalog)
     return catalog
+
+
+def _senders(settings: Settings, catalog: Catalog) -> Iterator[Finding]:
+    """Report the senders, and kinds that headers, senders and routes name although there are none."""
+    try:
+        messages = message_settings_of(settings)
+        routes = mail_servers_from_settings(settings).routing.routes
+    except MailctlError as error:
+        yield _GROUP.error(_SENDERS, error)
+        return
+    if settings.mailctl_senders is not None:
+        listed = (f"{each.name} <{each.address}>" for each in messages.senders.identities)
+        yield _GROUP.ok(_SENDERS, ", ".join(listed))
+    named = {
+        "MAILCTL_HEADERS": {kind for header in messages.more_headers for kind in header.values} - {ALL_KINDS},
+        "MAILCTL_SENDERS": messages.senders.kinds,
+        "MAILCTL_SERVERS": {kind for route in routes for kind in route.kinds},
+    }
+    for setting, kinds in named.items():
+        for name in sorted(kinds - catalog.kinds.keys()):
+            yield _GROUP.warn(
+                setting, f"It names {name!r}, but there is no kind with this name.", fix="Correct the name."
+            )
 
 
 def _catalog(settings: Settings) -> Generator[Finding, None, Catalog]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mailctl.checks.app import check_app
 from mailctl.checks.broker import check_broker
 from mailctl.checks.delivery_log import check_log, is_log_file_missing
+from mailctl.checks.dns import check_dns
 from mailctl.checks.feedback import check_feedback
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.links import check_links
@@ -25,6 +26,7 @@ from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.process_identity import identify_process
 from mailctl.errors import MailctlError
 from mailctl.security.keyring import Keyring
+from mailctl.smtp.mail_servers import mail_servers_from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -38,7 +40,12 @@ _T = TypeVar("_T")
 
 
 def run_checks(
-    settings: Settings, *, offline: bool = False, send_test: str | None = None
+    settings: Settings,
+    *,
+    offline: bool = False,
+    send_test: str | None = None,
+    dns: bool = False,
+    dns_server: str = "",
 ) -> Iterator[Finding]:
     """Check the configuration without changing anything.
 
@@ -46,12 +53,18 @@ def run_checks(
         settings: the settings to check.
         offline: whether to skip all checks that use the network.
         send_test: the address to send one test message to; None sends none.
+        dns: whether to ask DNS about the domains of the senders.
+        dns_server: the DNS server to ask; "" for those of this host.
 
     Returns:
         The findings, each as soon as its check is done. Problems are findings, not exceptions, and no
         finding contains a secret.
     """
-    return _findings(settings, offline=offline, send_test=send_test)
+    yield from _findings(settings, offline=offline, send_test=send_test)
+    if dns and offline:
+        yield CheckGroup(name="dns").skip("dns", "offline")
+    elif dns:
+        yield from check_dns(settings, server=dns_server)
 
 
 def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> Iterator[Finding]:
@@ -86,7 +99,8 @@ def _processes(settings: Settings, log: Engine, workers: DiscoveredWorkers) -> G
     keyring = Keyring(settings.secret_keys)
 
     def compare() -> list[Finding]:
-        own = identify_process(log, keyring, settings)
+        more = mail_servers_from_settings(settings).labels[1:] if settings.email_enabled else ()
+        own = identify_process(log, keyring, settings, more_servers=more)
         return list(check_processes(log, workers.heartbeats, own, keyring=keyring))
 
     yield from call_with_deadline(compare, service="The delivery log")

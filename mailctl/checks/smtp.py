@@ -17,14 +17,16 @@ from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import Content, User
 from mailctl.domain.outcomes import OUR_FAULTS, OutcomeKind
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
+from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.errors import MailctlError
 from mailctl.smtp.capture import CaptureSender
+from mailctl.smtp.mail_servers import mail_servers_from_settings
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.port_look import look_at_port
 from mailctl.smtp.probe import probe_recipient
 from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.server import smtp_server_from_settings
-from mailctl.timefmt import format_milliseconds
+from mailctl.timefmt import format_milliseconds, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.settings import Settings
+    from mailctl.smtp.mail_servers import MailServers
     from mailctl.smtp.port_look import PortUse
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
@@ -60,14 +63,17 @@ def check_smtp(settings: Settings, *, offline: bool, send_test: str | None) -> I
         offline: whether to skip the session.
         send_test: the address to send a test message to; None sends none.
     """
+    servers = yield from _named_servers(settings)
     if not settings.email_enabled:
         yield _captured(settings)
         is_usable = True
+    elif servers is None:
+        is_usable = False
     elif offline:
         yield _GROUP.skip("connect", "offline")
         is_usable = False
     else:
-        is_usable = yield from _probe(settings, recipient=send_test or settings.email_from_address)
+        is_usable = yield from _probe_servers(settings, servers, send_test or settings.email_from_address)
     if send_test is None:
         return
     if is_usable:
@@ -83,9 +89,48 @@ def _captured(settings: Settings) -> Finding:
     return _GROUP.warn("connect", f"{detail}, not sent.", fix="Set EMAIL_ENABLED=True and EMAIL_HOST.")
 
 
-def _probe(settings: Settings, *, recipient: str) -> Generator[Finding, None, bool]:
+def _named_servers(settings: Settings) -> Generator[Finding, None, MailServers | None]:
+    """Report the servers of MAILCTL_SERVERS; return all mail servers, or None if they cannot be used."""
+    try:
+        servers = mail_servers_from_settings(settings)
+    except MailctlError as error:
+        yield _GROUP.error("servers", error)
+        return None
+    if settings.mailctl_servers is not None:
+        routes = pluralize(len(servers.routing.routes), "route")
+        yield _GROUP.ok("servers", f"{', '.join(servers.labels)}; {routes}")
+    return servers
+
+
+def _probe_servers(
+    settings: Settings, servers: MailServers, recipient: str
+) -> Generator[Finding, None, bool]:
+    """Probe every mail server; return whether the default one is available."""
+    is_usable = False
+    for name in servers.by_name:
+        try:
+            server = _with_short_timeouts(servers.smtp_server(name))
+        except MailctlError as error:
+            yield _as_finding_about(name, _GROUP.error("auth", error))
+            continue
+        findings = _probe(settings, server, recipient=recipient)
+        if name == DEFAULT_SERVER:
+            is_usable = yield from findings
+        else:
+            yield from (_as_finding_about(name, finding) for finding in findings)
+    return is_usable
+
+
+def _as_finding_about(name: str, finding: Finding) -> Finding:
+    """Return a finding about a server of MAILCTL_SERVERS, whose fix speaks of the EMAIL_* settings."""
+    if name == DEFAULT_SERVER:
+        return finding
+    fix = f"In MAILCTL_SERVERS, correct [servers.{name}] as you would the EMAIL_* settings: {finding.fix}"
+    return replace(finding, name=f"{name}: {finding.name}", fix=fix if finding.fix else "")
+
+
+def _probe(settings: Settings, server: SmtpServer, *, recipient: str) -> Generator[Finding, None, bool]:
     """Go through a session as an email does, up to RCPT; return whether the mail server is available."""
-    server = _with_short_timeouts(smtp_server_from_settings(settings))
     try:
         steps = call_with_deadline(
             lambda: asyncio.run(_probe_steps(settings, server, recipient=recipient)),
@@ -96,7 +141,7 @@ def _probe(settings: Settings, *, recipient: str) -> Generator[Finding, None, bo
         yield _GROUP.error("connect", error)
         return False
     for step in steps:
-        yield _step(step, settings, recipient=recipient)
+        yield _step(step, settings, server, recipient=recipient)
     is_usable = all(step.ok or step.name in ("mail", "rcpt") for step in steps)
     if is_usable and server.tls == "none":
         yield _GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted")
@@ -127,7 +172,7 @@ def _describe_port(use: PortUse | None, server: SmtpServer) -> str:
     return ""
 
 
-def _step(step: ProbeStep, settings: Settings, *, recipient: str) -> Finding:
+def _step(step: ProbeStep, settings: Settings, server: SmtpServer, *, recipient: str) -> Finding:
     if step.ok:
         return _GROUP.ok(step.name, f"{step.detail} ({format_milliseconds(step.seconds)})")
     if step.name == "rcpt" and step.category not in OUR_FAULTS:
@@ -138,7 +183,7 @@ def _step(step: ProbeStep, settings: Settings, *, recipient: str) -> Finding:
         )
     return _GROUP.fail(
         step.name,
-        f"{settings.email_host}:{settings.email_port}: {step.detail}.",
+        f"{server.host}:{server.port}: {step.detail}.",
         fix=fix_for(step.category) or _fix(step.name, settings),
     )
 

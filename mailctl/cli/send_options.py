@@ -110,6 +110,18 @@ class SendOptions(OptionGroup):
         str | None,
         typer.Option("--in", metavar="DURATION", help="Send after this time, such as 90s, 10m or 2h30m."),
     ] = None
+    sender: Annotated[
+        str | None,
+        typer.Option("--sender", metavar="NAME", help="Send as this sender of MAILCTL_SENDERS."),
+    ] = None
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            "--tenant",
+            metavar="NAME",
+            help="The tenant that the email belongs to; it decides on the sender and the mail server.",
+        ),
+    ] = None
     idempotency_key: Annotated[
         str | None,
         typer.Option("--idempotency-key", metavar="KEY", help="Send at most one email for this key."),
@@ -151,6 +163,8 @@ class SendOptions(OptionGroup):
             not_before=parse_send_time(at=self.at, after=self.in_),
             idempotency_key=self.idempotency_key,
             campaign=self.campaign or None,
+            sender=self.sender,
+            tenant=self.tenant,
             forced_by=current_actor() if self.force else None,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
+from mailctl.delivery_log.due import WAITING_STATES, route_condition, waiting_campaigns
 from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
@@ -24,7 +24,7 @@ from mailctl.domain.models import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
@@ -166,7 +166,13 @@ class Campaigns(Repository):
             return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
     def take_due(
-        self, *, limit: int, worker_id: str | None = None, own_task_kinds: Collection[str] = ()
+        self,
+        *,
+        limit: int,
+        worker_id: str | None = None,
+        own_task_kinds: Collection[str] = (),
+        only_routes: Collection[str] = (),
+        but_routes: Collection[str] = (),
     ) -> dict[str, str]:
         """Take due emails of one campaign, as many as its rate allows, to be published now.
 
@@ -175,6 +181,8 @@ class Campaigns(Repository):
         Args:
             worker_id: the worker in whose memory the messages will be; None for a broker outside the process.
             own_task_kinds: the kinds whose task the service defines itself; see `Outbox.mark_queued`.
+            only_routes: as `Publications.reserve_due`.
+            but_routes: as `Publications.reserve_due`.
 
         Returns:
             The kind of each email, by id.
@@ -189,7 +197,8 @@ class Campaigns(Repository):
         with writing(self._engine, durable=bool(own_task_kinds)) as connection:
             for campaign in waiting_campaigns(connection):
                 allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
-                found = _take_due(connection, campaign, limit=allowed, values=values, now=now)
+                where = route_condition(only=only_routes, but=but_routes)
+                found = _take_due(connection, campaign, where, limit=allowed, values=values, now=now)
                 if not found:
                     continue
                 _consume_allowance(connection, campaign, len(found), released_until)
@@ -224,7 +233,13 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
 
 
 def _take_due(
-    connection: Connection, campaign: str, *, limit: int, values: dict[str, Any], now: datetime
+    connection: Connection,
+    campaign: str,
+    where: ColumnElement[bool],
+    *,
+    limit: int,
+    values: dict[str, Any],
+    now: datetime,
 ) -> dict[str, str]:
     found: dict[str, str] = {}
     for state in WAITING_STATES:
@@ -235,6 +250,7 @@ def _take_due(
                 emails.c.campaign == campaign,
                 emails.c.due_at <= now,
                 is_not_paused(),
+                where,
             )
             .order_by(emails.c.due_at)
             .limit(limit - len(found))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, or_, select, true, update
 
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.repository import Repository
@@ -28,7 +28,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sqlalchemy import Engine, Row
 
@@ -52,7 +52,7 @@ _PROBE_LEASE_SECONDS = 30.0
 class Circuit:
     """The state of the circuit to a mail server that has failed."""
 
-    #: host:port.
+    #: host:port, after the name of the server if it is not the default one.
     server: str
     failures: int
     #: Probes since it opened.
@@ -89,13 +89,22 @@ class Circuits(Repository):
 
     Args:
         engine: of the delivery log's database, with the current schema.
-        server: host:port of the mail server.
+        server: host:port of the mail server, after its name if it is not the default one.
+        routes: the routes that the server is in, as emails have them; () if there are no routes.
         clock: returns the current time, aware; None takes the clock of the log.
     """
 
-    def __init__(self, engine: Engine, server: str, *, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        server: str,
+        *,
+        routes: Collection[str] = (),
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
         super().__init__(engine, clock=clock)
         self._server = server
+        self._routes = routes
 
     def read(self) -> Circuit | None:
         """Return the circuit to the server; None if no failure is recorded."""
@@ -151,8 +160,12 @@ class Circuits(Repository):
             How many emails are due now.
         """
         waits_for_server = emails.c.reason_code == ReasonCode.MAIL_SERVER_DOWN
-        is_kept = and_(emails.c.state == State.PENDING, waits_for_server)
+        is_ours = or_(emails.c.route.is_(None), emails.c.route.in_(self._routes)) if self._routes else true()
+        is_kept = and_(emails.c.state == State.PENDING, waits_for_server, is_ours)
         was_refused = emails.c.reason_code == ReasonCode.CONFIGURATION
+        if self._routes:  # what another server left without an answer can go by this one
+            is_unanswered = and_(emails.c.reason_code == ReasonCode.DEFERRED, emails.c.smtp_code.is_(None))
+            was_refused = and_(is_ours, or_(was_refused, is_unanswered))
         is_refused = and_(emails.c.state == State.DEFERRED, was_refused, ~emails.c.is_own_task)
         is_due = {"due_at": self._clock(), "not_before": None}
         with writing(self._engine) as connection:
@@ -182,12 +195,15 @@ class Circuits(Repository):
         with writing(self._engine) as connection:
             return connection.execute(taken).first() is not None
 
-    def postpone_email(self, email_id: str, *, until: datetime, reason: str) -> bool:
+    def postpone_email(
+        self, email_id: str, *, until: datetime, reason: str, route: str | None = None
+    ) -> bool:
         """Return a published email to the log while the circuit is open.
 
         Args:
             until: when a worker may try it again.
             reason: what is wrong with the mail server, for people.
+            route: the mail servers that it waits for; None if there is only one.
 
         Returns:
             Whether that was done; False if the email is not waiting to be sent any more.
@@ -195,6 +211,7 @@ class Circuits(Repository):
         now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"postponed: {reason}"
         values = reason_values(Reason(code=code, text=text))
         values |= {"due_at": until, "not_before": until, "queued_at": None, "queued_in": None}
+        values |= {"route": route} if route else {}
         is_due = and_(emails.c.id == email_id, may_start(now))
         is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
         with writing(self._engine) as connection:
@@ -223,7 +240,9 @@ def read_circuits_in_use(engine: Engine, workers: Sequence[Worker]) -> list[Circ
     A circuit to a server that nobody uses any more stays as it was. If a worker does not say which server it
     uses, or there is none, the circuits to all servers are returned.
     """
-    used = {worker.identity.mail_server if worker.identity else None for worker in workers}
+    used = {
+        server for worker in workers for server in (worker.identity.servers if worker.identity else (None,))
+    }
     circuits = read_circuits(engine)
     return circuits if not used or None in used else [each for each in circuits if each.server in used]
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, update
 
 from mailctl.deadlines import boottime
 from mailctl.delivery_log.due import may_start
+from mailctl.delivery_log.email_routes import ROUTE_COLUMNS, RoutableEmail, record_plans
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import identity_from_row
@@ -27,13 +28,17 @@ from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine, Row
 
     from mailctl.domain.models import Content
+    from mailctl.domain.routing import ServerOrder, ServerPlan
     from mailctl.security.keyring import Keyring
+
+    #: Returns the order of mail servers for an email, and the plan of its attempt.
+    Planner = Callable[[RoutableEmail], tuple[ServerOrder, ServerPlan]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +80,32 @@ class Claims(Repository):
         self._lease = lease
         self._durable = durable
 
-    def claim(self, ids: Collection[str], *, worker: str, are_canaries: bool = False) -> ClaimResult:
+    def claim(
+        self,
+        ids: Collection[str],
+        *,
+        worker: str,
+        are_canaries: bool = False,
+        planner: Planner | None = None,
+    ) -> ClaimResult:
         """Claim those of the emails that are to be sent and that no other worker has claimed.
 
         Args:
             worker: the node name of the worker, shown to operators.
             are_canaries: whether to claim canaries instead of emails: only their own task ends them.
+            planner: plans by which mail server each email goes; None if there is only one.
 
         Raises:
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
         asked_at = boottime()
         now, token = self._clock(), secrets.token_hex(16)
+        plans: Mapping[str, ServerPlan] = {}
         with writing(self._engine, durable=self._durable) as connection:
-            rows = self._claim_rows(connection, ids, token, worker=worker, are_canaries=are_canaries, now=now)
+            statement = _CLAIM_CANARIES if are_canaries else _CLAIM_ROUTED if planner else _CLAIM_EMAILS
+            rows = self._claim_rows(connection, statement, ids, token, worker=worker, now=now)
+            if planner is not None:
+                plans = record_plans(connection, rows, planner)
             suppressed = {}
             if len(rows) < len(ids):
                 suppressed = suppress_waiting(connection, ids, worker=worker, now=now)
@@ -97,7 +114,8 @@ class Claims(Repository):
         result = ClaimResult(claims=[], unreadable=[], suppressed=suppressed)
         for row in rows:
             try:
-                result.claims.append(self._to_claim(row, token, worker=worker, asked_at=asked_at))
+                claim = self._to_claim(row, token, worker=worker, asked_at=asked_at)
+                result.claims.append(replace(claim, plan=plans[row.id]) if plans else claim)
             except ConfigurationError as error:
                 result.unreadable.append((row.id, str(error)))
                 self._defer_unreadable(row.id, token, problem=str(error))
@@ -106,11 +124,11 @@ class Claims(Repository):
     def _claim_rows(
         self,
         connection: Connection,
+        statement: StateChange,
         ids: Collection[str],
         token: str,
         *,
         worker: str,
-        are_canaries: bool,
         now: datetime,
     ) -> Sequence[Row[Any]]:
         parameters = {
@@ -120,8 +138,7 @@ class Claims(Repository):
             "lease_until": now + self._lease,
             "by_worker": worker,
         }
-        claim = _CLAIM_CANARIES if are_canaries else _CLAIM_EMAILS
-        return claim.run(connection, parameters, text="", now=now)
+        return statement.run(connection, parameters, text="", now=now)
 
     def _to_claim(self, row: Row[Any], token: str, *, worker: str, asked_at: float) -> Claim:
         content = encryption.open_sealed(row.content, self._keyring, identity_from_row(row))
@@ -195,7 +212,7 @@ def claim_of(row: Row[Any], token: str, *, worker: str, content: Content, lease:
     )
 
 
-def _build_claim(where: ColumnElement[bool]) -> StateChange:
+def _build_claim(where: ColumnElement[bool], *, returning: Sequence[ColumnElement[Any]] = ()) -> StateChange:
     return StateChange(
         and_(
             emails.c.id.in_(bindparam("ids", expanding=True)),
@@ -219,9 +236,15 @@ def _build_claim(where: ColumnElement[bool]) -> StateChange:
             emails.c.expires_at,
             emails.c.content,
             emails.c.can_unsubscribe,
+            *returning,
         ),
     )
 
 
 _CLAIM_EMAILS = _build_claim(emails.c.kind != CANARY.name)
+#: The same where mail servers are chosen; id, kind and address are returned already.
+_CLAIM_ROUTED = _build_claim(
+    emails.c.kind != CANARY.name,
+    returning=[column for column in ROUTE_COLUMNS if column.name not in ("id", "kind", "to_address")],
+)
 _CLAIM_CANARIES = _build_claim(emails.c.kind == CANARY.name)

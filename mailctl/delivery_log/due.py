@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
 
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     from sqlalchemy import BindParameter, Connection
@@ -30,6 +30,18 @@ def may_start(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]
 def starts_later(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """Return the condition that an email may not be claimed at a moment yet; the opposite of `may_start`."""
     return emails.c.not_before > moment
+
+
+def route_condition(*, only: Collection[str] = (), but: Collection[str] = ()) -> ColumnElement[bool]:
+    """Return a condition on the mail servers that may send an email; unknown before its first attempt.
+
+    Args:
+        only: the routes that it may have; () for any.
+        but: the routes that it must not have.
+    """
+    is_unknown = emails.c.route.is_(None)
+    wanted = or_(is_unknown, emails.c.route.in_(sorted(only))) if only else true()
+    return and_(wanted, or_(is_unknown, emails.c.route.not_in(sorted(but)))) if but else wanted
 
 
 def waiting_since() -> ColumnElement[datetime]:

@@ -44,6 +44,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "expires_at": draft.expires_at,
         "group_id": draft.group_id,
         "campaign": request.campaign,
+        "tenant": draft.content.tenant or None,
         "is_forced": request.forced_by is not None,
         "is_own_task": draft.content.own_task is not None,
         "can_unsubscribe": can_unsubscribe(draft),

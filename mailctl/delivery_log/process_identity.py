@@ -34,27 +34,39 @@ class ProcessIdentity:
     log_id: str | None
     #: The fingerprints of its settings that are not the defaults, by name (`settings.fingerprints`).
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: Its other mail servers, each as name (host:port).
+    more_servers: tuple[str, ...] = ()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """All of its mail servers; ("",) if it captures emails."""
+        return (self.mail_server, *self.more_servers)
 
     @classmethod
     def from_json(cls, value: Any) -> ProcessIdentity | None:
         """Return the identity in a heartbeat; None if another version of mailctl has written it."""
         try:
-            return cls(**{**value, "keys": tuple(value["keys"])})
-        except (TypeError, KeyError):
+            lists = {"keys": tuple(value["keys"]), "more_servers": tuple(value.get("more_servers", ()))}
+            return cls(**{**value, **lists})
+        except (AttributeError, TypeError, KeyError):
             return None
 
     def to_json(self) -> dict[str, Any]:
         """Return the identity as a heartbeat stores it."""
-        return {**asdict(self), "keys": list(self.keys), "settings": dict(self.settings)}
+        lists = {"keys": list(self.keys), "more_servers": list(self.more_servers)}
+        return {**asdict(self), **lists, "settings": dict(self.settings)}
 
 
-def identify_process(engine: Engine, keyring: Keyring, settings: Settings) -> ProcessIdentity:
+def identify_process(
+    engine: Engine, keyring: Keyring, settings: Settings, *, more_servers: tuple[str, ...] = ()
+) -> ProcessIdentity:
     """Return the identity of this process.
 
     Args:
         engine: of the delivery log that it has opened.
         keyring: its secret keys.
         settings: its settings.
+        more_servers: its other mail servers.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
@@ -68,6 +80,7 @@ def identify_process(engine: Engine, keyring: Keyring, settings: Settings) -> Pr
         mail_server=settings.mail_server,
         log_id=read_log_mark(engine).id,
         settings=fingerprint_settings(settings),
+        more_servers=more_servers,
     )
 
 

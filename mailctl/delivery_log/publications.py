@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, bindparam, select, true, update
 
-from mailctl.delivery_log.due import may_start
+from mailctl.delivery_log.due import may_start, route_condition
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
@@ -45,17 +45,25 @@ _MARK_QUEUED = StateChange(
 class Publications(Repository):
     """Hands due emails to relays, and records which are on the broker and which cannot be published."""
 
-    def reserve_due(self, *, limit: int) -> list[Email]:
+    def reserve_due(
+        self, *, limit: int, only_routes: Collection[str] = (), but_routes: Collection[str] = ()
+    ) -> list[Email]:
         """Return due emails that are not on the broker; emails of campaigns are not among them.
 
         No other relay gets them for `RESERVE_SECONDS`; `mark_queued` then records that they were published.
+
+        Args:
+            limit: how many at most.
+            only_routes: only emails with one of these routes, or without a known one; () for any route.
+            but_routes: no emails with one of these routes.
         """
         now = self._clock()
         found: list[Email] = []
         with writing(self._engine) as connection:
             # One query for each state, so that the index gives the first ones at once.
             for state in (State.DEFERRED, State.PENDING):
-                found += _reserve(connection, state, limit=limit - len(found), now=now)
+                where = route_condition(only=only_routes, but=but_routes)
+                found += _reserve(connection, state, where, limit=limit - len(found), now=now)
         return found
 
     def mark_queued(
@@ -122,7 +130,9 @@ def _is_unpublished(email_id: str) -> ColumnElement[bool]:
     return and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
 
 
-def _reserve(connection: Connection, state: State, *, limit: int, now: datetime) -> list[Email]:
+def _reserve(
+    connection: Connection, state: State, where: ColumnElement[bool], *, limit: int, now: datetime
+) -> list[Email]:
     # Celery itself has the message of an own task that waits for its next attempt.
     is_not_celerys = true() if state is not State.DEFERRED else emails.c.is_own_task.is_(False)
     due = (
@@ -133,6 +143,7 @@ def _reserve(connection: Connection, state: State, *, limit: int, now: datetime)
             emails.c.campaign.is_(None),
             emails.c.due_at <= now,
             is_not_paused(),
+            where,
         )
         .order_by(emails.c.due_at)
         .limit(limit)

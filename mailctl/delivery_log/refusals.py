@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, false, or_, select
+from sqlalchemy import and_, exists, false, func, or_, select
 
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
@@ -15,6 +15,7 @@ from mailctl.delivery_log.transitions import change_state, is_state_change, reas
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.routing import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,8 @@ class LoggedEnd:
     #: None if the email was accepted.
     reply: SmtpReply | None
     stage: str
+    #: The name of the mail server of its last attempt.
+    server: str = DEFAULT_SERVER
     #: Whether the email has been returned since, or was before.
     has_been_returned: bool = False
 
@@ -70,6 +73,7 @@ class Refusals(Repository):
                 emails.c.smtp_code,
                 emails.c.smtp_enhanced,
                 emails.c.smtp_text,
+                emails.c.server,
                 _has_been_returned().label("has_been_returned"),
             )
             .join(emails, emails.c.id == events.c.email_id)
@@ -95,14 +99,19 @@ class Refusals(Repository):
             newest = select(events.c.seq).order_by(events.c.seq.desc()).limit(1)
             return connection.execute(newest).scalar() or 0
 
-    def refused_once(self, *, since: datetime) -> dict[str, SmtpReply]:
-        """Return the replies to emails that were refused since a time and have not been returned before.
+    def refused_once(self, *, since: datetime, server: str) -> dict[str, SmtpReply]:
+        """Return the replies to emails that a server refused since a time and that were not returned before.
 
         Emails that a task of the service itself sends are not among them: only it can send them again.
         """
         query = (
             select(emails.c.id, emails.c.smtp_code, emails.c.smtp_enhanced, emails.c.smtp_text)
-            .where(_is_refused(), emails.c.updated_at >= since, ~_has_been_returned())
+            .where(
+                _is_refused(),
+                emails.c.updated_at >= since,
+                func.coalesce(emails.c.server, DEFAULT_SERVER) == server,
+                ~_has_been_returned(),
+            )
             .limit(_MAX_RETURNED)
         )
         with reading(self._engine) as connection:
@@ -165,6 +174,7 @@ def _end_from_row(row: Row[Any]) -> LoggedEnd:
         recipient=row.to_address.lower(),
         reply=None if row.state == State.SENT else _reply_from_row(row),
         stage=row.stage or "",
+        server=row.server or DEFAULT_SERVER,
         has_been_returned=bool(row.has_been_returned),
     )
 

@@ -43,6 +43,8 @@ EMAIL_COLUMNS = (
     emails.c.captured_file,
     emails.c.is_own_task,
     emails.c.can_unsubscribe,
+    emails.c.server,
+    emails.c.tenant,
 )
 
 
@@ -84,6 +86,8 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         captured_file=row.captured_file,
         is_own_task=row.is_own_task,
         can_unsubscribe=row.can_unsubscribe,
+        server=row.server,
+        tenant=row.tenant,
     )
 
 

@@ -97,7 +97,7 @@ def circuit_open(case: Case) -> Cause | None:
     users = [
         worker.name
         for worker in case.evidence.workers
-        if worker.identity is not None and worker.identity.mail_server == circuit.server
+        if worker.identity is not None and circuit.server in worker.identity.servers
     ]
     whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(case.evidence.workers) else ""
     details = f"{circuit}{whose}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
@@ -112,6 +112,7 @@ def attempt_failed(case: Case) -> Cause | None:
     event = case.last_event(State.DEFERRED)
     code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
     cause = _unreadable(case) if code is ReasonCode.UNREADABLE_CONTENT else None
+    cause = _send_rate() if code is ReasonCode.SEND_RATE else cause
     cause = cause or cause_of_attempt(code, stage=stage, reply=email.reply)
     if cause.name == _RATE_LIMITED and email.campaign:
         slower = mailctl_command(
@@ -133,6 +134,15 @@ def attempt_failed(case: Case) -> Cause | None:
         cause,
         sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}; {again}{suspended}",
         next_step=cause.next_step or wording.follow_command(email),
+    )
+
+
+def _send_rate() -> Cause:
+    """Return the cause of an email that waits for its turn."""
+    return Cause(
+        name="send_rate",
+        sentence="the rate of its mail server or of its domain is used up",
+        next_step=mailctl_command("queue", "list"),
     )
 
 

@@ -34,8 +34,9 @@ def accepted(case: Case) -> Cause:
         return Cause(name="delayed", sentence=f"{_handover(case)}, {_reported(delay)}; not given up yet")
     if not reply:
         return Cause(name="accepted", sentence="a task of the service reported it as sent")
+    server = f" {case.email.server}" if case.email.server else ""
     # Without feedback, only the log of that server can tell what happened to it afterwards.
-    return Cause(name="accepted", sentence=f"the mail server accepted it: {reply}")
+    return Cause(name="accepted", sentence=f"the mail server{server} accepted it: {reply}")
 
 
 def delivered(case: Case) -> Cause:

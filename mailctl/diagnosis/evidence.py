@@ -167,7 +167,7 @@ class EvidenceCollector:
         workers = tuple(self._runtime.workers.list_alive())
         found: dict[str, Any] = {
             "workers": workers,
-            "circuit": self._circuit(workers),
+            "circuit": self._circuit(email, workers),
             "pauses": tuple(pause for pause in self._runtime.pauses.read() if pause.covers(email)),
             "lease": timedelta(seconds=self._runtime.settings.mailctl_lease_seconds),
             "is_in_memory": self.is_broker_private,
@@ -260,9 +260,17 @@ class EvidenceCollector:
 
         return {*consumed_queues(self._runtime.app), BULK_QUEUE}
 
-    def _circuit(self, workers: tuple[Worker, ...]) -> Circuit | None:
-        """Return the circuit to a mail server that fails: an open one first, then that to our own."""
-        settings = self._runtime.settings
-        own = f"{settings.email_host}:{settings.email_port}"
+    def _circuit(self, email: Email, workers: tuple[Worker, ...]) -> Circuit | None:
+        """Return the circuit to a mail server that fails: an open one first, then that to our own.
+
+        With several mail servers, it is one of those that may send the email, and none of them works.
+        """
+        servers = self._runtime.mail_servers
+        own = f"{self._runtime.settings.email_host}:{self._runtime.settings.email_port}"
         circuits = read_circuits_in_use(self._runtime.engine, workers)
+        if len(servers.by_name) > 1:
+            labels = [servers.by_name[name].label for name in servers.routing.order_for(email.routed)]
+            circuits = [each for each in circuits if each.server in labels]
+            if sum(each.is_open for each in circuits) < len(labels):
+                return None
         return min(circuits, key=lambda each: (not each.is_open, each.server != own), default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl.domain import link_validation, validation
@@ -283,7 +284,7 @@ def make_drafts(
         Draft(
             id=first_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{first_id}/{number}")),
             request=request,
-            content=content,
+            content=sent_by(content, request),
             queue=queue,
             created_at=now,
             expires_at=_expiry(request, content, now=now, seals_tokens=seals_tokens),
@@ -291,6 +292,13 @@ def make_drafts(
         )
         for number, content in enumerate(contents)
     ]
+
+
+def sent_by(content: Content, request: EmailRequest) -> Content:
+    """Return a content with the sender and the tenant of its request, unless that has none."""
+    if request.sender is None and request.tenant is None:
+        return content
+    return replace(content, sender=request.sender or content.sender, tenant=request.tenant or content.tenant)
 
 
 def _expiry(request: EmailRequest, content: Content, *, now: datetime, seals_tokens: bool) -> datetime:

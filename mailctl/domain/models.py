@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mailctl.domain.routing import DEFAULT_SERVER, RoutedEmail, ServerPlan
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -133,6 +135,10 @@ class Content:
     #: The call of the service's own task that sends this email: `task`, `args` and `kwargs`; empty for
     #: emails that mailctl composes.
     call: Mapping[str, Json] = field(default_factory=dict)
+    #: The name of the sender that the caller asked for, and of the tenant that the email belongs to; "" for
+    #: none.
+    sender: str = ""
+    tenant: str = ""
 
     @property
     def own_task(self) -> str | None:
@@ -202,6 +208,23 @@ class Email:
     is_own_task: bool = False
     #: Whether its recipient may unsubscribe from such emails.
     can_unsubscribe: bool = False
+    #: The mail server of the last attempt; None for the default one, or if there was no attempt.
+    server: str | None = None
+    #: The tenant of the service that it belongs to.
+    tenant: str | None = None
+
+    @property
+    def routed(self) -> RoutedEmail:
+        """What the choice of a mail server depends on."""
+        return RoutedEmail(
+            kind=self.kind, queue=self.queue, recipient=self.to, campaign=self.campaign, tenant=self.tenant
+        )
+
+    @property
+    def asked_server(self) -> str | None:
+        """The name of the mail server of the last attempt; None if mailctl has asked none."""
+        has_asked = self.worker is not None and not self.is_own_task and self.captured_file is None
+        return (self.server or DEFAULT_SERVER) if has_asked else None
 
     @property
     def is_final(self) -> bool:
@@ -265,6 +288,8 @@ class Claim:
     lease: Lease = field(compare=False, repr=False)
     #: Whether its recipient may unsubscribe from such emails.
     can_unsubscribe: bool = False
+    #: By which mail server it goes.
+    plan: ServerPlan = field(default_factory=ServerPlan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +333,8 @@ class Envelope:
     #: The complete message with CRLF line ends.
     data: bytes
     subject: str
+    #: The name of the mail server that it goes to.
+    server: str = DEFAULT_SERVER
     #: The action links in the message, by template variable.
     links: Mapping[str, str] = field(default_factory=dict)
     #: The plain-text part.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.routing import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +101,8 @@ class Outcome:
     captured_file: str | None = None
     #: What the reply is about, if it is a negative one (`mailctl.smtp.classify`).
     category: ReplyCategory | None = None
+    #: The name of the mail server that was asked.
+    server: str = DEFAULT_SERVER
 
     def __str__(self) -> str:
         return str(self.reply) or self.captured_file or self.kind
@@ -112,4 +115,6 @@ class Outcome:
     @property
     def reason_code(self) -> ReasonCode | None:
         """Why the email was not sent; None if it was sent or captured."""
+        if self.kind is OutcomeKind.DEFERRED and self.category is ReplyCategory.RATE and not self.stage:
+            return ReasonCode.SEND_RATE
         return _REASON_CODES.get(self.kind)

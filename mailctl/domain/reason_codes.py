@@ -17,6 +17,7 @@ class ReasonCode(StrEnum):
     MAIL_SERVER_DOWN = "mail_server_down"  #: the circuit to the mail server is open
     REFUSED_FOR_ALL = "refused_for_all"  #: the mail server refused everybody alike; it is tried once more
     OVER_GLOBAL_LIMIT = "over_global_limit"  #: the rate limit for all email is reached
+    SEND_RATE = "send_rate"  #: the rate of its mail server or of its domain is used up for now
     PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and will try again
     PAUSED = "paused"  #: an operator paused its queue or kind
     NOT_STARTED = "not_started"  #: its batch or its lease ended, or was not published, before it was sent
@@ -24,6 +25,7 @@ class ReasonCode(StrEnum):
     WORKER_LOST = "worker_lost"  #: the worker that had its message in memory is gone
     # An attempt failed.
     WORKER_DISAPPEARED = "worker_disappeared"  #: the lease of the worker that was sending it expired
+    NEXT_SERVER = "next_server"  #: a mail server does not work, so that the next one of its route was tried
     DEFERRED = "deferred"  #: the mail server said "later", or could not be reached
     NO_REPLY = "no_reply"  #: the body was sent, and no reply came
     CONFIGURATION = "configuration"  #: credentials, TLS, the sender or files of this installation are wrong

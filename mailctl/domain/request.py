@@ -40,6 +40,10 @@ class EmailRequest:
     campaign: str | None = None
     #: The block of IP addresses that the request came from (`address_block`); None if it is unknown.
     source: str | None = None
+    #: The name of a sender of MAILCTL_SENDERS; None for the one of the kind or the tenant.
+    sender: str | None = None
+    #: The tenant of the service that the emails belong to.
+    tenant: str | None = None
     #: The operator who overrides suppressions and rate limits; None if the rules apply.
     forced_by: str | None = None
 

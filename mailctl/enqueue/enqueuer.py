@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from mailctl import tracing
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, effective_kind
-from mailctl.domain.factory import make_content, make_drafts
+from mailctl.domain.factory import make_content, make_drafts, sent_by
 from mailctl.domain.link_expiry import refuse_expiring_links
+from mailctl.domain.senders import validate_tenant
 from mailctl.domain.template_context import validate_variables
 from mailctl.errors import InvalidInput, LinkNotAllowed, RenderError
 
@@ -118,6 +119,7 @@ class Enqueuer:
             ConfigurationError: the custom kinds are needed and cannot be loaded, or a link of an email that
                 is not generic leads elsewhere while FRONTEND_URL cannot be right.
         """
+        self._check_sender(request)
         context = {**request.context, **variables} if variables else request.context
         try:
             content = make_content(
@@ -142,7 +144,21 @@ class Enqueuer:
                 sent_at=request.earliest_start(now),
                 are_sealed=self._runtime.settings.seals_link_tokens,
             )
-        return content
+        return sent_by(content, request)
+
+    def _check_sender(self, request: EmailRequest) -> None:
+        """Refuse a sender that is not in the allow-list, or that a task of the service would not have."""
+        if request.tenant is not None:
+            validate_tenant(request.tenant)
+        if request.sender is None:
+            return
+        self._runtime.senders.check(request.sender)
+        if self.is_own_task(request.kind):
+            raise InvalidInput(
+                "sender",
+                f"cannot be chosen: the service's own task {request.kind.full_task} sends the email.",
+                fix="Leave it out.",
+            )
 
     def _content_for_later(
         self, request: EmailRequest, user: User, context: Mapping[str, Json], error: LinkNotAllowed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ from mailctl.celery_app import has_memory_broker, overridden_tasks
 from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
 from mailctl.domain.models import Email
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
+from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER
 from mailctl.enqueue.message_sender import MessageSender
 from mailctl.errors import BrokerRefused, ConfigurationError, InvalidInput, MailctlError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from celery import Celery
 
@@ -43,6 +44,8 @@ class _TaskCall:
     args: Sequence[Json] = ()
     #: Whether it repeats a call of the service's own code.
     is_repeated: bool = False
+    #: Headers of the message, besides those that every message has.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Publisher:
@@ -115,10 +118,17 @@ class Publisher:
             raise failure
         return len(published) + own_task_count
 
-    def publish_batch(self, *, limit: int) -> int:
+    def publish_batch(
+        self, *, limit: int, only_routes: Collection[str] = (), but_routes: Collection[str] = ()
+    ) -> int:
         """Publish due emails of a campaign as one message; return their number.
 
         Emails whose task the service defines itself are published one by one, as such tasks take no batches.
+
+        Args:
+            limit: how many emails at most.
+            only_routes: as `Publications.reserve_due`.
+            but_routes: as `Publications.reserve_due`.
 
         Raises:
             BrokerUnavailable: the broker does not answer; the emails stay due in the delivery log.
@@ -129,7 +139,11 @@ class Publisher:
             # An email that is taken counts as published; what fails before that must not.
             self._sender.reach_broker()
         kinds = self._runtime.campaigns.take_due(
-            limit=limit, worker_id=self._worker_id, own_task_kinds=own_kinds
+            limit=limit,
+            worker_id=self._worker_id,
+            own_task_kinds=own_kinds,
+            only_routes=only_routes,
+            but_routes=but_routes,
         )
         waiting = list(kinds)
         try:
@@ -239,7 +253,7 @@ class Publisher:
             "args": call.args,
             "kwargs": call.kwargs,
             # A task of the service reports by its result only; tasks of mailctl write to the log.
-            "headers": {"ignore_result": not self._is_for_own_task(call)},
+            "headers": {**call.headers, "ignore_result": not self._is_for_own_task(call)},
             **_REDACTED_REPRESENTATIONS,
         }
 
@@ -282,7 +296,9 @@ class Publisher:
             return None
         user = replace(content.user, email=addressed.to)
         content = replace(content, user=user, subject=addressed.subject or None)
-        return _TaskCall(task=kind.task, kwargs=to_arguments(kind, content, urls=urls))
+        named = {SENDER_HEADER: content.sender, TENANT_HEADER: content.tenant}
+        headers = {name: value for name, value in named.items() if value}
+        return _TaskCall(task=kind.task, kwargs=to_arguments(kind, content, urls=urls), headers=headers)
 
     def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
         mode = self._runtime.settings.mailctl_messages

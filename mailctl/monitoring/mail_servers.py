@@ -28,16 +28,16 @@ _FIX = (
 
 
 def used_servers(runtime: Runtime) -> list[str]:
-    """Return host:port of the mail servers of all live workers, or of this process if there is none.
+    """Return the mail servers of all live workers, or of this process if there is none.
 
-    "" stands for capturing emails.
+    Each is host:port, after its name if it is not the default one; "" stands for capturing emails.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
     identities = [worker.identity for worker in runtime.workers.list_alive()]
-    servers = sorted({identity.mail_server for identity in identities if identity is not None})
-    return servers or [runtime.settings.mail_server]
+    servers = sorted({server for identity in identities if identity for server in identity.servers})
+    return servers or list(runtime.identity.servers)
 
 
 def mail_server_hops(runtime: Runtime) -> Iterator[Hop]:

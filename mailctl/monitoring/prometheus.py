@@ -130,10 +130,14 @@ def _outcome_metric(runtime: Runtime, *, now: datetime) -> _MetricFamily:
 
 def _service_metrics(snapshot: Snapshot) -> list[_MetricFamily]:
     is_open = float(snapshot.circuit is not None)
+    failing = [
+        ({"server": server}, float(circuit is not None)) for server, circuit in snapshot.mail_servers.items()
+    ]
     suspended = "1 while the mail server is failing and sending is suspended, else 0."
     return [
         _gauge("workers", "Live workers.", [({}, len(snapshot.workers))]),
         _gauge("mail_server_circuit_open", suspended, [({}, is_open)]),
+        _gauge("mail_server_failing", "1 while the circuit to a mail server is open, else 0.", failing),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
+from mailctl.delivery_log.send_limits import read_learned_limits
 from mailctl.errors import BrokerUnavailable
 from mailctl.recorder.task_results import record_results
 from mailctl.redaction import mask_address
@@ -95,6 +96,8 @@ class QueueList:
     paused_kinds: tuple[Pause, ...]
     #: Why the broker could not be queried; the list then holds only what the log knows.
     broker_error: MailctlError | None
+    #: The rates that mail servers have taught, in sentences.
+    learned_limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +169,10 @@ class Queues:
             for name in dict.fromkeys([*names, *on_broker])
         )
         kinds = tuple(pause for pause in pauses if pause.scope is not PauseScope.QUEUE)
-        return QueueList(queues=tuple(queues), paused_kinds=kinds, broker_error=broker_error)
+        learned = tuple(each.describe(now=now) for each in read_learned_limits(self._runtime.engine))
+        return QueueList(
+            queues=tuple(queues), paused_kinds=kinds, broker_error=broker_error, learned_limits=learned
+        )
 
     def names(self) -> list[str]:
         """Return the names of the default queues, of those with unfinished emails, and of consumed ones.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.delivery_log.queries.time_series import time_series
+from mailctl.delivery_log.send_limits import read_learned_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +44,17 @@ class Snapshot:
     failures: tuple[Email, ...]
     #: The short ids of the failed emails, by id.
     short_ids: Mapping[str, str]
-    #: The open circuit to the mail server; None while emails are sent.
+    #: The open circuit of the first mail server if the circuits of all are open; None while emails are sent.
     circuit: Circuit | None
+    #: The circuit of each mail server by its label, host:port or name (host:port); None while it works.
+    mail_servers: Mapping[str, Circuit | None] = field(default_factory=dict)
+    #: The rates that mail servers have taught, in sentences.
+    learned_limits: tuple[str, ...] = ()
+
+    @property
+    def open_circuits(self) -> list[Circuit]:
+        """The open circuits to mail servers."""
+        return [circuit for circuit in self.mail_servers.values() if circuit is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +78,8 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
     workers = tuple(runtime.workers.list_alive())
     idle = {name: QueueDepth(queue=name) for worker in workers for name in worker.queues}
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
-    circuit = runtime.circuits.read() if runtime.circuits else None
+    servers = _read_circuits(runtime)
+    failing = [circuit for circuit in servers.values() if circuit is not None]
     failures = tuple(statistics.recent_failures(_MAX_FAILURES))
     return Snapshot(
         at=now,
@@ -77,8 +88,18 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
         workers=workers,
         failures=failures,
         short_ids=runtime.history.short_ids(email.id for email in failures),
-        circuit=circuit if circuit and circuit.is_open else None,
+        circuit=failing[0] if failing and len(failing) == len(servers) else None,
+        mail_servers=servers,
+        learned_limits=tuple(each.describe(now=now) for each in read_learned_limits(runtime.engine)),
     )
+
+
+def _read_circuits(runtime: Runtime) -> dict[str, Circuit | None]:
+    found = {name: circuits.read() for name, circuits in runtime.circuits_by_server.items()}
+    return {
+        runtime.mail_servers.by_name[name].label: circuit if circuit and circuit.is_open else None
+        for name, circuit in found.items()
+    }
 
 
 def take_trend(runtime: Runtime, *, now: datetime) -> Trend:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Catalog, Kind
     from mailctl.domain.models import Json
     from mailctl.domain.recipient_policy import Destination
+    from mailctl.domain.senders import SenderIdentity
     from mailctl.rendering.templates import RenderedBodies
+    from mailctl.security.bounce_address import BounceAddress
     from mailctl.security.links import Links
     from mailctl.security.unsubscribe_links import UnsubscribeLinks
     from mailctl.settings import Settings
@@ -52,13 +54,14 @@ class Composer:
 
     Args:
         settings: provides EMAIL_FROM_ADDRESS, EMAIL_FROM_NAME, PROJECT_NAME, FRONTEND_URL, MAILCTL_TEMPLATES,
-            MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO, MAILCTL_BOUNCE_ADDRESS and MAILCTL_HEADERS.
+            MAILCTL_REDIRECT_TO, MAILCTL_REPLY_TO, MAILCTL_BOUNCE_ADDRESS, MAILCTL_SENDERS and
+            MAILCTL_HEADERS.
         links: creates the action links.
         catalog: the kinds of email.
         unsubscribe_links: creates the links for unsubscribing; None for emails without them.
 
     Raises:
-        ConfigurationError: the sender's address or name, the reply address, the bounce address or a header is
+        ConfigurationError: a sender's address or name, a reply address, the bounce address or a header is
             invalid, or the folder of templates is missing.
     """
 
@@ -71,8 +74,7 @@ class Composer:
         unsubscribe_links: UnsubscribeLinks | None = None,
     ) -> None:
         given = message_settings_of(settings)
-        self._sender_name = given.sender_name
-        self._sender = given.sender
+        self._senders = given.senders
         self._bounce_address = bounce_address_from_settings(settings)
         self._frontend_url = settings.frontend_url
         self._links = links
@@ -86,9 +88,7 @@ class Composer:
         self._catalog = catalog
         self._recipient_policy = recipient_policy_from_settings(settings)
         self._templates = Templates(given.templates)
-        self._custom_headers = [Header(name, value) for name, value in given.more_headers]
-        if given.reply_to:
-            self._custom_headers.insert(0, Header.mailbox("Reply-To", given.reply_to))
+        self._more_headers = given.more_headers
 
     async def preview(self, kind: Kind, content: Content, *, at: datetime) -> Envelope:
         """Return the message of an email that is not recorded; raises what `compose` raises.
@@ -113,7 +113,7 @@ class Composer:
         """Return the message of an email.
 
         Args:
-            id: the email's id; the Message-ID depends on it and on the sender's domain alone.
+            id: the email's id; the Message-ID depends on it and on the domain of its sender alone.
             kind: the name of a kind in the catalog.
             content: the validated content of the email.
             created_at: the time of the request, with a time zone.
@@ -137,17 +137,23 @@ class Composer:
         subject = context["subject"]
         rendering, language = self._render(catalogued, content, context)
         addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
-        message_id = mime.make_message_id(id, domain=self._sender.rpartition("@")[2])
+        sender = self._senders.choose(kind=catalogued.name, tenant=content.tenant, requested=content.sender)
+        bounces = self._bounces_to(sender)
+        message_id = mime.make_message_id(id, domain=sender.address.rpartition("@")[2])
         message = self._message(
             rendering, context | {"locale": language}, addressed, id=id, date=now, message_id=message_id
         )
         return Envelope(
-            sender=self._bounce_address.sender(id) if self._bounce_address else self._sender,
-            from_address=self._sender,
-            bounce_token=self._bounce_address.token(id) if self._bounce_address else "",
+            sender=bounces.sender(id) if bounces else sender.bounce_address,
+            from_address=sender.address,
+            bounce_token=bounces.token(id) if bounces else "",
             recipient=addressed.to,
             message_id=message_id,
-            data=self._encoded(message, self._headers_of_email(id, unsubscribe_url)),
+            data=self._encoded(
+                message,
+                sender,
+                self._headers_of_email(id, unsubscribe_url, sender=sender, kind=catalogued.name),
+            ),
             subject=addressed.subject,
             links=_shown_links(links, context, unsubscribe_url),
             text=rendering.text,
@@ -240,6 +246,10 @@ class Composer:
         """Return the variables that a template uses; raises what `check_template` raises."""
         return self._templates.variables(template)
 
+    def _bounces_to(self, sender: SenderIdentity) -> BounceAddress | None:
+        """Return MAILCTL_BOUNCE_ADDRESS, unless the sender has a bounce address of its own."""
+        return self._bounce_address if sender.bounce_address == sender.address else None
+
     def _message(
         self,
         rendering: RenderedBodies,
@@ -279,26 +289,29 @@ class Composer:
         subscription = Subscription(address=content.user.email.lower(), kind=kind, email_id=id)
         return self._unsubscribe_links.make(subscription)
 
-    def _headers_of_email(self, id: str, unsubscribe_url: str) -> list[Header]:
+    def _headers_of_email(
+        self, id: str, unsubscribe_url: str, *, sender: SenderIdentity, kind: str
+    ) -> list[Header]:
         """Return the headers that settings and kind add, with values of their own for each email.
 
         What MAILCTL_HEADERS says stands, unless it names one address for unsubscribing in all emails.
         """
-        own = id_headers(self._webhook_providers, id)
-        given = {header.name.lower() for header in self._custom_headers}
+        own, custom = id_headers(self._webhook_providers, id), self._custom_headers(sender, kind)
+        given = {header.name.lower() for header in custom}
         headers = [Header(name, value) for name, value in own.items() if name.lower() not in given]
         if not unsubscribe_url:
-            return [*headers, *self._custom_headers]
-        custom = [each for each in self._custom_headers if each.name.lower() not in _UNSUBSCRIBE_HEADERS]
+            return [*headers, *custom]
         return [
             *headers,
             # One click, without a page between (RFC 8058).
             Header("List-Unsubscribe", f"<{unsubscribe_url}>"),
             Header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-            *custom,
+            *(each for each in custom if each.name.lower() not in _UNSUBSCRIBE_HEADERS),
         ]
 
-    def _encoded(self, message: MessageSchema, more_headers: Sequence[Header]) -> bytes:
+    def _encoded(
+        self, message: MessageSchema, sender: SenderIdentity, more_headers: Sequence[Header]
+    ) -> bytes:
         """Return the bytes of a message.
 
         FastAPI-Mail's own encoding escapes links in plain text and lets display names inject recipients.
@@ -307,7 +320,7 @@ class Composer:
         given = message.headers or {}
         headers = [
             Header("Date", given["Date"]),
-            Header.mailbox("From", self._sender, display_name=self._sender_name),
+            Header.mailbox("From", sender.address, display_name=sender.display_name),
             Header.mailbox("To", recipient.email, display_name=recipient.name),
             Header.text("Subject", message.subject),
             Header("Message-ID", given["Message-ID"]),
@@ -322,6 +335,11 @@ class Composer:
         return mime.build_multipart_alternative(
             headers, text=str(message.body), html=str(message.alternative_body)
         )
+
+    def _custom_headers(self, sender: SenderIdentity, kind: str) -> list[Header]:
+        values = ((header.name, header.value_for(kind)) for header in self._more_headers)
+        headers = [Header(name, value) for name, value in values if value is not None]
+        return [Header.mailbox("Reply-To", sender.reply_to), *headers] if sender.reply_to else headers
 
     def _render(
         self, kind: Kind, content: Content, context: Mapping[str, Json]

@@ -23,6 +23,7 @@ CODE_SETTINGS = frozenset(
         "MAILCTL_CATALOG",
         "MAILCTL_LINK_MINT",
         "MAILCTL_RESULT_OUTCOME",
+        "MAILCTL_SERVERS",
         "MAILCTL_TASKS",
         "MAILCTL_TEMPLATES",
     }

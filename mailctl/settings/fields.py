@@ -29,6 +29,22 @@ _SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%")
 _HELO_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[A-Za-z0-9:.]{2,60}\]")
 
 
+def validate_helo_name(value: str) -> str:
+    """Return a name for EHLO, which may be empty; raise ValueError if it is none."""
+    if value and not _HELO_NAME.fullmatch(value):
+        raise ValueError("must be a host name with its domain, or an address in square brackets")
+    return value
+
+
+def validate_host(value: str) -> str:
+    """Return the name or the address of a host; raise ValueError if it is none."""
+    if not _HOST.fullmatch(value):
+        raise ValueError(
+            "must be the name or the IP address of a host, without scheme, port, path or password"
+        )
+    return value
+
+
 class SettingsFields(BaseSettings):
     """Every setting, under the names that the web service uses; names are case-sensitive.
 
@@ -87,6 +103,8 @@ class SettingsFields(BaseSettings):
     email_tls_client_key: Path | None = None
     #: The name in EHLO; "" for that of this host.
     email_helo_name: str = ""
+    #: A TOML file with more mail servers, and which emails go by which.
+    mailctl_servers: Path | None = None
 
     #: A service's own Celery app, as MODULE:ATTRIBUTE.
     mailctl_app: str = ""
@@ -129,6 +147,10 @@ class SettingsFields(BaseSettings):
     mailctl_limit_per_source: str = "reset=50/h,verification=50/h,new-ip=100/h"
     #: The rate limit for all email, as NUMBER/UNIT; emails above it wait.
     mailctl_limit_global: str = ""
+    #: How fast the default mail server gets email from all workers together, as NUMBER/UNIT; "" for no limit.
+    mailctl_rate: str = ""
+    #: The same for recipients in a domain, as DOMAIN=NUMBER/UNIT, comma-separated.
+    mailctl_rate_per_domain: str = ""
     #: The address for replies, instead of the sender's.
     mailctl_reply_to: str = ""
     #: The address to which mail servers return what they cannot deliver; "" for the sender's.
@@ -145,8 +167,10 @@ class SettingsFields(BaseSettings):
     #: The share of hard bounces, and of complaints, at which a campaign pauses itself.
     mailctl_campaign_max_bounced: str = "5%"
     mailctl_campaign_max_complained: str = "0.3%"
-    #: Additional headers of every email, as a JSON object of names and values.
+    #: Additional headers, as a JSON object of names and values, or of values by kind.
     mailctl_headers: str = ""
+    #: A TOML file with more senders, and which emails have which.
+    mailctl_senders: Path | None = None
     #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
     mailctl_web_hosts: str = ""
     #: What proves who calls the webhooks of providers, as a JSON object: PROVIDER: SECRET or [SECRET, …].
@@ -199,9 +223,7 @@ class SettingsFields(BaseSettings):
     @field_validator("email_helo_name")
     @classmethod
     def _check_helo_name(cls, value: str) -> str:
-        if value and not _HELO_NAME.fullmatch(value):
-            raise ValueError("must be a host name with its domain, or an address in square brackets")
-        return value
+        return validate_helo_name(value)
 
     @field_validator("mailctl_campaign_max_bounced", "mailctl_campaign_max_complained")
     @classmethod
@@ -213,11 +235,7 @@ class SettingsFields(BaseSettings):
     @field_validator("redis_host", "email_host")
     @classmethod
     def _check_host_name(cls, value: str) -> str:
-        if not _HOST.fullmatch(value):
-            raise ValueError(
-                "must be the name or the IP address of a host, without scheme, port, path or password"
-            )
-        return value
+        return validate_host(value)
 
     @field_validator("mailctl_web_hosts")
     @classmethod

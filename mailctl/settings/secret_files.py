@@ -48,11 +48,20 @@ def read_secret_files(given: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             raise ConfigurationError(
                 f"{name} and {name}{SUFFIX} are both set.", fix="Remove one of them: they may differ."
             )
-        found[name] = (_read(Path(path), name + SUFFIX), path)
+        found[name] = (read_secret_file(Path(path), name + SUFFIX), path)
     return found
 
 
-def _read(path: Path, name: str) -> str:
+def read_secret_file(path: Path, name: str) -> str:
+    """Return the secret in a file, without the line end after it.
+
+    Args:
+        path: the file.
+        name: what names it, for error messages.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
     try:
         content = path.read_bytes()
         text = content.decode()

@@ -69,14 +69,27 @@ def token_source_from_settings(settings: Settings) -> TokenSource | None:
         ConfigurationError: EMAIL_OAUTH_TOKEN names no function.
     """
     command = settings.email_oauth_token_command.get_secret_value()
-    if settings.email_oauth_token:
-        function = load_object(settings.email_oauth_token, setting=_FUNCTION_SETTING)
-        if not callable(function):
+    return make_token_source(function=settings.email_oauth_token, command=command)
+
+
+def make_token_source(*, function: str, command: str) -> TokenSource | None:
+    """Return the source of an access token; None if there is neither a function nor a command.
+
+    Args:
+        function: MODULE:CALLABLE, or "".
+        command: the command, or "".
+
+    Raises:
+        ConfigurationError: the function cannot be loaded.
+    """
+    if function:
+        loaded = load_object(function, setting=_FUNCTION_SETTING)
+        if not callable(loaded):
             raise ConfigurationError(
-                f"{_FUNCTION_SETTING} {settings.email_oauth_token} is not a function.",
+                f"{_FUNCTION_SETTING} {function} is not a function.",
                 fix="Name a function without parameters that returns the access token.",
             )
-        return TokenSource(partial(_call, function), setting=_FUNCTION_SETTING)
+        return TokenSource(partial(_call, loaded), setting=_FUNCTION_SETTING)
     return token_source_of_command(command, setting=_COMMAND_SETTING) if command else None
 
 

@@ -54,6 +54,9 @@ class PoolLimits:
     #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
     max_idle_seconds: float = 20.0
     max_age_seconds: float = 300.0
+    #: Whether messages that wait for a session when one cannot be opened share that outcome: they can go on
+    #: to another server at once, instead of each trying this one.
+    shares_failures: bool = False
 
 
 class SmtpPool:
@@ -81,6 +84,9 @@ class SmtpPool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         #: What the server said when it last refused a session.
         self._refusal: Outcome | None = None
+        #: When opening a session failed last, and how.
+        self._failed_at = 0.0
+        self._failure: Outcome | None = None
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message to its recipient on an idle or a new session.
@@ -97,7 +103,11 @@ class SmtpPool:
                 handed over.
             RuntimeError: the pool is closed.
         """
+        asked_at = time.monotonic()
         await self._slots.acquire()
+        if self._failure is not None and self._failed_at >= asked_at:
+            self._slots.release()
+            return self._failure
         try:
             if wait := self._rate.reserve(time.monotonic()):
                 await asyncio.sleep(wait)
@@ -199,6 +209,8 @@ class SmtpPool:
             self._rate.note_accepted(time.monotonic())
         elif outcome.category is ReplyCategory.RATE:
             self._rate.note_refusal(time.monotonic())
+        if self._limits.shares_failures and outcome.stage and is_server_stage(outcome.stage):
+            self._failed_at, self._failure = time.monotonic(), outcome
 
     async def _attempt(
         self, session: SmtpSession, envelope: Envelope, fence: Callable[[], None]

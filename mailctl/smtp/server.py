@@ -41,6 +41,8 @@ class SmtpServer:
     client_key: Path | None = None
     #: Seconds for connecting and for each command.
     timeout_seconds: float = 30.0
+    #: Seconds for connecting and the greeting; None for `timeout_seconds`.
+    connect_timeout_seconds: float | None = None
     #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
     data_timeout_seconds: float = 600.0
     #: The host name for EHLO; None for that of the system, or the address if that is no full name.

@@ -174,9 +174,18 @@ class SmtpSession:
             error,
             stage=self.stage,
             body_handed_over=self.body_handed_over,
-            timeout_seconds=server.data_timeout_seconds if self.body_handed_over else server.timeout_seconds,
+            timeout_seconds=self._timeout_seconds,
             implicit_tls=server.tls == "implicit",
         )
+
+    @property
+    def _timeout_seconds(self) -> float:
+        """Seconds that the current stage may take."""
+        server = self._server
+        if self.body_handed_over:
+            return server.data_timeout_seconds
+        is_connecting = self.stage == "connect" and server.connect_timeout_seconds is not None
+        return (is_connecting and server.connect_timeout_seconds) or server.timeout_seconds
 
     def can_be_reused(self, outcome: Outcome) -> bool:
         """Whether the session can send another message after this outcome, once it was reset."""
@@ -231,12 +240,15 @@ class SmtpSession:
         server, smtp = self._server, self._smtp
         smtp.tls_context = self._tls_context() if smtp.use_tls else None
         name = server.local_hostname or await asyncio.to_thread(_local_hostname)
-        await smtp.connect(hostname=server.host, port=server.port, local_hostname=name)
+        await smtp.connect(
+            hostname=server.host, port=server.port, local_hostname=name, timeout=self._timeout_seconds
+        )
         self._transport = self._smtp.transport
         if not server.local_hostname and not is_full_host_name(str(name)):
             # The name of a container says nothing to the server (RFC 5321 section 4.1.4).
             smtp.local_hostname = _address_literal(self._smtp.get_transport_info("sockname")) or name
         await self._send_ehlo()
+        smtp.timeout = server.timeout_seconds
 
     async def _send_ehlo(self) -> None:
         try:

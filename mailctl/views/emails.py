@@ -56,6 +56,10 @@ class EmailView(EmailSummaryView):
     next_attempt_at: Timestamp | None
     expires_at: Timestamp | None
     worker: str | None = Field(description="The worker that made the last attempt.")
+    server: str | None = Field(
+        description="The mail server of the last attempt, `default` or its name; null if none was asked."
+    )
+    tenant: str | None = Field(description="The tenant of the service that the email belongs to.")
     message_id: str | None
     smtp: SmtpReplyView
     error: str | None = Field(description="Why the email is not sent.")
@@ -76,6 +80,8 @@ class EmailView(EmailSummaryView):
             next_attempt_at=email.next_attempt_at,
             expires_at=email.expires_at,
             worker=email.worker,
+            server=email.asked_server,
+            tenant=email.tenant,
             message_id=email.message_id,
             smtp=SmtpReplyView.of(email.reply),
             error=email.error,

@@ -118,6 +118,9 @@ class QueueListView(View):
 
     queues: list[QueueView]
     paused_kinds: list[PauseView]
+    learned_limits: list[str] = Field(
+        description="The rates that mail servers have taught by refusing messages, in sentences."
+    )
     broker_error: str | None = Field(description="Why the broker could not be queried; null if it answered.")
 
     @classmethod
@@ -126,6 +129,7 @@ class QueueListView(View):
         return cls(
             queues=[QueueView.of(queue) for queue in queues.queues],
             paused_kinds=[PauseView.of(pause) for pause in queues.paused_kinds],
+            learned_limits=list(queues.learned_limits),
             broker_error=queues.broker_error.message if queues.broker_error else None,
         )
 

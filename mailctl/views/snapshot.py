@@ -90,7 +90,13 @@ class SnapshotView(View):
     queues: list[QueueTotalsView]
     workers: list[HeartbeatView] = Field(description="The live workers that share the delivery log.")
     failures: list[FailureView] = Field(description="The latest failures, newest first.")
-    mail_server: str | None = Field(description="Why nothing is sent; null while the mail server works.")
+    mail_server: str | None = Field(description="Why nothing is sent; null while a mail server works.")
+    mail_servers: dict[str, str | None] = Field(
+        description="Why each mail server gets no email, by host:port or name (host:port); null if it works."
+    )
+    learned_limits: list[str] = Field(
+        description="The rates that mail servers have taught by refusing messages, in sentences."
+    )
     circuit: str | None = Field(description="The same as `mail_server`.")
 
     @classmethod
@@ -104,6 +110,10 @@ class SnapshotView(View):
             workers=[HeartbeatView.model_validate(worker) for worker in snapshot.workers],
             failures=[FailureView.of(email) for email in snapshot.failures],
             mail_server=circuit,
+            mail_servers={
+                server: str(circuit) if circuit else None for server, circuit in snapshot.mail_servers.items()
+            },
+            learned_limits=list(snapshot.learned_limits),
             circuit=circuit,
         )
 

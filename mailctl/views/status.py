@@ -81,6 +81,8 @@ class StatusView(View):
     next_attempt_at: Timestamp | None = None
     expires_at: Timestamp | None = None
     worker: str | None = None
+    server: str | None = None
+    tenant: str | None = None
     message_id: str | None = None
     smtp: SmtpReplyView | None = None
     reason_code: ReasonCode | None = None

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.domain.address_validation import validate_address
+from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.routing import RoutedEmail
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.smtp.probe import ProbeStep, probe_recipient
-from mailctl.smtp.server import smtp_server_from_settings
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Json
@@ -73,7 +74,9 @@ def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
     if not settings.email_enabled:
         detail = "skipped: EMAIL_ENABLED=False, emails are captured"
         return [_as_json(ProbeStep(name="smtp", ok=True, detail=detail, seconds=0.0))]
-    server = smtp_server_from_settings(settings)
+    servers = runtime.mail_servers
+    facts = RoutedEmail(kind=CANARY.name, queue=settings.celery_queue_default, recipient=recipient)
+    server = servers.smtp_server(servers.routing.order_for(facts)[0])
     server = replace(server, timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS))
     steps = asyncio.run(probe_recipient(server, sender=settings.email_from_address, recipient=recipient))
     return [_as_json(step) for step in steps]

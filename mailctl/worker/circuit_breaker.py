@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import OutcomeKind, ReplyCategory
+from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.routing import join_order
 from mailctl.smtp.classify import is_server_failure, leaves_fault_open
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.circuits import Circuit, Circuits
     from mailctl.domain.outcomes import Outcome
+    from mailctl.domain.routing import ServerOrder
 
 _log = logging.getLogger("mailctl.breaker")
 
@@ -48,13 +51,42 @@ class CircuitBreaker:
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        circuit = self._read_circuit()
+        circuit = self.read()
         if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.acquire_probe():
             return ""
-        reason = str(circuit)
-        until = max(circuit.probe_at, self._clock() + _MARK_QUEUED_GRACE)
-        is_postponed = self._circuits.postpone_email(email_id, until=until, reason=reason)
+        return self.postpone(email_id)
+
+    def postpone(self, email_id: str, *, route: ServerOrder = ()) -> str:
+        """Postpone an email until the next probe.
+
+        Args:
+            email_id: the id of the email.
+            route: the mail servers that it waits for; () if there is only one.
+
+        Returns:
+            The reason; "" if there is no such email to postpone.
+        """
+        if self._circuits is None or self._circuit is None:
+            return ""
+        reason = str(self._circuit)
+        until = max(self._circuit.probe_at, self._clock() + _MARK_QUEUED_GRACE)
+        is_postponed = self._circuits.postpone_email(
+            email_id, until=until, reason=reason, route=join_order(route) or None
+        )
         return reason if is_postponed else ""
+
+    def may_probe(self) -> bool:
+        """Acquire the right to probe the server with one email, if a probe is due."""
+        if self._circuits is None or self._circuit is None or self._circuit.probe_at > self._clock():
+            return False
+        is_acquired = self._circuits.acquire_probe()
+        self._read_at = 0.0  # the time of the next probe has changed
+        return is_acquired
+
+    @property
+    def is_open_as_known(self) -> bool:
+        """Whether the circuit was open when it was last read."""
+        return self._circuit is not None and self._circuit.is_open
 
     def record_outcome(self, outcome: Outcome) -> Circuit | None:
         """Update the circuit, and return it if the attempt failed because of the server.
@@ -62,11 +94,11 @@ class CircuitBreaker:
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        if self._circuits is None:
-            return None
+        if self._circuits is None or outcome.reason_code is ReasonCode.SEND_RATE:
+            return None  # the server was not asked
         if is_server_failure(outcome):
             return self._record_failure(self._circuits, outcome)
-        circuit = None if outcome.kind is OutcomeKind.AMBIGUOUS else self._read_circuit()
+        circuit = None if outcome.kind is OutcomeKind.AMBIGUOUS else self.read()
         if circuit is None:
             return None
         if circuit.is_about_emails and outcome.kind is not OutcomeKind.ACCEPTED:
@@ -90,7 +122,12 @@ class CircuitBreaker:
             _log.error("%s", self._circuit)
         return self._circuit
 
-    def _read_circuit(self) -> Circuit | None:
+    def read(self) -> Circuit | None:
+        """Return the circuit, read at most a second ago; None if no failure is recorded.
+
+        Raises:
+            LogUnavailable: the delivery log does not answer.
+        """
         if self._circuits is not None and time.monotonic() - self._read_at > _CACHE_SECONDS:
             self._circuit = self._circuits.read()
             self._read_at = time.monotonic()

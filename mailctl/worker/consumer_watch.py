@@ -119,8 +119,8 @@ class ConsumerWatch:
 
     def _find_waiting(self) -> tuple[str, int] | None:
         """Return the first queue with messages that this worker should take, and their number."""
-        circuit = self._runtime.circuits.read() if self._runtime.circuits else None
-        if circuit is not None and circuit.is_open:
+        circuits = [each.read() for each in self._runtime.circuits_by_server.values()]
+        if any(circuit is not None and circuit.is_open for circuit in circuits):
             return None
         pauses = self._runtime.pauses.read()
         paused = {pause.name for pause in pauses if pause.scope is PauseScope.QUEUE}

@@ -21,8 +21,8 @@ from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderErr
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.security.content_masking import SecretMasker
-from mailctl.worker.circuit_breaker import CircuitBreaker
 from mailctl.worker.outcomes import SENT_STATE_BY_KIND, AttemptResult, DeliveryResult, OutcomeRecorder
+from mailctl.worker.server_choice import ServerChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -86,8 +86,8 @@ class Delivery:
         self._composer = runtime.composer
         self._rules = runtime.argument_rules
         self._catalog = runtime.catalog
-        self._breaker = CircuitBreaker(runtime.circuits, clock=runtime.clock)
-        self._recorder = OutcomeRecorder(runtime, self._breaker)
+        self._servers = ServerChoice(runtime)
+        self._recorder = OutcomeRecorder(runtime, self._servers)
         self._event_loop = event_loop
         self._sender = sender
 
@@ -101,8 +101,8 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log does not answer; nothing was sent.
         """
-        if reason := self._breaker.postpone_if_open(email_id):
-            return DeliveryResult(email_id=email_id, state=State.PENDING, text=reason)
+        if postponed := self._servers.postpone([email_id]):
+            return DeliveryResult(email_id=email_id, state=State.PENDING, text=postponed[email_id])
         claimed = self._claim([email_id], worker=worker)
         if claimed.unreadable:
             return DeliveryResult(email_id=email_id, state=State.DEFERRED, text=claimed.unreadable[0][1])
@@ -113,7 +113,8 @@ class Delivery:
         return self._send(claimed.claims[0])
 
     def _claim(self, ids: Sequence[str], *, worker: str) -> ClaimResult:
-        claimed = self._claims.claim(ids, worker=worker)
+        planner = self._servers.plan if self._servers.has_several else None
+        claimed = self._claims.claim(ids, worker=worker, planner=planner)
         for email_id, reason in claimed.unreadable:
             fields = log_extra(email_id, "email_unreadable")
             _log.error("email %s cannot be read: %s", email_id, reason, extra=fields)
@@ -255,7 +256,8 @@ class Delivery:
         return sent
 
     def _start(self, ids: Sequence[str], *, worker: str) -> _EmailGroup:
-        ids_to_claim = [email_id for email_id in ids if not self._breaker.postpone_if_open(email_id)]
+        postponed = self._servers.postpone(ids)
+        ids_to_claim = [email_id for email_id in ids if email_id not in postponed]
         claims = self._claim(ids_to_claim, worker=worker).claims if ids_to_claim else []
         in_time = [claim for claim in claims if self._recorder.expire_if_too_late(claim) is None]
         return _EmailGroup(claims=in_time, results=self._event_loop.start(self._attempt_all(in_time)))
@@ -295,15 +297,26 @@ class Delivery:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = _without_links(
-                    await self._sender.send(envelope, fence=claim.lease.require), envelope, claim.content
-                )
+                outcome = _without_links(await self._hand_over(claim, envelope), envelope, claim.content)
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )
                 if outcome.kind not in SENT_STATE_BY_KIND:
                     smtp_span.fail(outcome.kind)
         return envelope, outcome
+
+    async def _hand_over(self, claim: Claim, envelope: Envelope) -> Outcome:
+        """Offer a message to its mail server, and to those that follow as long as none works."""
+        server, tried = claim.plan.server, []
+        while True:
+            tried.append(server)
+            outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
+            if len(tried) > len(claim.plan.alternatives):
+                return outcome
+            following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
+            if following is None:
+                return outcome
+            server = following
 
     async def _compose(self, claim: Claim) -> Envelope:
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.delivery_log.circuits import Circuit
@@ -46,7 +46,7 @@ class DueEmails:
         self.has_campaign = False
 
     def publish(self) -> None:
-        """Publish what is due; while the circuit is open, only a probe.
+        """Publish what is due; of what waits for servers whose circuits are open, only probes.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
@@ -55,31 +55,47 @@ class DueEmails:
         if self._publisher.is_backing_off:
             return
         self._runtime.pauses.park()
-        circuits = self._runtime.circuits
-        circuit = circuits.read() if circuits else None
-        if circuit is not None and circuit.is_open:
-            self._publish_probe(circuit)
+        failing = self._read_open_circuits()
+        if failing:
+            self._publish_probes(failing)
+        if failing and len(failing) == len(self._runtime.circuits_by_server):
             return
-        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE):
+        others = {"but_routes": self._runtime.mail_servers.routing.routes_by(failing)} if failing else {}
+        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, **others):
             self._publisher.publish_all(due)
             if self._is_stopped():
                 return
-        self._publish_campaigns()
+        self._publish_campaigns(others)
 
-    def _publish_campaigns(self) -> None:
+    def _read_open_circuits(self) -> dict[str, Circuit]:
+        circuits = {name: each.read() for name, each in self._runtime.circuits_by_server.items()}
+        return {name: circuit for name, circuit in circuits.items() if circuit and circuit.is_open}
+
+    def _publish_campaigns(self, others: Mapping[str, Collection[str]]) -> None:
         """Keep a few batches on the broker, and the rest in the log, where they can be paced and stopped."""
         self.has_campaign = self._publisher.is_consumed(BULK_QUEUE) and self._runtime.campaigns.has_due()
         if not self.has_campaign:
             return
         room = MAX_BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
-        while room > 0 and self._publisher.publish_batch(limit=BATCH_SIZE):
+        while room > 0 and self._publisher.publish_batch(limit=BATCH_SIZE, **others):
             room -= 1
             if self._is_stopped():
                 return
 
-    def _publish_probe(self, circuit: Circuit) -> None:
-        """Publish one email as a probe of the mail server, if a probe is due."""
-        if circuit.probe_at <= self._runtime.clock():
-            due = self._runtime.publications.reserve_due(limit=1)
-            if not self._publisher.publish_all(due):
-                self._publisher.publish_batch(limit=1)
+    def _publish_probes(self, failing: Mapping[str, Circuit]) -> None:
+        """Publish one email as a probe of each mail server for which emails wait, if a probe is due."""
+        if len(self._runtime.circuits_by_server) == 1:
+            if all(circuit.probe_at <= self._runtime.clock() for circuit in failing.values()):
+                self._publish_probe({})
+            return
+        routing = self._runtime.mail_servers.routing
+        waiting = set(routing.routes_by(failing))
+        for name, circuit in failing.items():
+            routes = waiting.intersection(routing.routes_over(name))
+            if routes and circuit.probe_at <= self._runtime.clock():
+                self._publish_probe({"only_routes": routes})
+
+    def _publish_probe(self, routes: Mapping[str, Collection[str]]) -> None:
+        due = self._runtime.publications.reserve_due(limit=1, **routes)
+        if not self._publisher.publish_all(due):
+            self._publisher.publish_batch(limit=1, **routes)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mailctl.domain.retry_policy import RetryAt
     from mailctl.runtime import Runtime
     from mailctl.worker.circuit_breaker import CircuitBreaker
+    from mailctl.worker.server_choice import ServerChoice
 
 _log = logging.getLogger("mailctl.delivery")
 
@@ -58,10 +59,10 @@ class OutcomeRecorder:
 
     Args:
         runtime: the parts of this process.
-        breaker: the circuit breaker, which is updated with each outcome.
+        breaker: the circuits of the mail servers, which are updated with each outcome.
     """
 
-    def __init__(self, runtime: Runtime, breaker: CircuitBreaker) -> None:
+    def __init__(self, runtime: Runtime, breaker: CircuitBreaker | ServerChoice) -> None:
         self._clock = runtime.clock
         self._results = runtime.attempt_results
         self._history = runtime.history

@@ -32,7 +32,7 @@ class SharedRefusalWatch:
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._circuits = runtime.circuits
+        self._circuits = runtime.circuits_by_server
         self._refusals = runtime.refusals
         self._clock = runtime.clock
         self._seen = 0
@@ -43,23 +43,27 @@ class SharedRefusalWatch:
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        if self._circuits is None or (newest := self._refusals.last_event()) == self._seen:
+        if not self._circuits or (newest := self._refusals.last_event()) == self._seen:
             return
         self._seen = newest
-        circuit = self._circuits.read()
-        is_open = circuit is not None and circuit.is_open
         ends = self._refusals.recent_ends(since=self._clock() - WINDOW)
+        for server, circuits in self._circuits.items():
+            self._check_server(server, circuits, [end for end in ends if end.server == server])
+
+    def _check_server(self, server: str, circuits: Circuits, ends: Sequence[LoggedEnd]) -> None:
+        circuit = circuits.read() if ends else None
+        is_open = circuit is not None and circuit.is_open
         # What opened the circuit once does not open it again, when it has just closed.
         ends = [end for end in ends if is_open or end.reply is None or not end.has_been_returned]
         refusal = find_shared_refusal([_as_attempt(end) for end in ends])
         if refusal is None:
             return
         row = _row_of(ends, refusal)
-        opened = circuit if circuit and is_open else _open(self._circuits, row[0])
-        self._return(opened, refusal, row)
+        opened = circuit if circuit and is_open else _open(circuits, row[0])
+        self._return(opened, refusal, row, server=server)
 
-    def _return(self, circuit: Circuit, refusal: str, row: Sequence[LoggedEnd]) -> None:
-        refused = self._refusals.refused_once(since=row[-1].at)
+    def _return(self, circuit: Circuit, refusal: str, row: Sequence[LoggedEnd], *, server: str) -> None:
+        refused = self._refusals.refused_once(since=row[-1].at, server=server)
         ids = [email_id for email_id, reply in refused.items() if fingerprint(reply) == refusal]
         if not ids:
             return

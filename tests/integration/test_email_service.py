@@ -17,6 +17,7 @@ from mailctl import EmailService, runtime, sync
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
@@ -88,6 +89,50 @@ def test_each_method_records_its_kind(service: Service) -> None:
     assert [email.kind for email in emails] == ["welcome", "reset", "verification", "new-ip", "email"]
     assert {email.state for email in emails} == {State.PENDING}
     assert [email.user_id for email in emails] == ["7", "7", "7", "7", None]
+
+
+@pytest.fixture
+def senders(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service with two more senders."""
+    path = tmp_path / "senders.toml"
+    path.write_text(
+        '[senders.press]\naddress = "press@shop.example"\n'
+        '[senders.acme]\naddress = "post@acme.example"\ntenants = ["acme"]\n'
+    )
+    monkeypatch.setenv("MAILCTL_SENDERS", str(path))
+    runtime.close()
+    runtime.configure(Settings.load())
+
+
+@pytest.mark.usefixtures("senders")
+def test_a_call_chooses_the_sender_and_the_tenant(service: Service) -> None:
+    """They are recorded, and the message is composed by them; another tenant is another content."""
+
+    async def send(**options: str) -> str:
+        return await EmailService.send_welcome_email(ZOE, **options)
+
+    asyncio.run(send(sender="press"))
+    asyncio.run(send(tenant="acme", idempotency_key="k"))
+    with pytest.raises(IdempotencyConflict):
+        asyncio.run(send(tenant="other", idempotency_key="k"))
+    assert [email.tenant for email in service.emails()] == [None, "acme"]
+    parts = runtime.current()
+    found = []
+    for email in service.emails():
+        content = parts.outbox.content(email.id)
+        assert content is not None
+        envelope = asyncio.run(parts.composer.preview(WELCOME, content, at=email.created_at))
+        found.append(envelope.sender)
+    assert found == ["press@shop.example", "post@acme.example"]
+
+
+@pytest.mark.usefixtures("senders")
+@pytest.mark.parametrize("options", [{"sender": "ceo@shop.example"}, {"sender": ""}, {"tenant": "a b"}])
+def test_a_sender_that_is_not_listed_is_refused(service: Service, options: dict[str, str]) -> None:
+    """Before anything is recorded."""
+    with pytest.raises(InvalidInput):
+        asyncio.run(EmailService.send_welcome_email(ZOE, **options))
+    assert service.emails() == []
 
 
 class TestPublishing:

@@ -1,5 +1,6 @@
-"""Real Redis, RabbitMQ and PostgreSQL servers on free loopback ports, which tests start, stop and kill."""
+"""Real servers (Redis, RabbitMQ, PostgreSQL, DNS) on free loopback ports, which tests start and kill."""
 
+from tests.servers.dns import DnsServer
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgresServer
 from tests.servers.process import free_port
@@ -9,6 +10,7 @@ from tests.servers.sockets import FEW_ATTEMPTS, HangUpServer, LineServer, Proxy,
 
 __all__ = [
     "FEW_ATTEMPTS",
+    "DnsServer",
     "HangUpServer",
     "LineServer",
     "PgBouncer",

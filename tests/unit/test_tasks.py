@@ -102,6 +102,13 @@ class TestTimesOfAMessage:
         request = tasks._email_request(task(), WELCOME)
         assert (request.not_before, request.expires_at) == (None, None)
 
+    def test_the_headers_name_sender_and_tenant(self) -> None:
+        """What is no name is left out: another program may have put anything there."""
+        request = tasks._email_request(task(mailctl_sender="press", mailctl_tenant="acme"), WELCOME)
+        assert (request.sender, request.tenant) == ("press", "acme")
+        request = tasks._email_request(task(mailctl_sender="a\nb", mailctl_tenant={"x": 1}), WELCOME)
+        assert (request.sender, request.tenant) == (None, None)
+
 
 class TestTheCeleryResult:
     """Programs can ask Celery for the result of an email."""

@@ -11,7 +11,7 @@ from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_profile
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import ExitCode
+from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +37,21 @@ def check_config(
         str | None,
         typer.Option("--send-test", metavar="ADDRESS", help="Send a test message to this address."),
     ] = None,
+    dns: Annotated[
+        bool,
+        typer.Option(
+            "--dns",
+            help="Also ask DNS about the domains of the senders: SPF, DKIM, DMARC, MX and reverse names.",
+        ),
+    ] = False,
+    dns_server: Annotated[
+        str,
+        typer.Option(
+            "--dns-server",
+            metavar="ADDRESS",
+            help="Ask this DNS server, with --dns; default: those of this host.",
+        ),
+    ] = "",
 ) -> None:
     """Check the configuration and suggest fixes.
 
@@ -48,6 +63,7 @@ def check_config(
       mailctl check-config
       mailctl check-config --profile production --offline
       mailctl check-config --send-test ops@example.com
+      mailctl check-config --dns
 
     \b
     Exit codes:
@@ -64,7 +80,10 @@ def check_config(
 
     chosen = Profile(require_choice(profile, list(Profile), noun="profile")) if profile else None
     settings = session.settings.for_profile(chosen) if chosen else session.settings
-    findings = _show_findings(session.output, run_checks(settings, offline=offline, send_test=send_test))
+    if dns_server and not dns:
+        raise InvalidInput("--dns-server", "applies to --dns only.", fix="Give --dns with it.")
+    found = run_checks(settings, offline=offline, send_test=send_test, dns=dns, dns_server=dns_server)
+    findings = _show_findings(session.output, found)
     if session.output.as_json:
         from mailctl.views.checks import CheckReportView
 

@@ -188,6 +188,8 @@ def _marks(queue: QueueStatus) -> dict[str, bool]:
 def _note_pauses(session: CliSession, found: QueueList) -> None:
     for pause in (*(queue.pause for queue in found.queues if queue.pause), *found.paused_kinds):
         session.output.note(str(pause))
+    for limit in found.learned_limits:
+        session.output.note(limit)
 
 
 def _waiting_row(entry: QueueEntry, short_ids: Mapping[str, str]) -> list[str]:

@@ -50,7 +50,7 @@ def stats(
         typer.Option(
             "--by",
             metavar="FIELD",
-            help="Group by kind, state, error, hour, domain, provider, queue or campaign.",
+            help="Group by kind, state, error, hour, domain, provider, queue, campaign or server.",
             autocompletion=complete_dimension,
         ),
     ] = "kind",

@@ -190,6 +190,8 @@ def _fields(found: EmailStatus) -> list[tuple[str, str]]:
             ("next attempt", format_optional_time(email.next_attempt_at)),
             ("expires", "" if email.is_final else format_optional_time(email.expires_at)),
             ("worker", email.worker or ""),
+            ("mail server", email.server or ""),
+            ("tenant", email.tenant or ""),
             ("message id", email.message_id or ""),
         ]
     rows.append(("celery", found.celery.state if found.celery else ""))

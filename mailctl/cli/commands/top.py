@@ -165,7 +165,8 @@ def _rate_series(history: Sequence[Snapshot]) -> dict[str, list[int]]:
 def _circuit_lines(snapshot: Snapshot) -> list[Text]:
     from rich.text import Text
 
-    return [Text(str(snapshot.circuit), style="bold red")] if snapshot.circuit else []
+    failing = [Text(str(circuit), style="bold red") for circuit in snapshot.open_circuits]
+    return [*failing, *(Text(limit, style="yellow") for limit in snapshot.learned_limits)]
 
 
 def _tables(snapshot: Snapshot, *, width: int | None, failures: int) -> list[Text]:

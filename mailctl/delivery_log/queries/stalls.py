@@ -165,8 +165,8 @@ def _held_by_idle_workers(engine: Engine, workers: Sequence[Worker]) -> Counter[
 
 
 def _waits_for_server(worker: Worker, closed: set[str]) -> bool:
-    """Whether the circuit of its mail server is open; of an unknown server, whether any is."""
-    return bool(closed) if worker.identity is None else worker.identity.mail_server in closed
+    """Whether the circuits of all its mail servers are open; of unknown servers, whether any is."""
+    return bool(closed) if worker.identity is None else closed.issuperset(worker.identity.servers)
 
 
 def _backlogs(connection: Connection, *, waiting_since: datetime, now: datetime) -> Mapping[str, _Backlog]:

@@ -29,6 +29,7 @@ class Dimension(StrEnum):
     PROVIDER = "provider"  #: of the recipient's mailbox
     QUEUE = "queue"
     CAMPAIGN = "campaign"
+    SERVER = "server"  #: the mail server of the last attempt; "" if mailctl asked none
 
 
 @dataclass(frozen=True, kw_only=True)

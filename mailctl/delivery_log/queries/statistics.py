@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Integer, String, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, func, or_, select
 
 from mailctl.delivery_log.queries.stat_models import (
     FAILED_STATES,
@@ -24,6 +24,7 @@ from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.mailbox_providers import OTHER_PROVIDER, PROVIDER_DOMAINS
 from mailctl.domain.models import ACCEPTED_STATES, State
+from mailctl.domain.routing import DEFAULT_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,6 +223,11 @@ def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
             return func.lower(Domain(emails.c.to_address))
         case Dimension.PROVIDER:
             return _provider(func.lower(Domain(emails.c.to_address)))
+        case Dimension.SERVER:
+            has_asked = and_(
+                emails.c.worker.is_not(None), ~emails.c.is_own_task, emails.c.captured_file.is_(None)
+            )
+            return case((has_asked, func.coalesce(emails.c.server, DEFAULT_SERVER)), else_="")
         case _:
             return _unindexed(emails.c[dimension])
 

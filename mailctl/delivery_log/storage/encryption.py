@@ -145,7 +145,7 @@ def fingerprints(kind: str, contents: Sequence[Content], keyring: Keyring) -> li
 def _encode(content: Content) -> bytes:
     # Not `asdict`, which copies all values and takes as long as the encryption.
     fields = {**vars(content), "user": vars(content.user)}
-    for name in ("trace", "call", "unvalidated"):
+    for name in ("trace", "call", "unvalidated", "sender", "tenant"):
         # Without the key, as versions without it wrote the content: fingerprints of both must be equal.
         if not fields[name]:
             del fields[name]

@@ -130,6 +130,12 @@ emails = Table(
     Column("resent_as", String(155)),
     # The file that it was written to instead of being sent.
     Column("captured_file", Text),
+    # The mail server of the last attempt; NULL for the default one.
+    Column("server", String(32)),
+    # The mail servers that may send it, in order; NULL before the first attempt, and where there is but one.
+    Column("route", String(300)),
+    # The tenant of the service that it belongs to.
+    Column("tenant", String(64)),
     # How each step of a canary went.
     Column("canary_report", JSON),
     # Whether its recipient may unsubscribe from such emails, so that a complaint stops them.
@@ -224,6 +230,20 @@ circuits = Table(
     Column("category", String(16)),
     Column("since", UtcDateTime, nullable=False),
     Column("probe_at", UtcDateTime, nullable=False),
+)
+
+send_limits = Table(
+    "mailctl_send_limits",
+    metadata,
+    # `server NAME` or `domain NAME`.
+    Column("scope", String(300), primary_key=True),
+    # The places until this time have been taken by workers.
+    Column("reserved_until", UtcDateTime, nullable=False),
+    # Messages a second at which the mail server last refused one; NULL if it has not.
+    Column("learned", Float),
+    Column("learned_at", UtcDateTime),
+    # What it said.
+    Column("reason", Text, nullable=False),
 )
 
 suppressions = Table(

@@ -58,7 +58,7 @@ def _mail_server(facts: LogFacts, circuit: Circuit) -> Problem:
     users = [
         worker.name
         for worker in facts.workers
-        if worker.identity is not None and worker.identity.mail_server == circuit.server
+        if worker.identity is not None and circuit.server in worker.identity.servers
     ]
     whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(facts.workers) else ""
     attempts = "the last attempt" if circuit.failures == 1 else f"the last {circuit.failures} attempts"

@@ -60,3 +60,23 @@ def test_a_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     finding = check(send_test="ada@example.com")["send-test"]
     assert finding.status is FAIL
     assert "MAILCTL_HOME" in finding.fix
+
+
+def test_a_wrong_file_of_mail_servers_is_a_failure(tmp_path: Path) -> None:
+    """Also where emails are captured: it will be needed."""
+    path = tmp_path / "servers.toml"
+    path.write_text("[servers.backup]\n")
+    found = check(Settings(MAILCTL_SERVERS=path))["servers"]
+    assert found.status is FAIL
+    assert "servers.backup.host must be the name" in found.detail
+
+
+def test_the_mail_servers_are_listed(tmp_path: Path) -> None:
+    """With the number of routes to them."""
+    path = tmp_path / "servers.toml"
+    path.write_text('[servers.b]\nhost = "b.example"\n[[routes]]\nservers = ["default", "b"]\n')
+    found = check(Settings(MAILCTL_SERVERS=path))["servers"]
+    assert (found.status, found.detail) == (
+        OK,
+        "localhost:587, b (b.example:587); 1 route",
+    )

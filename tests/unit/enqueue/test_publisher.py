@@ -149,6 +149,16 @@ class TestAMessage:
         assert (headers["argsrepr"], headers["kwargsrepr"]) == ("(redacted)", "(redacted)")
         site.close()
 
+    def test_a_message_for_others_names_sender_and_tenant(self, runtime: Runtime) -> None:
+        """By which a worker with another log sends it."""
+        site = Site(runtime, has_worker=False)
+        draft = site.draft()
+        site.outbox.stored[draft.id] = Content(user=ZOE, sender="press", tenant="acme")
+        site.publisher.publish_all([draft])
+        [(headers, _, _)] = site.messages()
+        assert (headers["mailctl_sender"], headers["mailctl_tenant"]) == ("press", "acme")
+        site.close()
+
     @pytest.mark.parametrize(("mode", "is_full"), [("full", True), ("reference", False)])
     def test_the_operator_may_decide(self, make_runtime: MakeRuntime, mode: str, *, is_full: bool) -> None:
         """MAILCTL_MESSAGES overrides what the live workers suggest."""

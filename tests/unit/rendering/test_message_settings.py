@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,18 +25,36 @@ def test_valid_settings_are_returned(tmp_path: Path) -> None:
         mailctl_templates=tmp_path,
     )
     found = message_settings_of(settings)
-    assert (found.project_name, found.sender_name, found.sender) == ("Acme", "Acme", "Shop@example.com")
-    assert (found.reply_to, found.more_headers, found.templates) == (
-        "help@example.com",
-        (("X-Tenant", "acme"),),
-        tmp_path,
-    )
+    sender = found.senders.choose(kind="welcome")
+    assert (found.project_name, sender.display_name, sender.address) == ("Acme", "Acme", "Shop@example.com")
+    assert (sender.bounce_address, sender.reply_to) == ("Shop@example.com", "help@example.com")
+    [header] = found.more_headers
+    assert (header.name, header.value_for("welcome"), found.templates) == ("X-Tenant", "acme", tmp_path)
 
 
 def test_optional_settings_may_be_missing() -> None:
     """There is then no reply address, no additional header and no folder."""
     found = message_settings_of(Settings())
-    assert (found.reply_to, found.more_headers, found.templates) == ("", (), None)
+    assert found.senders.choose(kind="welcome").reply_to == ""
+    assert (found.more_headers, found.templates) == ((), None)
+
+
+def test_a_header_may_have_a_value_for_each_kind() -> None:
+    """`*` stands for all others; without it, only the named kinds have the header."""
+    [all_kinds, some] = message_settings_of(
+        Settings(mailctl_headers='{"X-Type": {"reset": "security", "*": "other"}, "X-Safe": {"reset": "1"}}')
+    ).more_headers
+    assert [all_kinds.value_for(kind) for kind in ("reset", "welcome")] == ["security", "other"]
+    assert [some.value_for(kind) for kind in ("reset", "welcome")] == ["1", None]
+
+
+@pytest.mark.parametrize("value", ["{recipient_email}", "id={{ user.id }}", "<{email}>"])
+def test_a_placeholder_in_a_header_is_refused(value: str) -> None:
+    """It would be sent literally, as nothing fills it in; JSON for a provider is none."""
+    for headers in ({"X-A": value}, {"X-A": {"reset": value}}):
+        with pytest.raises(ConfigurationError, match="which is not filled in"):
+            message_settings_of(Settings(mailctl_headers=json.dumps(headers)))
+    message_settings_of(Settings(mailctl_headers=json.dumps({"X-SMTPAPI": '{"category": ["x"]}'})))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +70,8 @@ def test_optional_settings_may_be_missing() -> None:
         ("mailctl_headers", '{"From": "x"}'),
         ("mailctl_headers", '{"X-A": "b\\nc"}'),
         ("mailctl_headers", '{"X-A": 1}'),
+        ("mailctl_headers", '{"X-A": {}}'),
+        ("mailctl_headers", '{"X-A": {"reset": 1}}'),
         ("mailctl_headers", '{"X-A": "1", "x-a": "2"}'),
     ],
 )

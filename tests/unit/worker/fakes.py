@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mailctl.broker.inspector import MessageCounts
+from mailctl.domain.routing import DEFAULT_SERVER, Routing
 from tests.emails import utc_now
 
 
@@ -56,5 +57,11 @@ class Broker:
 
 
 def parts(**attributes: Any) -> Any:
-    """Return a runtime with these attributes, and the clock of the host."""
-    return SimpleNamespace(**{"clock": utc_now, "clock_skew_seconds": 0.0, **attributes})
+    """Return a runtime with these attributes, the clock of the host, and one mail server."""
+    circuits = attributes.get("circuits")
+    more = {
+        "circuits_by_server": {DEFAULT_SERVER: circuits} if circuits is not None else {},
+        "mail_servers": SimpleNamespace(routing=Routing(), by_name={DEFAULT_SERVER: None}),
+        "email_routes": None,
+    }
+    return SimpleNamespace(**{"clock": utc_now, "clock_skew_seconds": 0.0, **more, **attributes})

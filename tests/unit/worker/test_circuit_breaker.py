@@ -43,7 +43,7 @@ def test_an_open_circuit_postpones_an_email_until_the_probe() -> None:
     circuits = Calls(read=circuit, acquire_probe=False, postpone_email=True)
     breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     assert breaker.postpone_if_open("a") == "the mail server does not work"
-    postponed = {"until": circuit.probe_at, "reason": "the mail server does not work"}
+    postponed = {"until": circuit.probe_at, "reason": "the mail server does not work", "route": None}
     assert circuits.calls[-1] == ("postpone_email", ("a",), postponed)
 
 

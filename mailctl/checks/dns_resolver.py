@@ -1,0 +1,114 @@
+"""Asks DNS, in bounded time; a name without records is an empty answer, everything else an error."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+import dns.reversename
+
+from mailctl.errors import InvalidInput, MailctlError
+
+if TYPE_CHECKING:
+    from dns.rdata import Rdata
+
+#: Seconds for one question, repetitions included.
+QUESTION_SECONDS = 3.0
+_DNS_PORT = 53
+
+
+class DnsUnavailable(MailctlError):
+    """DNS gives no answer to a question."""
+
+
+class DnsResolver:
+    """Asks a DNS server.
+
+    Args:
+        server: its address, perhaps with a port after a colon (`192.0.2.53`, `127.0.0.1:5353`,
+            `[2001:db8::53]:53`); "" for those of this host.
+        question_seconds: how long one question may take, repetitions included.
+
+    Raises:
+        InvalidInput: the address is none.
+        DnsUnavailable: this host has no DNS server.
+    """
+
+    def __init__(self, server: str = "", *, question_seconds: float = QUESTION_SECONDS) -> None:
+        try:
+            self._resolver = dns.asyncresolver.Resolver(configure=not server)
+        except dns.resolver.NoResolverConfiguration:
+            raise DnsUnavailable(
+                "This host names no DNS server.", fix="Name one with --dns-server."
+            ) from None
+        if server:
+            address, port = _parse_address(server)
+            self._resolver.nameservers, self._resolver.port = [address], port
+        self._resolver.lifetime = question_seconds
+        self._resolver.use_edns(0, ednsflags=0, payload=1232)
+
+    async def texts(self, name: str) -> list[str]:
+        """Return the TXT records of a name.
+
+        Raises:
+            DnsUnavailable: there is no answer, as in all methods here.
+        """
+        records = await self._ask(name, "TXT")
+        return [b"".join(record.strings).decode("utf-8", "replace") for record in records]  # type: ignore[attr-defined]
+
+    async def mail_hosts(self, domain: str) -> list[str]:
+        """Return the mail servers of a domain (MX), the preferred one first; "." takes no email at all."""
+        records = await self._ask(domain, "MX")
+        ordered = sorted(records, key=lambda record: record.preference)  # type: ignore[attr-defined]
+        return [str(record.exchange).rstrip(".") or "." for record in ordered]  # type: ignore[attr-defined]
+
+    async def addresses(self, name: str) -> list[str]:
+        """Return the IP addresses of a host, or the address that the name itself is."""
+        if _is_address(name):
+            return [name]
+        return [str(record) for kind in ("A", "AAAA") for record in await self._ask(name, kind)]
+
+    async def names_of(self, address: str) -> list[str]:
+        """Return the names that an IP address has (PTR)."""
+        reverse = dns.reversename.from_address(address).to_text()
+        return [str(record).rstrip(".").lower() for record in await self._ask(reverse, "PTR")]
+
+    async def _ask(self, name: str, kind: str) -> list[Rdata]:
+        try:
+            answer = await self._resolver.resolve(name, kind, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return []
+        except dns.exception.Timeout:
+            reason = f"no answer in {self._resolver.lifetime:g} s"
+        except (dns.exception.DNSException, OSError, ValueError) as error:
+            reason = f"no usable answer ({type(error).__name__})"
+        else:
+            return list(answer)
+        raise DnsUnavailable(
+            f"DNS was asked for {kind} of {name}: {reason}.",
+            fix="Check the DNS server of this host, or name another one with --dns-server.",
+        ) from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_address(server: str) -> tuple[str, int]:
+    """Return the address and the port of a DNS server."""
+    address, port = server, str(_DNS_PORT)
+    if not _is_address(server):
+        address, _, port = server.rpartition(":")
+        address = address.removeprefix("[").removesuffix("]")
+    if not _is_address(address) or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidInput(
+            "--dns-server", "must be an IP address, perhaps with a port.", fix="Give one like 192.0.2.53."
+        )
+    return address, int(port)

@@ -1,0 +1,121 @@
+"""How fast emails may go out: the rates of the settings, and what mail servers have taught."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailctl.domain.routing import domain_of, is_domain_listed
+from mailctl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailctl.settings import Settings
+
+RATE_SETTING = "MAILCTL_RATE"
+DOMAIN_RATE_SETTING = "MAILCTL_RATE_PER_DOMAIN"
+#: The name that stands for every domain that has no rate of its own.
+ALL_DOMAINS = "*"
+_RATE = re.compile(r"([1-9]\d{0,6})/([smh])")
+_DOMAIN_RATE = re.compile(r"(\*|(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+)\s*=\s*(\S+)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+#: A learned rate is raised by this factor after each minute without a refusal.
+RAISE_FACTOR = 1.01
+_RAISE_SECONDS = 60.0
+#: The share of a rate that is tried after a refusal.
+CAUTION = 0.95
+#: The lowest learned rate in messages a second.
+MIN_RATE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendRates:
+    """The rates of the settings, in messages a second; all workers of a delivery log share them."""
+
+    #: For the default mail server; None for no limit.
+    default_server: float | None = None
+    #: For recipients in a domain, by domain, `*.domain` or `ALL_DOMAINS`.
+    per_domain: Mapping[str, float] = field(default_factory=dict)
+
+    def for_recipient(self, address: str) -> tuple[str, float] | None:
+        """Return the domain that is counted for a recipient, and its rate; None for no limit."""
+        domain = domain_of(address)
+        if domain in self.per_domain:
+            return domain, self.per_domain[domain]
+        for listed, rate in self.per_domain.items():
+            if is_domain_listed(domain, [listed]):
+                return listed, rate
+        rate_of_others = self.per_domain.get(ALL_DOMAINS)
+        return None if rate_of_others is None else (domain, rate_of_others)
+
+
+def send_rates_from_settings(settings: Settings) -> SendRates:
+    """Return the rates of these settings.
+
+    Raises:
+        ConfigurationError: a rate is invalid.
+    """
+    return SendRates(
+        default_server=_parse_optional(settings.mailctl_rate),
+        per_domain=_parse_by_domain(settings.mailctl_rate_per_domain),
+    )
+
+
+def parse_rate(text: str) -> float | None:
+    """Return a rate such as 100/s, 600/m or 5000/h in messages a second; None if it is none."""
+    found = _RATE.fullmatch(text.strip())
+    return int(found[1]) / _SECONDS[found[2]] if found else None
+
+
+def effective_rate(*, configured: float | None, learned: float | None, age_seconds: float) -> float | None:
+    """Return the rate that is kept: the lower one, of which a learned one rises slowly.
+
+    Args:
+        configured: the rate of the settings; None for no limit.
+        learned: the rate at which the mail server last refused a message; None if it has not.
+        age_seconds: how long ago that was.
+
+    Returns:
+        Messages a second; None for no limit.
+    """
+    if learned is None:
+        return configured
+    raised: float = learned * RAISE_FACTOR ** int(max(0.0, age_seconds) / _RAISE_SECONDS)
+    return raised if configured is None else min(configured, raised)
+
+
+def lowered_rate(known: float | None, *, accepted_per_second: float) -> float:
+    """Return the rate after the mail server has refused a message because it came too fast.
+
+    Args:
+        known: the rate that was kept until now; None if there was none.
+        accepted_per_second: what it has accepted of all workers in the second before.
+    """
+    return max(MIN_RATE, CAUTION * (accepted_per_second if known is None else known))
+
+
+def _parse_optional(text: str) -> float | None:
+    if not text.strip():
+        return None
+    rate = parse_rate(text)
+    if rate is None:
+        raise ConfigurationError(
+            f"{RATE_SETTING}: {text!r} is not NUMBER/UNIT.", fix="Give one like 100/s, 600/m or 5000/h."
+        )
+    return rate
+
+
+def _parse_by_domain(text: str) -> dict[str, float]:
+    rates: dict[str, float] = {}
+    for entry in (part.strip().lower() for part in text.split(",") if part.strip()):
+        found = _DOMAIN_RATE.fullmatch(entry)
+        rate = parse_rate(found[2]) if found else None
+        if found is None or rate is None or found[1] in rates:
+            raise ConfigurationError(
+                f"{DOMAIN_RATE_SETTING}: {entry!r} is not DOMAIN=NUMBER/UNIT, or names a domain twice.",
+                fix="Give them like gmail.com=20/s,*.example.org=60/m,*=100/s.",
+            )
+        rates[found[1]] = rate
+    return rates

@@ -1,0 +1,180 @@
+"""Reads TOML files that settings name, strictly: each error says the file, the place and what is allowed."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from mailctl.errors import ConfigurationError
+from mailctl.settings.file_owners import find_foreign_writer
+from mailctl.settings.secret_files import read_secret_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+#: The largest file in bytes.
+_LARGEST_FILE = 1_048_576
+_LONGEST_TEXT = 1000
+
+
+class TomlTable:
+    """A table of a TOML file, whose values are taken one by one; `finish` refuses those that nobody took.
+
+    Args:
+        values: the table.
+        source: the setting and the file, for error messages.
+        path: the name of the table in the file; "" for the whole file.
+    """
+
+    def __init__(self, values: Mapping[str, Any], *, source: str, path: str = "") -> None:
+        self._values = dict(values)
+        self._source = source
+        self._path = path
+        self._known: list[str] = []
+
+    def text(self, name: str, default: str = "") -> str:
+        """Take a text of one line.
+
+        Raises:
+            ConfigurationError: it is something else, as in all methods here.
+        """
+        value = self._take(name, default)
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not _is_one_line(value):
+            raise self.error(name, "must be text of one line")
+        return value
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        """Take one of several words."""
+        value = self._take(name, default)
+        if value not in allowed:
+            raise self.error(name, f"must be one of {', '.join(allowed)}")
+        return str(value)
+
+    def number(
+        self, name: str, default: float, *, least: float, most: float, is_whole: bool = False
+    ) -> float:
+        """Take a number within limits."""
+        value = self._take(name, default)
+        is_number = isinstance(value, int) or (isinstance(value, float) and not is_whole)
+        if not is_number or isinstance(value, bool) or not least <= value <= most:
+            kind = "a whole number" if is_whole else "a number"
+            raise self.error(name, f"must be {kind} from {least:g} to {most:g}")
+        return float(value)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Take a list of texts without repetition; () if there is none."""
+        value = self._take(name, [])
+        is_list = isinstance(value, list) and all(
+            isinstance(each, str) and each and len(each) <= _LONGEST_TEXT and _is_one_line(each)
+            for each in value
+        )
+        if not is_list:
+            raise self.error(name, 'must be a list of texts such as ["one", "two"]')
+        if len(set(value)) < len(value):
+            raise self.error(name, "names something twice")
+        return tuple(value)
+
+    def file(self, name: str) -> Path | None:
+        """Take the path of a file, relative to the working directory; None if there is none."""
+        value = self.text(name)
+        return Path(value) if value else None
+
+    def secret(self, name: str) -> SecretStr:
+        """Take a secret, or the content of the file that `NAME_file` names."""
+        value, file = self.text(name), self.file(f"{name}_file")
+        if value and file is not None:
+            raise self.error(name, f"and {name}_file are both given; remove one of them")
+        return SecretStr(value if file is None else read_secret_file(file, self._place(f"{name}_file")))
+
+    def table(self, name: str) -> TomlTable:
+        """Take a table; an empty one if there is none."""
+        value = self._take(name, {})
+        if not isinstance(value, dict):
+            raise self.error(name, f"must be a table, such as [{self._full_name(name)}.first]")
+        return TomlTable(value, source=self._source, path=self._full_name(name))
+
+    def tables(self, name: str) -> list[TomlTable]:
+        """Take a list of tables; none if there is none."""
+        value = self._take(name, [])
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise self.error(name, f"must be tables, each written as [[{self._full_name(name)}]]")
+        return [
+            TomlTable(each, source=self._source, path=f"{self._full_name(name)}[{number}]")
+            for number, each in enumerate(value, start=1)
+        ]
+
+    def entries(self) -> Iterator[tuple[str, TomlTable]]:
+        """Take all values of the table, each of which is a table, with their names."""
+        for name in list(self._values):
+            yield name, self.table(name)
+
+    def finish(self) -> None:
+        """Refuse values that nobody took: most of them are typing errors."""
+        for name in self._values:
+            raise self.error(name, f"is not known; known are {', '.join(sorted(self._known))}")
+
+    def error(self, name: str, problem: str) -> ConfigurationError:
+        """Return the error about a value."""
+        return ConfigurationError(f"{self._place(name)} {problem}.", fix="Correct the file.")
+
+    def _take(self, name: str, default: object) -> Any:
+        self._known.append(name)
+        return self._values.pop(name, default)
+
+    def _full_name(self, name: str) -> str:
+        return f"{self._path}.{name}" if self._path else name
+
+    def _place(self, name: str) -> str:
+        return f"{self._source}: {self._full_name(name)}"
+
+
+def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool] | None = None) -> TomlTable:
+    """Return the content of a TOML file.
+
+    Args:
+        path: the file.
+        setting: the setting that names it.
+        runs_code: whether a text of the file names code that mailctl runs; such a file must be one that no
+            other user could have written.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is not TOML, or runs code of another user.
+    """
+    source = f"{setting} ({path})"
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+        values = tomllib.loads(text) if len(content) <= _LARGEST_FILE else None
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise ConfigurationError(
+            f"{source}: the file cannot be read: {reason}.",
+            fix="Name a file that the user of this process can read.",
+        ) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise ConfigurationError(f"{source}: the file is not UTF-8 text.", fix="Correct the file.") from None
+    except tomllib.TOMLDecodeError as error:
+        # It says line and column, and quotes no value.
+        raise ConfigurationError(
+            f"{source}: the file is not TOML: {_reason(error)}.", fix="Correct the file."
+        ) from None
+    if values is None:
+        raise ConfigurationError(f"{source}: the file is too large.", fix="Name the right file.")
+    if runs_code is not None and runs_code(text) and (writer := find_foreign_writer(path)):
+        raise ConfigurationError(
+            f"{source}: the file names code that is run, and {writer}.",
+            fix="Let the file and its folder belong to the user of this process alone.",
+        )
+    return TomlTable(values, source=source)
+
+
+def _reason(error: tomllib.TOMLDecodeError) -> str:
+    place = str(error).rpartition("(")[2].rstrip(")")
+    return f"there is a mistake {place}" if place.startswith("at ") else "there is a mistake"
+
+
+def _is_one_line(text: str) -> bool:
+    return all(character.isprintable() for character in text)

@@ -1,0 +1,190 @@
+"""Keeps the rates that all workers of a delivery log share: a message waits for its place before it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.errors import LogUnavailable
+from mailctl.smtp.sender import no_fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailctl.delivery_log.send_limits import Reservation, SendLimits
+    from mailctl.domain.models import Envelope
+    from mailctl.domain.send_rates import SendRates
+    from mailctl.smtp.sender import Sender
+
+_log = logging.getLogger("mailctl.delivery")
+
+#: Seconds that a message waits for its place in the worker; to wait longer, it goes back to the log.
+LONGEST_WAIT_SECONDS = 5.0
+#: Seconds of a rate for which places are taken together.
+_BLOCK_SECONDS = 0.5
+#: Seconds after which it is looked up again whether another worker has learned a rate.
+_REFRESH_SECONDS = 2.0
+#: Seconds over which it is measured what a server accepts of this process.
+_MEASURED_SECONDS = 4.0
+
+
+class PacedSender:
+    """Sends messages at the rates of the settings, and at those that the mail servers have taught.
+
+    Args:
+        sender: sends the messages; it is closed with this one.
+        limits: the rates in the delivery log.
+        rates: the rates of the settings for domains.
+        servers: the rates of the settings for mail servers by name, in messages a second; None for no limit.
+    """
+
+    def __init__(
+        self, sender: Sender, limits: SendLimits, *, rates: SendRates, servers: Mapping[str, float | None]
+    ) -> None:
+        self._sender = sender
+        self._limits = limits
+        self._rates = rates
+        self._servers = {
+            name: _Lane(limits, f"server {name}", configured=rate) for name, rate in servers.items()
+        }
+        self._domains: dict[str, _Lane] = {}
+
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
+        """Send a message when it is its turn; deferred if that would take too long."""
+        server = self._servers[envelope.server]
+        for lane in (self._domain_lane(envelope.recipient), server):
+            if lane is not None and not await lane.wait_for_place():
+                return _too_many(lane.scope, server=envelope.server)
+        outcome = await self._sender.send(envelope, fence=fence)
+        await server.learn(envelope.server, outcome)
+        return outcome
+
+    async def close(self) -> None:
+        """Close the sender."""
+        await self._sender.close()
+
+    def _domain_lane(self, recipient: str) -> _Lane | None:
+        found = self._rates.for_recipient(recipient)
+        if found is None:
+            return None
+        domain, rate = found
+        if domain not in self._domains:
+            self._domains[domain] = _Lane(self._limits, f"domain {domain}", configured=rate)
+        return self._domains[domain]
+
+
+class _Lane:
+    """The messages of this process that share one limit."""
+
+    def __init__(self, limits: SendLimits, scope: str, *, configured: float | None) -> None:
+        self.scope = scope
+        self._limits = limits
+        self._configured = configured
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+        #: Places that were taken and not used yet, as times of the event loop's clock.
+        self._places: deque[float] = deque()
+        self._is_limited = configured is not None
+        self._looked_at = 0.0
+        self._accepted: deque[float] = deque()
+
+    async def wait_for_place(self) -> bool:
+        """Wait for the next place; return False if that would take too long."""
+        try:
+            if not await self._has_limit():
+                return True
+            place = await self._next_place()
+        except LogUnavailable as error:
+            _log.warning("cannot take a place of the rate of %s: %s", self.scope, error)
+            return False
+        if place is None:
+            return False
+        await asyncio.sleep(max(0.0, place - time.monotonic()))
+        return True
+
+    async def learn(self, server: str, outcome: Outcome) -> None:
+        """Note what an outcome says about the rate that the mail server allows."""
+        now = time.monotonic()
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            self._accepted.append(now)
+            while self._accepted[0] < now - _MEASURED_SECONDS:
+                self._accepted.popleft()
+        elif outcome.category is ReplyCategory.RATE:
+            await self._lower(server, outcome, fastest_second(self._accepted))
+
+    async def _lower(self, server: str, outcome: Outcome, accepted: float) -> None:
+        reason = outcome.text_with_stage
+
+        def learn() -> float | None:
+            return self._limits.learn(self.scope, server=server, accepted_per_second=accepted, reason=reason)
+
+        try:
+            rate = await asyncio.to_thread(learn)
+        except LogUnavailable as error:
+            _log.warning("the rate of %s is not lowered for other workers: %s", self.scope, error)
+            return
+        self._is_limited, self._places = True, deque()
+        if rate is not None:
+            _log.warning("%s: all workers send %.3g emails a second now: %s", self.scope, rate, reason)
+
+    async def _has_limit(self) -> bool:
+        if self._configured is None and time.monotonic() - self._looked_at > _REFRESH_SECONDS:
+            self._looked_at = time.monotonic()
+            self._is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
+        return self._is_limited
+
+    async def _next_place(self) -> float | None:
+        self._waiting += 1
+        try:
+            async with self._lock:
+                if not self._places and not await self._take_places():
+                    return None
+                return self._places.popleft()
+        finally:
+            self._waiting -= 1
+
+    async def _take_places(self) -> bool:
+        count = 1
+        while True:
+            found = await asyncio.to_thread(self._reserve, count)
+            if not found.is_taken:
+                return bool(self._places)
+            begin, rate = time.monotonic() + found.wait_seconds, found.per_second
+            if rate is None:
+                self._places.append(begin)
+                return True
+            self._places.extend(begin + number / rate for number in range(count))
+            # The first place tells the rate; more are taken together for those that wait already.
+            more = min(self._waiting - len(self._places), math.ceil(rate * _BLOCK_SECONDS))
+            if len(self._places) > 1 or more < 1:
+                return True
+            count = more
+
+    def _reserve(self, count: int) -> Reservation:
+        return self._limits.reserve(
+            self.scope, configured=self._configured, count=count, longest_wait=LONGEST_WAIT_SECONDS
+        )
+
+
+def fastest_second(times: deque[float]) -> int:
+    """Return how many of the times, which ascend, were in the fastest second."""
+    fastest, first = 0, 0
+    for last, at in enumerate(times):
+        while times[first] < at - 1:
+            first += 1
+        fastest = max(fastest, last - first + 1)
+    return fastest
+
+
+def _too_many(scope: str, *, server: str) -> Outcome:
+    return Outcome(
+        kind=OutcomeKind.DEFERRED,
+        reply=SmtpReply(text=f"it waits for its turn: the rate of {scope} is used up"),
+        category=ReplyCategory.RATE,
+        server=server,
+    )

@@ -1,0 +1,93 @@
+"""A pool of SMTP sessions for each named mail server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mailctl.errors import ConfigurationError
+from mailctl.smtp.capture import CaptureSender
+from mailctl.smtp.paced_sender import PacedSender
+from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.recipient_guard import GuardedSender
+from mailctl.smtp.sender import no_fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mailctl.delivery_log.send_limits import SendLimits
+    from mailctl.domain.models import Envelope
+    from mailctl.domain.outcomes import Outcome
+    from mailctl.domain.recipient_policy import RecipientPolicy
+    from mailctl.domain.send_rates import SendRates
+    from mailctl.smtp.mail_servers import MailServers
+    from mailctl.smtp.sender import Sender
+
+
+def make_sender(
+    servers: MailServers | None,
+    limits: SendLimits,
+    *,
+    rates: SendRates,
+    policy: RecipientPolicy,
+    capture_folder: Path,
+) -> Sender:
+    """Return a new sender that keeps the rates and enforces the recipient policy.
+
+    Args:
+        servers: the mail servers; None captures messages to files.
+        limits: the rates in the delivery log.
+        rates: the rates of the settings for domains.
+        policy: which recipients are allowed.
+        capture_folder: where captured messages go.
+    """
+    if servers is None:
+        return GuardedSender(CaptureSender(capture_folder), policy)
+    of_servers = {name: server.rate for name, server in servers.by_name.items()}
+    pools = _single_pool(servers) if len(servers.by_name) == 1 else ServerPools(servers)
+    return GuardedSender(PacedSender(pools, limits, rates=rates, servers=of_servers), policy)
+
+
+def _single_pool(servers: MailServers) -> SmtpPool:
+    [(name, server)] = servers.by_name.items()
+    return SmtpPool(servers.smtp_server(name), limits=PoolLimits(connections=server.connections))
+
+
+class ServerPools:
+    """Sends each message to the mail server that its envelope names.
+
+    Args:
+        servers: the mail servers; the pool of each is made for its first message.
+    """
+
+    def __init__(self, servers: MailServers) -> None:
+        self._servers = servers
+        self._pools: dict[str, SmtpPool] = {}
+
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
+        """Send a message; the outcome names the mail server.
+
+        Raises:
+            ConfigurationError: the settings do not have the server, or its sign-in cannot be used.
+        """
+        pool = self._pools.get(envelope.server) or self._make_pool(envelope.server)
+        return replace(await pool.send(envelope, fence=fence), server=envelope.server)
+
+    async def close(self) -> None:
+        """Close the pools."""
+        pools, self._pools = self._pools, {}
+        await asyncio.gather(*(pool.close() for pool in pools.values()))
+
+    def _make_pool(self, name: str) -> SmtpPool:
+        if name not in self._servers.by_name:
+            raise ConfigurationError(
+                f"The mail server {name} is not in MAILCTL_SERVERS any more.", fix="Add it again."
+            )
+        limits = PoolLimits(
+            connections=self._servers.by_name[name].connections,
+            shares_failures=self._servers.routing.has_alternative(name),
+        )
+        pool = self._pools[name] = SmtpPool(self._servers.smtp_server(name), limits=limits)
+        return pool

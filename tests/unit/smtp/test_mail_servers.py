@@ -1,0 +1,151 @@
+"""MAILCTL_SERVERS: more mail servers in a TOML file, and one clear sentence for each mistake in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailctl.domain.routing import RoutedEmail
+from mailctl.errors import ConfigurationError
+from mailctl.settings import Settings
+from mailctl.smtp.mail_servers import mail_servers_from_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailctl.smtp.mail_servers import MailServers
+
+GOOD = """
+[servers.backup]
+host = "smtp.backup.example"
+tls = "implicit"
+user = "shop"
+password = "hunter2"
+connections = 2
+helo_name = "mx.shop.example"
+
+[servers.bulk]
+host = "bulk.example"
+
+[[routes]]
+kinds = ["reset", "verification"]
+servers = ["default", "backup"]
+
+[[routes]]
+queues = ["mailctl.bulk"]
+servers = ["bulk"]
+"""
+
+
+def load(folder: Path, text: str) -> MailServers:
+    path = folder / "servers.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return mail_servers_from_settings(Settings(MAILCTL_SERVERS=path, EMAIL_HOST="smtp.example"))
+
+
+def test_without_the_setting_there_is_the_default_server() -> None:
+    """EMAIL_* describes it."""
+    servers = mail_servers_from_settings(Settings(EMAIL_HOST="smtp.example", EMAIL_PORT=25))
+    assert servers.labels == ("smtp.example:25",)
+    assert servers.smtp_server("default").host == "smtp.example"
+
+
+def test_servers_have_their_own_address_sign_in_and_limits(tmp_path: Path) -> None:
+    """The port follows from the encryption."""
+    servers = load(tmp_path, GOOD)
+    assert servers.labels == (
+        "smtp.example:587",
+        "backup (smtp.backup.example:465)",
+        "bulk (bulk.example:587)",
+    )
+    backup = servers.smtp_server("backup")
+    assert (backup.username, backup.password, backup.tls) == ("shop", "hunter2", "implicit")
+    assert backup.local_hostname == "mx.shop.example"
+    assert servers.by_name["backup"].connections == 2
+    email = RoutedEmail(kind="reset", queue="celery", recipient="ada@example.com")
+    assert servers.routing.order_for(email) == ("default", "backup")
+
+
+def test_an_email_does_not_wait_long_for_a_server_that_others_follow(tmp_path: Path) -> None:
+    """The last one of a route gets all the time of the settings."""
+    servers = load(tmp_path, GOOD)
+    seconds = [servers.smtp_server(name).connect_timeout_seconds for name in servers.by_name]
+    assert seconds == [3.0, None, None]
+
+
+def test_a_password_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """As Docker and Kubernetes mount secrets."""
+    (tmp_path / "secret").write_text("s3cret\n")
+    text = GOOD.replace('password = "hunter2"', f'password_file = "{tmp_path / "secret"}"')
+    assert load(tmp_path, text).smtp_server("backup").password == "s3cret"
+
+
+def test_a_password_shows_nowhere(tmp_path: Path) -> None:
+    """Neither in what is loaded nor in an error about its neighbour."""
+    assert "hunter2" not in repr(load(tmp_path, GOOD))
+    with pytest.raises(ConfigurationError) as raised:
+        load(tmp_path, GOOD.replace('user = "shop"', 'user = ["hunter2"]'))
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[servers.bulk]", "[servers.bulk"), "the file is not TOML: there is a mistake at line"),
+        (('host = "bulk.example"', ""), "servers.bulk.host must be the name or the IP address"),
+        (('host = "bulk.example"', 'host = "smtp://x"'), "servers.bulk.host must be the name"),
+        (
+            ('host = "bulk.example"', 'hots = "x"\nhost = "x"'),
+            "servers.bulk.hots is not known; known are",
+        ),
+        (("connections = 2", "connections = 0"), "servers.backup.connections must be a whole number from 1"),
+        (("connections = 2", "connections = 1.5"), "servers.backup.connections must be a whole number"),
+        (("connections = 2", "connections = true"), "servers.backup.connections must be a whole number"),
+        (("connections = 2", "port = 70000"), "servers.backup.port must be a whole number from 1 to 65535"),
+        (('tls = "implicit"', 'tls = "ssl"'), "servers.backup.tls must be one of starttls, implicit, none"),
+        (('user = "shop"', ""), "servers.backup.user is missing; the password belongs to it"),
+        (('user = "shop"', 'user = "a\\nb"'), "servers.backup.user must be text of one line"),
+        (('user = "shop"', 'password_file = "x"\nuser = "shop"'), "password_file are both given"),
+        (("connections = 2", 'auth = "xoauth2"'), "xoauth2 needs either oauth_token or oauth_token_command"),
+        (("connections = 2", 'oauth_token = "a:b"'), "servers.backup.auth must be xoauth2"),
+        (("[servers.bulk]", "[servers.default]"), "the EMAIL_* settings describe the server `default`"),
+        (("[servers.bulk]", '[servers."Bulk mail"]'), "a name has 1 to 32 letters a-z"),
+        (('["bulk"]', '["bluk"]'), "routes[2].servers names the unknown server 'bluk'; known are default"),
+        (('["bulk"]', "[]"), "routes[2].servers must name at least one server"),
+        (('["bulk"]', '"bulk"'), "routes[2].servers must be a list of texts"),
+        (('["bulk"]', '["bulk", "bulk"]'), "routes[2].servers names something twice"),
+        (('["bulk"]', '["default"]'), "servers.bulk is in no route"),
+        (('queues = ["mailctl.bulk"]', 'domains = ["a b"]'), "routes[2].domains must be domains such as"),
+        (('kinds = ["reset", "verification"]', ""), "routes has a route without conditions before others"),
+        (("[[routes]]", "[[route]]"), "route is not known; known are routes, servers"),
+        ((GOOD, "servers = 3"), "servers must be a table, such as [servers.first]"),
+    ],
+)
+def test_each_mistake_is_one_sentence(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    """With the setting, the file and the place."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(tmp_path, GOOD.replace(*change))
+    assert said in raised.value.message
+    assert raised.value.message.startswith(f"MAILCTL_SERVERS ({tmp_path / 'servers.toml'}): ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    """And one that is not text."""
+    with pytest.raises(ConfigurationError, match="cannot be read: no such file"):
+        mail_servers_from_settings(Settings(MAILCTL_SERVERS=tmp_path / "none.toml"))
+    (tmp_path / "servers.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
+        mail_servers_from_settings(Settings(MAILCTL_SERVERS=tmp_path / "servers.toml"))
+
+
+def test_a_file_that_others_could_write_runs_no_command(tmp_path: Path) -> None:
+    """A sign-in command in it would be theirs."""
+    text = GOOD.replace('password = "hunter2"', 'auth = "xoauth2"\noauth_token_command = "print-token"')
+    assert load(tmp_path, text).by_name["backup"].name == "backup"
+    path = tmp_path / "servers.toml"
+    path.chmod(0o666)
+    with pytest.raises(ConfigurationError, match="names code that is run, and every user can write the file"):
+        mail_servers_from_settings(Settings(MAILCTL_SERVERS=path))

@@ -1,0 +1,165 @@
+"""Messages wait for their places, which all workers of a log share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailctl.delivery_log.send_limits import Reservation
+from mailctl.domain.models import Envelope
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.send_rates import SendRates
+from mailctl.errors import LogUnavailable
+from mailctl.smtp.paced_sender import PacedSender, fastest_second
+from mailctl.smtp.sender import no_fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SENT = Outcome(kind=OutcomeKind.ACCEPTED, stage="body")
+TOO_FAST = Outcome(
+    kind=OutcomeKind.DEFERRED,
+    stage="rcpt",
+    category=ReplyCategory.RATE,
+    reply=SmtpReply(code=450, text="too fast"),
+)
+
+
+class Inner:
+    """A sender that notes what it gets."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.recipients: list[str] = []
+
+    async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
+        fence()
+        self.recipients.append(envelope.recipient)
+        return self.outcomes.pop(0) if self.outcomes else SENT
+
+    async def close(self) -> None:
+        self.recipients.append("closed")
+
+
+class Limits:
+    """The rates in a log, as fast as a test says."""
+
+    def __init__(
+        self, *, per_second: float | None = 1e6, is_taken: bool = True, learned: bool = False
+    ) -> None:
+        self.answer = Reservation(per_second=per_second, is_taken=is_taken)
+        self.learned = learned
+        self.reserved: list[tuple[str, int]] = []
+        self.taught: list[tuple[str, float]] = []
+        self.error: Exception | None = None
+
+    def reserve(self, scope: str, *, count: int, **_: Any) -> Reservation:
+        if self.error is not None:
+            raise self.error
+        self.reserved.append((scope, count))
+        return self.answer
+
+    def is_learned(self, _scope: str) -> bool:
+        return self.learned
+
+    def learn(self, scope: str, *, accepted_per_second: float, **_: Any) -> float:
+        self.taught.append((scope, accepted_per_second))
+        return 1.0
+
+
+def make(
+    limits: Limits, inner: Inner, *, rate: float | None = None, domains: dict[str, float] | None = None
+) -> PacedSender:
+    rates = SendRates(per_domain=domains or {})
+    return PacedSender(inner, limits, rates=rates, servers={"default": rate})  # type: ignore[arg-type]
+
+
+def send(sender: PacedSender, *recipients: str) -> list[Outcome]:
+    """Send a message to each recipient at the same time."""
+    envelopes = [
+        Envelope(sender="a@x.example", recipient=to, message_id="", data=b"", subject="") for to in recipients
+    ]
+
+    async def run() -> list[Outcome]:
+        return await asyncio.gather(*(sender.send(envelope) for envelope in envelopes))
+
+    return asyncio.run(run())
+
+
+def test_without_a_rate_no_places_are_taken() -> None:
+    """Only whether another worker has learned one is looked up, now and then."""
+    limits, inner = Limits(), Inner()
+    assert send(make(limits, inner), "a@x.example", "b@x.example") == [SENT, SENT]
+    assert limits.reserved == []
+
+
+def test_each_message_takes_a_place() -> None:
+    """Those that wait together take theirs together."""
+    limits, inner = Limits(), Inner()
+    people = [f"u{number}@x.example" for number in range(20)]
+    send(make(limits, inner, rate=1e6), *people)
+    assert sum(count for _, count in limits.reserved) == 20
+    assert len(limits.reserved) < 20
+    assert sorted(inner.recipients) == sorted(people)
+
+
+def test_a_domain_has_a_rate_of_its_own() -> None:
+    """Besides that of the server."""
+    limits = Limits()
+    send(make(limits, Inner(), rate=5.0, domains={"gmail.com": 2.0}), "a@gmail.com")
+    send(make(limits, Inner(), domains={"gmail.com": 2.0}), "a@other.example")
+    assert limits.reserved == [("domain gmail.com", 1), ("server default", 1)]
+
+
+def test_a_message_that_would_wait_too_long_goes_back_to_the_log() -> None:
+    """The mail server is not asked, and that is said."""
+    limits, inner = Limits(is_taken=False), Inner()
+    [outcome] = send(make(limits, inner, rate=0.01), "a@x.example")
+    assert (outcome.kind, outcome.reason_code) == (OutcomeKind.DEFERRED, ReasonCode.SEND_RATE)
+    assert inner.recipients == []
+
+
+def test_without_the_log_nothing_is_sent_faster() -> None:
+    """The message goes back, as its outcome could not be recorded either."""
+    limits, inner = Limits(), Inner()
+    limits.error = LogUnavailable("the log is gone.")
+    [outcome] = send(make(limits, inner, rate=5.0), "a@x.example")
+    assert outcome.kind is OutcomeKind.DEFERRED
+    assert inner.recipients == []
+
+
+def test_a_refusal_of_the_rate_is_taught_to_all_workers() -> None:
+    """With what this one has sent; from then on places are taken."""
+    limits, inner = Limits(), Inner(SENT, SENT, TOO_FAST)
+    sender = make(limits, inner)
+    for _ in range(3):
+        send(sender, "a@x.example")
+    assert limits.taught == [("server default", 2)]
+    send(sender, "a@x.example")
+    assert limits.reserved == [("server default", 1)]
+
+
+def test_what_another_worker_has_learned_holds_here() -> None:
+    """Although this one was never refused."""
+    limits = Limits(learned=True)
+    send(make(limits, Inner()), "a@x.example")
+    assert limits.reserved == [("server default", 1)]
+
+
+@pytest.mark.parametrize(
+    ("times", "count"), [([], 0), ([1.0], 1), ([0.0, 0.9, 1.0, 1.5, 5.0], 3), ([0.0, 2.0, 4.0], 1)]
+)
+def test_the_fastest_second_counts(times: list[float], count: int) -> None:
+    """An average would include pauses."""
+    assert fastest_second(deque(times)) == count
+
+
+def test_the_sender_is_closed_with_it() -> None:
+    """So that its sessions end."""
+    inner = Inner()
+    asyncio.run(make(Limits(), inner).close())
+    assert inner.recipients == ["closed"]
