@@ -43,7 +43,6 @@ from mailctl.domain.rate_limits import rate_limits_from_settings
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
 from mailctl.domain.routing import DEFAULT_SERVER
-from mailctl.domain.send_rates import send_rates_from_settings
 from mailctl.domain.webhook_secrets import webhook_secrets_from_settings
 from mailctl.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
@@ -64,7 +63,6 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.web_sessions import WebSessions
     from mailctl.domain.catalog import Catalog
     from mailctl.domain.own_tasks import ResultTranslator
-    from mailctl.domain.senders import Senders
     from mailctl.rendering.composer import Composer
     from mailctl.security.links import Links
     from mailctl.smtp.sender import Sender
@@ -106,8 +104,6 @@ class Runtime:
         self.recipient_policy = recipient_policy_from_settings(settings)
         #: The mail servers, and which emails go by which.
         self.mail_servers = mail_servers_from_settings(settings)
-        #: How fast emails may go out.
-        self.send_rates = send_rates_from_settings(settings)
         limits = rate_limits_from_settings(settings)
         self.keyring = Keyring(settings.secret_keys)
         self.engine = engine or open_delivery_log(settings, access_mode)
@@ -230,11 +226,6 @@ class Runtime:
         return Links(self.settings, find_user=lambda user_id: self.directory.find_record(user_id))
 
     @cached_property
-    def senders(self) -> Senders:
-        """The senders that emails may have."""
-        return message_settings_of(self.settings).senders
-
-    @cached_property
     def link_origins(self) -> frozenset[str]:
         """The origins that ready-made links may lead to."""
         from mailctl.security.links import link_origins
@@ -310,12 +301,8 @@ class Runtime:
         """Return a new sender, SMTP or capture (EMAIL_ENABLED=False), that enforces the recipient policy."""
         from mailctl.smtp.server_pools import make_sender
 
-        folder = self.settings.mailctl_home.absolute() / "mail"
-        servers = self.mail_servers if self.settings.email_enabled else None
         limits = SendLimits(self.engine)
-        return make_sender(
-            servers, limits, rates=self.send_rates, policy=self.recipient_policy, capture_folder=folder
-        )
+        return make_sender(self.settings, self.mail_servers, limits, policy=self.recipient_policy)
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Register an action that `close` runs before it closes the parts that the action may need."""

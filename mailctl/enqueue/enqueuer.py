@@ -15,6 +15,7 @@ from mailctl.domain.link_expiry import refuse_expiring_links
 from mailctl.domain.senders import validate_tenant
 from mailctl.domain.template_context import validate_variables
 from mailctl.errors import InvalidInput, LinkNotAllowed, RenderError
+from mailctl.rendering.message_settings import message_settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Content, Draft, Json, User
     from mailctl.domain.request import EmailRequest
+    from mailctl.domain.senders import Senders
     from mailctl.enqueue.publisher import Publisher
     from mailctl.runtime import Runtime
 
@@ -152,7 +154,7 @@ class Enqueuer:
             validate_tenant(request.tenant)
         if request.sender is None:
             return
-        self._runtime.senders.check(request.sender)
+        self._senders.check(request.sender)
         if self.is_own_task(request.kind):
             raise InvalidInput(
                 "sender",
@@ -267,6 +269,10 @@ class Enqueuer:
             return
         allowed = self._runtime.history.publishable(ids, now=self._runtime.clock()) if ids else []
         self._publisher.publish_all([*publishable, *allowed], head_start_seconds=self._head_start_seconds)
+
+    @cached_property
+    def _senders(self) -> Senders:
+        return message_settings_of(self._runtime.settings).senders
 
     @cached_property
     def _publisher(self) -> Publisher:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.domain.send_rates import send_rates_from_settings
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.paced_sender import PacedSender
@@ -15,38 +16,35 @@ from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mailctl.delivery_log.send_limits import SendLimits
     from mailctl.domain.models import Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.domain.recipient_policy import RecipientPolicy
-    from mailctl.domain.send_rates import SendRates
+    from mailctl.settings import Settings
     from mailctl.smtp.mail_servers import MailServers
     from mailctl.smtp.sender import Sender
 
 
 def make_sender(
-    servers: MailServers | None,
-    limits: SendLimits,
-    *,
-    rates: SendRates,
-    policy: RecipientPolicy,
-    capture_folder: Path,
+    settings: Settings, servers: MailServers, limits: SendLimits, *, policy: RecipientPolicy
 ) -> Sender:
     """Return a new sender that keeps the rates and enforces the recipient policy.
 
     Args:
-        servers: the mail servers; None captures messages to files.
+        settings: the settings; with EMAIL_ENABLED=False, messages are captured to files.
+        servers: the mail servers.
         limits: the rates in the delivery log.
-        rates: the rates of the settings for domains.
         policy: which recipients are allowed.
-        capture_folder: where captured messages go.
+
+    Raises:
+        ConfigurationError: a rate is invalid.
     """
-    if servers is None:
-        return GuardedSender(CaptureSender(capture_folder), policy)
-    of_servers = {name: server.rate for name, server in servers.by_name.items()}
+    if not settings.email_enabled:
+        return GuardedSender(CaptureSender(settings.mailctl_home.absolute() / "mail"), policy)
     pools = _single_pool(servers) if len(servers.by_name) == 1 else ServerPools(servers)
+    of_servers = {name: server.rate for name, server in servers.by_name.items()}
+    rates = send_rates_from_settings(settings)
     return GuardedSender(PacedSender(pools, limits, rates=rates, servers=of_servers), policy)
 
 
