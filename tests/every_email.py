@@ -24,6 +24,7 @@ from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.feedback import Feedback, FeedbackKind, Proof, record
 from mailctl.smtp.classify import reply_category
 from tests.emails import utc_now
 from tests.workers import worker
@@ -190,6 +191,18 @@ class EveryEmail:
         for user_id in ("1", "999", "no number"):
             content = Content(user=User(email="ada@example.com", id=user_id))
             self.finish(self.record(f"sent to user {user_id}", content=content), State.SENT, ACCEPTED)
+        for kind in ("delivered", "bounced", "complained", "delayed"):
+            self.finish(self.record(f"sent, {kind}"), State.SENT, ACCEPTED)
+            report = Feedback(
+                source="dsn",
+                source_id=kind,
+                kind=FeedbackKind(kind),
+                proof=Proof.VERIFIED,
+                email_id=self.ids[f"sent, {kind}"],
+                smtp_code=550,
+                diagnostic="$(touch pwned)",
+            )
+            record(self.parts, [report])
         gone = self.finish(self.record("sent, of no kind any more"), State.SENT, ACCEPTED)
         self.change(gone, kind="gone")
         own = self.record("sent by a task of the service's own")

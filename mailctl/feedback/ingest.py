@@ -23,13 +23,15 @@ class MailIngester:
         runtime: the parts of this process, with a delivery log that may be written.
 
     Raises:
-        ConfigurationError: MAILCTL_BOUNCE_ADDRESS is not usable.
+        ConfigurationError: MAILCTL_BOUNCE_ADDRESS or the app of the service is not usable.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         from mailctl.security.bounce_address import bounce_address_from_settings
 
         self._runtime = runtime
+        if runtime.settings.mailctl_app:
+            _ = runtime.app  # its module may register functions with `on_feedback`
         self._bounces: BounceAddress | None = bounce_address_from_settings(runtime.settings)
 
     def take(self, data: bytes, *, recipient: str = "") -> FeedbackReceipt | FeedbackResult:

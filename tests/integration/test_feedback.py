@@ -12,6 +12,7 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import feedback
 from mailctl.domain.models import State
 from mailctl.errors import ExitCode
+from mailctl.feedback import listeners
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.maildir import MaildirSource
 from mailctl.feedback.recording import FeedbackReceipt
@@ -108,6 +109,31 @@ def test_a_message_that_cannot_be_recorded_comes_again(
     assert mailctl("db", "upgrade").code == 0
     taken = mailctl("feedback", "ingest", stdin="Subject: hello\n\nx")
     assert (taken.code, taken.out) == (0, "no report: ignored\n")
+
+
+def test_the_module_of_the_app_hears_of_it(
+    post: Post, mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command imports it, and calls its function once the report is in the log."""
+    module = tmp_path / "shop_that_hears.py"
+    module.write_text(
+        "import mailctl\n"
+        "from mailctl.celery_app import create_celery_app\n"
+        "from mailctl.settings import Settings\n"
+        "from pathlib import Path\n"
+        "app = create_celery_app(Settings())\n"
+        "mailctl.on_feedback(lambda event: Path('heard').write_text(f'{event.kind} {event.state}'))\n"
+    )
+    monkeypatch.setattr(listeners, "_listeners", [])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
+    monkeypatch.setenv("MAILCTL_BOUNCE_ADDRESS", ADDRESS)
+    email_id = post.record()
+    post.deliver(email_id)
+    text = bounce_of(post, email_id).decode()
+    ran = mailctl("feedback", "ingest", "--app", "shop_that_hears:app", stdin=text)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "heard").read_text() == "bounced bounced"
 
 
 def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptureFixture) -> None:

@@ -103,6 +103,30 @@ def test_lmtp_takes_a_message_for_each_recipient(lmtp: tuple[Taken, int]) -> Non
     assert taken[0][0] == b"Subject: x\r\n\r\n.dot\r\n"
 
 
+def test_lmtp_listens_on_a_socket_that_a_killed_process_has_left(tmp_path: Path) -> None:
+    """And nobody but its user and group may write to it."""
+    path = tmp_path / "feedback.sock"
+    path.touch()
+    taken, stopped = Taken(), threading.Event()
+    source = LmtpSource(str(path))
+    thread = threading.Thread(target=source.run, args=(taken,), kwargs={"stopped": stopped, "once": False})
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not path.is_socket() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    client = smtplib.LMTP()
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            client.connect(str(path))
+            break
+    client.sendmail("", ["a@example.com"], b"Subject: x\r\n\r\n")
+    client.quit()
+    assert path.stat().st_mode & 0o777 == 0o660
+    stopped.set()
+    thread.join()
+    assert taken == [(b"Subject: x\r\n\r\n", "a@example.com")]
+
+
 def test_lmtp_defers_while_the_log_is_down(lmtp: tuple[Taken, int]) -> None:
     """The mail server keeps the message."""
     taken, port = lmtp
