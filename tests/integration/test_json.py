@@ -74,6 +74,7 @@ COMMANDS = [
     ("suppress list", "suppression"),
     ("suppress list --reason unsubscribed", "unsubscribe"),
     ("suppress remove ada@example.com --kind newsletter", "suppression-change"),
+    ("feedback ingest mail.log", "feedback"),
     ("feedback tail-log mail.log --once", "feedback"),
     ("suppress import users.csv", "suppression-import"),
     ("suppress import broken.csv", "suppression-import"),
@@ -124,7 +125,7 @@ COMMANDS = [
     ("version", "version"),
 ]
 #: These print no JSON: they run until they are stopped, or have a form of their own.
-WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "open", "feedback serve"}
+WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "open", "feedback serve", "feedback watch"}
 LISTS = {
     "users.csv": "email,username,name,title\nzoe@example.com,zoe,Zoe,Seat 4\n",
     "suppressed.csv": "email\ndead@example.com\n",
