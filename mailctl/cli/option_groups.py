@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mailctl.cli.arguments import parse_period, parse_range, require_choice, split_values
-from mailctl.cli.completion import complete_id, complete_kind, complete_queue, complete_state
+from mailctl.cli.completion import (
+    complete_campaign,
+    complete_id,
+    complete_kind,
+    complete_queue,
+    complete_state,
+)
 from mailctl.cli.context import with_signature
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from mailctl.cli.context import CliSession
     from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.diagnosis.status import StatusService
+    from mailctl.domain.models import State
 
 _FILTERS_PANEL = "Filters"
 
@@ -65,8 +72,8 @@ class OptionGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterOptions(OptionGroup):
-    """Filters for emails, all of which must match."""
+class SubjectOptions(OptionGroup):
+    """Filters that lists of emails and of events share."""
 
     state: Annotated[
         list[str] | None,
@@ -86,12 +93,6 @@ class FilterOptions(OptionGroup):
             help="Only emails of this kind, such as reset; repeatable, or several as reset,welcome.",
             autocompletion=complete_kind,
             rich_help_panel=_FILTERS_PANEL,
-        ),
-    ] = None
-    user_id: Annotated[
-        str | None,
-        typer.Option(
-            "--user-id", metavar="ID", help="Only emails to this user.", rich_help_panel=_FILTERS_PANEL
         ),
     ] = None
     to: Annotated[
@@ -119,7 +120,40 @@ class FilterOptions(OptionGroup):
             "--campaign",
             metavar="NAME",
             help="Only emails of this campaign.",
+            autocompletion=complete_campaign,
             rich_help_panel=_FILTERS_PANEL,
+        ),
+    ] = None
+
+    def read_states(self) -> tuple[State, ...]:
+        """Return the given states.
+
+        Raises:
+            UnknownName: a state does not exist.
+        """
+        from mailctl.domain.models import State
+
+        return tuple(
+            State(require_choice(value, list(State), noun="state")) for value in split_values(self.state)
+        )
+
+    def read_kinds(self, session: CliSession) -> tuple[str, ...]:
+        """Return the names of the given kinds.
+
+        Raises:
+            InvalidInput: a kind does not exist.
+        """
+        return tuple(session.catalog.get(value).name for value in split_values(self.kind))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions(SubjectOptions):
+    """Filters for emails, all of which must match."""
+
+    user_id: Annotated[
+        str | None,
+        typer.Option(
+            "--user-id", metavar="ID", help="Only emails to this user.", rich_help_panel=_FILTERS_PANEL
         ),
     ] = None
     error: Annotated[
@@ -192,15 +226,12 @@ class FilterOptions(OptionGroup):
             InvalidInput: a state or kind does not exist, or a time or number cannot be parsed.
         """
         from mailctl.delivery_log.queries.search import EmailFilter
-        from mailctl.domain.models import State
 
         since, until = parse_period(self.since, self.until, self.between)
         low, high = (None, None) if self.attempts is None else parse_range(self.attempts, field="--attempts")
         return EmailFilter(
-            states=tuple(
-                State(require_choice(value, list(State), noun="state")) for value in split_values(self.state)
-            ),
-            kinds=tuple(session.catalog.get(value).name for value in split_values(self.kind)),
+            states=self.read_states(),
+            kinds=self.read_kinds(session),
             user_id=self.user_id,
             to=self.to,
             queue=self.queue,

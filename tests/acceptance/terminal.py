@@ -150,7 +150,7 @@ class Terminal:
         """Start a program in a window of its own; mailctl of the tests' own environment is forked."""
         variables = self._environment(environment)
         output = self.folder.parent / f"{name}-{time.monotonic_ns()}.txt"
-        if command[:3] == (sys.executable, "-m", "mailctl"):
+        if command[:3] == (sys.executable, "-m", "mailctl") and not _has_sitecustomize(variables):
             process: Forked | subprocess.Popen[bytes] = self._fork(command[3:], variables, os.devnull, output)
         else:
             with output.open("wb") as stream:
@@ -208,6 +208,12 @@ class Terminal:
         foreign = {name.upper() for name in Settings.model_fields} | {"PYTHONUNBUFFERED"}
         inherited = {name: value for name, value in os.environ.items() if name not in foreign}
         return inherited | self.environment | more
+
+
+def _has_sitecustomize(environment: dict[str, str]) -> bool:
+    """Whether a module changes Python at its start, which a process that is forked would not import."""
+    folders = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    return any((Path(folder) / "sitecustomize.py").is_file() for folder in folders)
 
 
 class Window:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice, split_values
-from mailctl.cli.completion import complete_campaign, complete_kind, complete_queue, complete_state
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import SubjectOptions, with_options
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.timefmt import TimeStyle, format_time
@@ -23,8 +22,10 @@ _SHOWN_ID_LENGTH = 12
 
 
 @uses_log(AccessMode.READ)
+@with_options
 def events(
     session: CliSession,
+    filters: SubjectOptions,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print events as they happen, until Ctrl-C.")
     ] = False,
@@ -36,43 +37,6 @@ def events(
             help="Begin with the events since WHEN: 1h, 10:02, today, or an ISO 8601 time; default: 1h, or"
             " with --follow the next one.",
         ),
-    ] = None,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--state",
-            metavar="STATE",
-            help="Only changes to this state; repeatable, or several as failed,deferred.",
-            autocompletion=complete_state,
-        ),
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kind",
-            metavar="KIND",
-            help="Only emails of this kind; repeatable, or several as reset,welcome.",
-            autocompletion=complete_kind,
-        ),
-    ] = None,
-    queue: Annotated[
-        str | None,
-        typer.Option(
-            "--queue", metavar="NAME", help="Only emails in this queue.", autocompletion=complete_queue
-        ),
-    ] = None,
-    campaign: Annotated[
-        str | None,
-        typer.Option(
-            "--campaign",
-            metavar="NAME",
-            help="Only emails of this campaign.",
-            autocompletion=complete_campaign,
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TEXT", help="Only emails whose address contains TEXT."),
     ] = None,
 ) -> None:
     """List what happened to emails, oldest first, and follow it.
@@ -96,17 +60,16 @@ def events(
       mailctl status, mailctl list, mailctl top
     """
     from mailctl.delivery_log.queries.event_feed import EventFilter
-    from mailctl.domain.models import State
     from mailctl.monitoring.event_feed import follow_events, list_events
     from mailctl.timefmt import parse_past_time
 
     now = datetime.now(UTC)
     wanted = EventFilter(
-        states=tuple(State(require_choice(each, list(State), noun="state")) for each in split_values(state)),
-        kinds=tuple(session.catalog.get(each).name for each in split_values(kind)),
-        queue=queue,
-        campaign=campaign,
-        to=to,
+        states=filters.read_states(),
+        kinds=filters.read_kinds(session),
+        queue=filters.queue,
+        campaign=filters.campaign,
+        to=filters.to,
     )
     begin = None if since is None and follow else parse_past_time(since or "1h", field="--since", now=now)
     if not sys.stdout.isatty():
