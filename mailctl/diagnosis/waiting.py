@@ -232,6 +232,8 @@ def in_line(case: Case) -> Cause | None:
     place = evidence.search.position if evidence.search else None
     if email.state is State.QUEUED and evidence.search and evidence.search.is_complete and place is None:
         return None
+    if email.is_own_task and email.state is State.QUEUED and place is None:
+        return None  # the log does not know which of these emails their tasks have taken
     ahead = place.ahead if place is not None and place.ahead is not None else evidence.emails_ahead
     if not ahead:
         return None
@@ -262,7 +264,7 @@ def on_its_way(case: Case) -> Cause:
         worker = evidence.workers[0].name if evidence.workers else "a worker"
         text = f"the relay of {worker} will publish it next"
     elif email.is_own_task:
-        text = "the service's own task will send it, or is sending it; mailctl knows only the result"
+        text = "the service's own task will send it, is sending it, or has ended: only its result will tell"
     elif (
         evidence.search is not None
         and not evidence.search.is_complete

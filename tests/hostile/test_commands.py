@@ -67,7 +67,7 @@ SECRETS = {
 COMMON = ("app", "env_file")
 WITH_COMMON = ("send welcome", "status", "check-config")
 #: They serve until somebody ends them: a file that is not there ends them after they have read their options.
-SERVING = ("worker", "web", "top", "flower")
+SERVING = {row.command for row in ROWS} - {row.command for row in ROWS if not row.until}
 #: It takes no values but the common ones, and sends emails through a worker of its own.
 WITHOUT_VALUES = ("demo",)
 #: The values of the short form for each option; the long form takes all.

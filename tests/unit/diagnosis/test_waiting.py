@@ -105,3 +105,13 @@ def test_what_goes_back_into_the_log_says_what_lost_it(code: ReasonCode) -> None
     [first, *_] = causes(PENDING, event(State.PENDING, "it is gone", code=code))
     assert (first.name, first.sentence) == ("broker_lost", "it is gone; a relay will publish it again")
     assert names(PENDING, event(State.PENDING, "the broker lost its message")) == ["on_its_way"]
+
+
+def test_nobody_knows_how_many_emails_of_own_tasks_are_ahead() -> None:
+    """The log keeps those as queued whose tasks have run; what the broker shows is known."""
+    own = replace(EMAIL, is_own_task=True)
+    hidden = MessageSearchResult(position=None, is_complete=False)
+    [cause] = causes(own, emails_ahead=2, search=hidden)
+    assert (cause.name, "or has ended" in cause.sentence) == ("on_its_way", True)
+    assert names(own, emails_ahead=2, search=place(2)) == ["in_line"]
+    assert names(EMAIL, emails_ahead=2, search=hidden) == ["in_line"]
