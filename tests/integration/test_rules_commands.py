@@ -144,7 +144,10 @@ class TestOwnKinds:
         ("given", "sentence"),
         [
             (("number=7",), "Kind invoice needs the variable amount."),
-            (("number=7", "amount=3", "amont=4"), "Kind invoice has no variable 'amont'. Did you mean 'amount'?"),
+            (
+                ("number=7", "amount=3", "amont=4"),
+                "Kind invoice has no variable 'amont'. Did you mean 'amount'?",
+            ),
         ],
     )
     def test_variables_are_named(

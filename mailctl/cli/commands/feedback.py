@@ -47,6 +47,16 @@ def ingest(
     Examples:
       mailctl feedback ingest bounce.eml
       mailctl feedback ingest - --recipient "bounces+TOKEN@example.com"
+
+    \b
+    Exit codes:
+      0  The message was read; what it says is recorded.
+      2  The message is too large, or an argument is wrong.
+      75  The delivery log cannot be written now: hand it over again later.
+
+    \b
+    See also:
+      mailctl feedback watch, mailctl why, mailctl suppress list
     """
     from mailctl.feedback.ingest import MailIngester
     from mailctl.feedback.received_mail import MAX_OCTETS
@@ -86,6 +96,16 @@ def watch(
     Examples:
       mailctl feedback watch
       mailctl feedback watch --once
+
+    \b
+    Exit codes:
+      0  The watch was stopped.
+      2  A setting is missing or wrong.
+      5  The mailbox or the delivery log cannot be reached.
+
+    \b
+    See also:
+      mailctl feedback ingest, mailctl suppress list
     """
     from mailctl.feedback.watching import FeedbackWatch, require_sources
     from mailctl.json_logging import configure_logging
