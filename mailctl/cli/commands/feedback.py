@@ -45,17 +45,17 @@ def ingest(
     \b
     Examples:
       mailctl feedback ingest bounce.eml
-      mailctl feedback ingest - --recipient bounces+TOKEN@example.com
+      mailctl feedback ingest - --recipient "bounces+TOKEN@example.com"
 
     \b
     Exit codes:
-      0  The message is taken, whatever it says.
-      2  The file cannot be read.
-      75  The message cannot be recorded now.
+      0  The message was read; what it says is recorded.
+      2  The message is too large, or an argument is wrong.
+      75  The delivery log cannot be written now: hand it over again later.
 
     \b
     See also:
-      mailctl feedback watch, mailctl suppress list
+      mailctl feedback watch, mailctl why, mailctl suppress list
     """
     from mailctl.feedback.ingest import MailIngester
     from mailctl.feedback.received_mail import MAX_OCTETS
@@ -98,13 +98,13 @@ def watch(
 
     \b
     Exit codes:
-      0  It was ended, or has taken what was there.
-      2  No source is set, or a setting is wrong.
-      5  The delivery log cannot be reached.
+      0  The watch was stopped.
+      2  A setting is missing or wrong.
+      5  The mailbox or the delivery log cannot be reached.
 
     \b
     See also:
-      mailctl feedback ingest, mailctl health
+      mailctl feedback ingest, mailctl suppress list
     """
     from mailctl.feedback.watching import FeedbackWatch, require_sources
     from mailctl.json_logging import configure_logging
