@@ -54,13 +54,13 @@ def test_the_newest_ends_come_first(log: Log, refusals: Refusals) -> None:
 def test_a_refused_email_is_returned_once(log: Log, refusals: Refusals) -> None:
     """A second refusal is its own; what was sent is never returned."""
     refused, sent, start = end(log, REFUSED), end(log, SENT), log.now - HOUR
-    assert list(refusals.refused_once(since=start)) == [refused]
+    assert list(refusals.refused_once(since=start, server="default")) == [refused]
     assert refusals.return_once([refused, sent], until=log.now + HOUR, text="for all") == 1
     email = log.email(refused)
     assert (email.state, email.not_before) == (State.PENDING, log.now + HOUR)
     log.forward(HOUR.total_seconds())
     log.results.finish(log.claim(refused), State.FAILED, outcome=REFUSED, reason=REASON)
-    assert refusals.refused_once(since=start) == {}
+    assert refusals.refused_once(since=start, server="default") == {}
     assert refusals.return_once([refused], until=log.now, text="for all") == 0
     [newest, *_] = refusals.recent_ends(since=start)
     assert newest.email_id != refused  # a second refusal says nothing about the mail server

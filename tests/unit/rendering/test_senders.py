@@ -110,3 +110,14 @@ def test_an_email_may_say_its_kind_in_a_header() -> None:
     reset, welcome = (read(compose(kind, by=by)).message for kind in (RESET, WELCOME))
     assert (reset["X-Type"], reset["X-Only"]) == ("security", None)
     assert (welcome["X-Type"], welcome["X-Only"]) == ("other", "yes")
+
+
+def test_a_bounce_address_of_its_own_comes_before_the_one_for_all(tmp_path: Path) -> None:
+    """MAILCTL_BOUNCE_ADDRESS is for senders that name none; From stays the sender's."""
+    path = write(tmp_path, GOOD)
+    by = composer(mailctl_senders=path, mailctl_bounce_address="bounces@shop.example")
+    own, others = compose(RESET, by=by), compose(WELCOME, by=by)
+    assert (own.sender, own.from_address) == ("bounces@mail.shop.example", "security@shop.example")
+    assert own.bounce_token == ""
+    assert others.sender.startswith("bounces+")
+    assert others.from_address == "noreply@example.com"
