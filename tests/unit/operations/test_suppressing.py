@@ -31,9 +31,24 @@ class Suppressions:
         return [address for address in addresses if self.reasons.pop(address, None) is not None]
 
 
+class Unsubscribes:
+    """The kinds that each address has unsubscribed from."""
+
+    def __init__(self, **kinds: str) -> None:
+        self.kinds = {f"{name}@example.com": kind for name, kind in kinds.items()}
+
+    def remove(self, addresses: Collection[str], *, kind: str | None) -> list[str]:
+        """Undo unsubscribing from a kind, or from all; return the addresses that had."""
+        return [
+            address
+            for address in addresses
+            if kind in (None, self.kinds.get(address)) and self.kinds.pop(address, None)
+        ]
+
+
 def service(suppressions: Suppressions) -> SuppressionService:
-    """Return a service that changes a list."""
-    runtime: Any = SimpleNamespace(suppressions=suppressions)
+    """Return a service that changes a list, where nobody has unsubscribed."""
+    runtime: Any = SimpleNamespace(suppressions=suppressions, unsubscribes=Unsubscribes())
     return SuppressionService(runtime)
 
 
@@ -76,3 +91,15 @@ def test_an_import_counts_new_known_and_invalid_rows() -> None:
     )
     assert (result.added, result.known, [problem.line for problem in result.problems]) == (1, 1, [4])
     assert listed.reasons["ada@example.com"] == "asked"
+
+
+def test_unsubscribing_is_undone_for_one_kind() -> None:
+    """The addresses that had not unsubscribed from it are reported as unchanged."""
+    runtime: Any = SimpleNamespace(
+        suppressions=Suppressions(), unsubscribes=Unsubscribes(ada="news", zoe="offers")
+    )
+    changes = SuppressionService(runtime).resubscribe(["Ada@example.com", "zoe@example.com"], kind="news")
+    assert (changes.addresses, changes.changed) == (
+        ("ada@example.com", "zoe@example.com"),
+        frozenset({"ada@example.com"}),
+    )
