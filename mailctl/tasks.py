@@ -10,6 +10,7 @@ import socket
 import time
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Task, shared_task
@@ -23,6 +24,7 @@ from celery.signals import (
 )
 
 from mailctl.broker.messages import BATCH_TASK
+from mailctl.broker.result_writer import store_results
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
@@ -32,15 +34,17 @@ from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER, validate_tenant
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
 from mailctl.redaction import masking_logger
+from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker import message_validation, process_state
 from mailctl.worker.bootsteps import RelayStep
 from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
+from mailctl.worker.delivery_options import DeliveryOptions, time_limit_of
 from mailctl.worker.private_request import PrivateTask
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailctl.domain.models import Json
     from mailctl.worker.outcomes import DeliveryResult
@@ -196,13 +200,15 @@ def deliver(self: Task, *, email_id: Json) -> str:
 
 @_task(BATCH_TASK, base=_WireTask, acks_late=True, reject_on_worker_lost=True)
 def deliver_batch(self: Task, ids: Json = None) -> str:
-    """Send a batch of emails of a campaign, which the delivery log has."""
+    """Send a batch of emails of a campaign, or a group of single emails, which the delivery log has."""
     if not isinstance(ids, list):
         raise InvalidInput("ids", "must be a list.")
     ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
     with _requeue_if_log_unavailable(pluralize(len(ids), "email")):
-        sent = process_state.current().delivery.deliver_batch(ids, worker=_worker_name(self))
-    return f"{sent} of {len(ids)} sent or captured"
+        started = process_state.current().delivery.deliver_batch(
+            ids, worker=_worker_name(self), options=_delivery_options(self)
+        )
+    return f"{started} of {len(ids)} started"
 
 
 @_task(CANARY.task, base=_WireTask)
@@ -247,12 +253,17 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
             return _reject_message(task, kind, arguments, str(error))
     task_id, worker = task.request.id, _worker_name(task)
     with _requeue_if_log_unavailable(f"email {email_id or task_id!a}"):
-        delivery = process_state.current().delivery
+        delivery, options = process_state.current().delivery, _delivery_options(task)
         if email_id is not None:
-            report = delivery.deliver(email_id, worker=worker)
+            report = delivery.deliver(email_id, worker=worker, options=options)
         else:
             report = delivery.deliver_message(
-                task_id, _email_request(task, kind), arguments, queue=_queue_of(task), worker=worker
+                task_id,
+                _email_request(task, kind),
+                arguments,
+                queue=_queue_of(task),
+                worker=worker,
+                options=options,
             )
     return _finish(task, report)
 
@@ -302,8 +313,15 @@ def _name_header(request: Any, header: str) -> str | None:
         return None
 
 
+def _delivery_options(task: Task) -> DeliveryOptions:
+    """Return how the emails of a message are sent; of single emails the Celery results are stored."""
+    if _queue_of(task) == BULK_QUEUE:
+        return DeliveryOptions(is_campaign=True, seconds=time_limit_of(task))
+    return DeliveryOptions(seconds=time_limit_of(task), on_recorded=partial(_store_results, task.app.backend))
+
+
 def _finish(task: Task, report: DeliveryResult) -> str:
-    if report.state is not None:
+    if report.state not in (None, State.SENDING):
         _store_result(task, report)
     if report.state in (State.FAILED, State.EXPIRED):
         raise EmailFailed(report.text)
@@ -328,6 +346,11 @@ def _store_result(task: Task, report: DeliveryResult) -> None:
         task.app.backend.store_result(report.email_id, result, state)
     except Exception as error:
         _log.warning("the Celery result of email %s is not stored: %s", report.email_id, type(error).__name__)
+
+
+def _store_results(backend: Any, reports: Sequence[DeliveryResult]) -> None:
+    """Store the Celery results of emails that were recorded together."""
+    store_results(backend, [(each.email_id, *_celery_result(each)) for each in reports if each.state])
 
 
 def _celery_result(report: DeliveryResult) -> tuple[str, object]:

@@ -58,7 +58,10 @@ class RedisAdapter:
     def ready_count(self, queue: str) -> int:
         """Return how many messages of a queue no worker has taken."""
         channel = self._channel
-        return sum(channel.client.llen(key) for key in _list_keys(channel, queue))
+        with channel.client.pipeline(transaction=False) as pipeline:
+            for key in _list_keys(channel, queue):
+                pipeline.llen(key)
+            return sum(pipeline.execute())
 
     def unacked_count(self) -> int:
         """Return how many messages of all queues workers have not acknowledged."""

@@ -94,7 +94,9 @@ def complete_queue(ctx: typer.Context, incomplete: str) -> list[str]:
         from mailctl.delivery_log.pauses import Pauses, PauseScope
 
         paused = [pause.name for pause in Pauses(engine).read() if pause.scope is PauseScope.QUEUE]
-        return [queue for worker in WorkerRegistry(engine).list_alive() for queue in worker.queues] + paused
+        return [
+            queue for worker in WorkerRegistry(engine).list_alive() for queue in worker.email_queues
+        ] + paused
 
     settings = _settings(ctx)
     configured = [settings.celery_queue_default, BULK_QUEUE] if settings else []

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mailctl.delivery_log.due import WAITING_STATES, route_condition, waiting_campaigns
 from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
+from mailctl.delivery_log.queries.queue_stats import newest_events
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
@@ -19,6 +20,7 @@ from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
 from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore
+from mailctl.domain.campaign_rate import CampaignRate
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
 
-#: Seconds of a rate that may be sent at once after a break.
-BURST_SECONDS = 1.0
+#: Seconds over which the pace is measured, and the states that follow an attempt.
+_PACE_SECONDS = 5.0
+_ENDED_ATTEMPTS = (State.SENT, State.CAPTURED, State.DEFERRED, State.FAILED, State.HELD)
 _SELECT_KNOWN = select(emails.c.id).where(emails.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -165,6 +168,13 @@ class Campaigns(Repository):
         with reading(self._engine) as connection:
             return any(_is_due(connection, campaign, now) for campaign in waiting_campaigns(connection))
 
+    def pace(self) -> float:
+        """Return how many emails a second workers have finished recently, with any outcome; 0 if none."""
+        recent = newest_events(since=self._clock() - timedelta(seconds=_PACE_SECONDS))
+        ended = select(func.count()).select_from(recent).where(recent.c.state.in_(_ENDED_ATTEMPTS))
+        with reading(self._engine) as connection:
+            return float(connection.execute(ended).scalar_one()) / _PACE_SECONDS
+
     def take_due(
         self,
         *,
@@ -196,12 +206,17 @@ class Campaigns(Repository):
         # If a power failure undoes this, the emails are published twice, and claimed once.
         with writing(self._engine, durable=bool(own_task_kinds)) as connection:
             for campaign in waiting_campaigns(connection):
-                allowed, released_until = _allowance(connection, campaign, limit=limit, now=now)
+                rate = _read_rate(connection, campaign)
+                allowed = limit
+                if rate is not None:
+                    queued = _count_queued(connection, campaign)
+                    allowed = min(limit, rate.allowed(now, queued=queued))
                 where = route_condition(only=only_routes, but=but_routes)
                 found = _take_due(connection, campaign, where, limit=allowed, values=values, now=now)
                 if not found:
                     continue
-                _consume_allowance(connection, campaign, len(found), released_until)
+                if rate is not None:
+                    _record_release(connection, campaign, rate.after_release(len(found), now))
                 return found
         return {}
 
@@ -265,26 +280,24 @@ def _take_due(
     return found
 
 
-def _allowance(
-    connection: Connection, campaign: str, *, limit: int, now: datetime
-) -> tuple[int, datetime | None]:
-    """Return how many emails may be sent now and since when they are counted, and lock the campaign.
-
-    The time is None for a campaign without a rate.
-    """
-    query = select(campaigns.c.rate, campaigns.c.released_until).where(campaigns.c.id == campaign)
-    row = connection.execute(query.with_for_update()).first()
+def _read_rate(connection: Connection, campaign: str) -> CampaignRate | None:
+    """Return the rate of a campaign, and lock it; None, and no lock, if it has none."""
+    columns = (campaigns.c.rate, campaigns.c.released_until, campaigns.c.released)
+    query = select(*columns).where(campaigns.c.id == campaign)
+    row = connection.execute(query).first()
     if row is None or row.rate is None:
-        return limit, None
-    since = max(row.released_until, now - timedelta(seconds=BURST_SECONDS))
-    allowed = int((now - since).total_seconds() * row.rate + 1e-6)
-    return min(limit, max(0, allowed)), since
+        return None
+    row = connection.execute(query.with_for_update()).one()
+    recent = tuple((datetime.fromtimestamp(at, UTC), count) for at, count in row.released or ())
+    return CampaignRate(per_second=row.rate, released_until=row.released_until, recent=recent)
 
 
-def _consume_allowance(connection: Connection, campaign: str, count: int, since: datetime | None) -> None:
-    if since is None:
-        return
-    is_it = campaigns.c.id == campaign
-    rate = connection.execute(select(campaigns.c.rate).where(is_it)).scalar_one()
-    until = since + timedelta(seconds=count / rate)
-    connection.execute(update(campaigns).where(is_it).values(released_until=until))
+def _record_release(connection: Connection, campaign: str, rate: CampaignRate) -> None:
+    recent = [[at.timestamp(), count] for at, count in rate.recent]
+    values = {"released_until": rate.released_until, "released": recent}
+    connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(**values))
+
+
+def _count_queued(connection: Connection, campaign: str) -> int:
+    is_queued = and_(emails.c.state == State.QUEUED, emails.c.campaign == campaign)
+    return connection.execute(select(func.count()).where(is_queued)).scalar_one()

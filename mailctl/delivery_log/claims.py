@@ -167,17 +167,20 @@ class Claims(Repository):
             else:
                 claim.lease.lose()
 
-    def return_unstarted(self, ids: Collection[str], *, reason: str) -> None:
+    def return_unstarted(self, ids: Collection[str], *, reason: str) -> int:
         """Return published emails that no worker has claimed to the log; a relay publishes them again.
 
         Args:
-            reason: why their batch did not reach them, for operators.
+            reason: why their message did not reach them, for operators.
+
+        Returns:
+            How many emails there were.
         """
         now = self._clock()
         values = {"due_at": now, "queued_at": None, "queued_in": None}
         is_unclaimed = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
         with writing(self._engine) as connection:
-            change_state(
+            returned = change_state(
                 connection,
                 is_unclaimed,
                 State.PENDING,
@@ -186,6 +189,7 @@ class Claims(Repository):
                 now=now,
                 code=ReasonCode.NOT_STARTED,
             )
+        return len(returned)
 
     def _defer_unreadable(self, email_id: str, token: str, *, problem: str) -> None:
         now, code = self._clock(), ReasonCode.UNREADABLE_CONTENT

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
 
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import BindParameter, Connection
 
+#: The emails of one message of a campaign, and of a group of single emails, at most.
+BATCH_SIZE = 100
+GROUP_SIZE = 50
+#: How many emails a message of a queue delivers at most; of other queues one.
+EMAILS_OF_MESSAGE = {BULK_QUEUE: BATCH_SIZE, GROUPS_QUEUE: GROUP_SIZE}
 #: The states of emails that wait for a relay.
 WAITING_STATES = (State.DEFERRED, State.PENDING)
 
@@ -42,6 +48,11 @@ def route_condition(*, only: Collection[str] = (), but: Collection[str] = ()) ->
     is_unknown = emails.c.route.is_(None)
     wanted = or_(is_unknown, emails.c.route.in_(sorted(only))) if only else true()
     return and_(wanted, or_(is_unknown, emails.c.route.not_in(sorted(but)))) if but else wanted
+
+
+def message_queue() -> ColumnElement[str]:
+    """Return the queue on the broker that the message of a published email is in."""
+    return case((emails.c.is_grouped.is_(True), GROUPS_QUEUE), else_=emails.c.queue)
 
 
 def waiting_since() -> ColumnElement[datetime]:

@@ -16,6 +16,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import clock_of, reading, writing
 from mailctl.delivery_log.storage.tables import workers
 from mailctl.delivery_log.transitions import insert_or_ignore
+from mailctl.settings import GROUPS_QUEUE
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -56,6 +57,11 @@ class Worker:
     clock_skew: float | None = None
     #: What it runs with; None if it has another version of mailctl, which does not say so.
     identity: ProcessIdentity | None = None
+
+    @property
+    def email_queues(self) -> tuple[str, ...]:
+        """The queues that it consumes, without that of groups, whose emails belong to other queues."""
+        return tuple(queue for queue in self.queues if queue != GROUPS_QUEUE)
 
 
 class WorkerRegistry(Repository):

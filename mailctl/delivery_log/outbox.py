@@ -12,6 +12,7 @@ from mailctl.delivery_log.new_rows import email_row, first_events
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.rule_enforcement import Rules
+from mailctl.delivery_log.shared_transactions import SharedTransactions
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import flush, reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows, is_empty
@@ -71,10 +72,16 @@ class Outbox(Repository):
         super().__init__(engine, clock=clock)
         self._keyring = keyring
         self._window = idempotency_window
+        #: Those of calls that come together, by whether they are durable.
+        self._transactions = {
+            durable: SharedTransactions(engine, durable=durable) for durable in (True, False)
+        }
         self.rules = rules or Rules()
 
     def add(self, drafts: Sequence[Draft], *, due_at: datetime, durable: bool = True) -> RecordResult:
         """Record the emails of one call as pending; the rules suppress or delay some of them.
+
+        Calls of several threads that come together share a transaction.
 
         Args:
             drafts: one email per recipient; the id and the idempotency key of the first stand for all.
@@ -85,8 +92,10 @@ class Outbox(Repository):
             IdempotencyConflict: an earlier call with this idempotency key had other content.
             LogUnavailable: the delivery log cannot be written.
         """
-        with writing(self._engine, durable=durable) as connection:
-            return self.add_in_transaction(connection, drafts, due_at=due_at)
+        return self._transactions[durable].write(
+            lambda connection: self.add_in_transaction(connection, drafts, due_at=due_at),
+            order=drafts[0].content.user.email,
+        )
 
     def add_in_transaction(
         self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, select, true, update
+from sqlalchemy import text as sql_text
 
-from mailctl.delivery_log.due import may_start, route_condition
+from mailctl.delivery_log.due import WAITING_STATES, may_start, route_condition
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
-from mailctl.delivery_log.storage.engine import writing
-from mailctl.delivery_log.storage.tables import UtcDateTime, emails
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.tables import (
+    IS_WAITING_SECURITY_EMAIL,
+    UNINDEXED_STATE,
+    UtcDateTime,
+    emails,
+)
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
+from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -38,6 +45,7 @@ _MARK_QUEUED = StateChange(
         "queued_at": bindparam("moment"),
         "queued_in": bindparam("queued_in"),
         "is_own_task": bindparam("is_own_task"),
+        "is_grouped": bindparam("is_grouped"),
     },
 )
 
@@ -46,14 +54,20 @@ class Publications(Repository):
     """Hands due emails to relays, and records which are on the broker and which cannot be published."""
 
     def reserve_due(
-        self, *, limit: int, only_routes: Collection[str] = (), but_routes: Collection[str] = ()
+        self,
+        *,
+        limit: int,
+        outside: Collection[str] = (),
+        only_routes: Collection[str] = (),
+        but_routes: Collection[str] = (),
     ) -> list[Email]:
-        """Return due emails that are not on the broker; emails of campaigns are not among them.
+        """Return due emails that are not on the broker, the oldest first; campaigns are not among them.
 
         No other relay gets them for `RESERVE_SECONDS`; `mark_queued` then records that they were published.
 
         Args:
             limit: how many at most.
+            outside: queues whose emails are left out.
             only_routes: only emails with one of these routes, or without a known one; () for any route.
             but_routes: no emails with one of these routes.
         """
@@ -61,13 +75,77 @@ class Publications(Repository):
         found: list[Email] = []
         with writing(self._engine) as connection:
             # One query for each state, so that the index gives the first ones at once.
-            for state in (State.DEFERRED, State.PENDING):
-                where = route_condition(only=only_routes, but=but_routes)
+            where = route_condition(only=only_routes, but=but_routes)
+            where = and_(where, emails.c.queue.not_in(outside)) if outside else where
+            for state in WAITING_STATES:
                 found += _reserve(connection, state, where, limit=limit - len(found), now=now)
         return found
 
+    def count_due(self, *, limit: int, but_routes: Collection[str] = ()) -> int:
+        """Return how many emails are due and not on the broker, counting up to a limit, without campaigns."""
+        now, found, where = self._clock(), 0, route_condition(but=but_routes)
+        with reading(self._engine) as connection:
+            for state in WAITING_STATES:
+                due = select(emails.c.seq).where(_is_due(state, now=now), where).limit(limit - found)
+                found += len(connection.execute(due).all())
+        return found
+
+    def take_group(
+        self,
+        *,
+        limit: int,
+        queues: Collection[str],
+        own_task_kinds: Collection[str] = (),
+        worker_id: str | None = None,
+        but_routes: Collection[str] = (),
+    ) -> list[str]:
+        """Take due emails of some queues to be published as one group; return their ids.
+
+        Security emails come first, and then the oldest. They are marked as queued: the caller has to publish
+        them, or return them to the log.
+
+        Args:
+            limit: how many at most.
+            queues: the queues whose emails may travel in groups.
+            own_task_kinds: the kinds whose task the service defines itself: their emails travel one by one.
+            worker_id: as for `mark_queued`.
+            but_routes: no emails with one of these routes.
+        """
+        now = self._clock()
+        may_be_grouped = and_(
+            emails.c.queue.in_(queues),
+            emails.c.is_own_task.is_(False),
+            emails.c.kind.not_in([CANARY.name, *own_task_kinds]),
+            route_condition(but=but_routes),
+        )
+        values = {"queued_at": now, "queued_in": worker_id, "is_grouped": True}
+        found: list[str] = []
+        with writing(self._engine) as connection:
+            # The condition of the partial index, literally, so that the index is used.
+            for which in (sql_text(IS_WAITING_SECURITY_EMAIL), true()):
+                for state in WAITING_STATES if len(found) < limit else ():
+                    due = _due(state, and_(which, may_be_grouped), limit=limit - len(found), now=now)
+                    is_due = emails.c.seq.in_(due.scalar_subquery())
+                    text = "published to the broker in a group"
+                    rows = change_state(connection, is_due, State.QUEUED, text=text, values=values, now=now)
+                    found += [row.id for row in rows]
+        return found
+
+    def leave_to_relays(self, ids: Collection[str]) -> None:
+        """Make new emails due at once, although the process that recorded them does not publish them."""
+        now = self._clock()
+        is_waiting = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.PENDING, may_start(now))
+        # If this is undone, relays publish them a little later.
+        with writing(self._engine, durable=False) as connection:
+            connection.execute(update(emails).where(is_waiting, emails.c.due_at > now).values(due_at=now))
+
     def mark_queued(
-        self, ids: Collection[str], *, worker_id: str | None = None, is_own_task: bool = False
+        self,
+        ids: Collection[str],
+        *,
+        worker_id: str | None = None,
+        is_own_task: bool = False,
+        is_grouped: bool = False,
     ) -> int:
         """Record that messages for these emails are on the broker.
 
@@ -76,12 +154,18 @@ class Publications(Repository):
             is_own_task: whether they are for a task that the service itself defines. This is then recorded
                 before it is published, and durably: nothing else keeps such a message from being published
                 twice.
+            is_grouped: whether their message is that of a group.
 
         Returns:
             How many of the emails were still waiting to be published.
         """
         now = self._clock()
-        parameters = {"ids": list(ids), "queued_in": worker_id, "is_own_task": is_own_task}
+        parameters = {
+            "ids": list(ids),
+            "queued_in": worker_id,
+            "is_own_task": is_own_task,
+            "is_grouped": is_grouped,
+        }
         # If a power failure undoes this, the emails are published twice, and claimed once.
         with writing(self._engine, durable=is_own_task) as connection:
             return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
@@ -130,25 +214,33 @@ def _is_unpublished(email_id: str) -> ColumnElement[bool]:
     return and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
 
 
-def _reserve(
-    connection: Connection, state: State, where: ColumnElement[bool], *, limit: int, now: datetime
-) -> list[Email]:
+def _is_due(state: State, *, now: datetime) -> ColumnElement[bool]:
     # Celery itself has the message of an own task that waits for its next attempt.
     is_not_celerys = true() if state is not State.DEFERRED else emails.c.is_own_task.is_(False)
-    due = (
+    return and_(
+        emails.c.state == state,
+        is_not_celerys,
+        emails.c.campaign.is_(None),
+        emails.c.due_at <= now,
+        is_not_paused(),
+    )
+
+
+def _due(state: State, where: ColumnElement[bool], *, limit: int, now: datetime) -> Select[Any]:
+    """Return the query for due emails, the oldest first, that no other relay is taking."""
+    return (
         select(emails.c.seq)
-        .where(
-            emails.c.state == state,
-            is_not_celerys,
-            emails.c.campaign.is_(None),
-            emails.c.due_at <= now,
-            is_not_paused(),
-            where,
-        )
+        .where(_is_due(state, now=now), where)
         .order_by(emails.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+
+
+def _reserve(
+    connection: Connection, state: State, where: ColumnElement[bool], *, limit: int, now: datetime
+) -> list[Email]:
+    due = _due(state, where, limit=limit, now=now)
     reserve = (
         update(emails)
         .where(emails.c.seq.in_(due.scalar_subquery()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.due import message_queue
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
@@ -84,10 +85,11 @@ class Recovery(Repository):
 
         Args:
             queued_before: only emails that were published earlier: a message takes a moment to be claimed.
-            on_broker: how many messages the broker has for this queue, waiting or delivered to a worker.
+            on_broker: how many emails can be in the messages that the broker has for this queue, waiting or
+                delivered to a worker.
         """
         is_queued = and_(
-            emails.c.state == State.QUEUED, emails.c.queue == queue, emails.c.queued_in.is_(None)
+            emails.c.state == State.QUEUED, message_queue() == queue, emails.c.queued_in.is_(None)
         )
         newest_first = (
             select(emails.c.seq)
@@ -108,6 +110,12 @@ class Recovery(Repository):
             return 0
         reason = Reason(code=ReasonCode.BROKER_LOST, text="the broker lost its message")
         return self._return_to_pending(is_lost, reason)
+
+    def return_groups(self) -> int:
+        """Return emails of published groups to the log, as no worker takes groups; return how many."""
+        is_in_group = and_(emails.c.state == State.QUEUED, emails.c.is_grouped.is_(True))
+        text = "no worker takes groups of emails any more"
+        return self._return_to_pending(is_in_group, Reason(code=ReasonCode.WORKER_LOST, text=text))
 
     def return_orphans(self, *, alive: Collection[str]) -> int:
         """Return emails whose messages were in the memory of dead workers to the log; return how many.

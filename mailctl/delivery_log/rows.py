@@ -45,6 +45,7 @@ EMAIL_COLUMNS = (
     emails.c.can_unsubscribe,
     emails.c.server,
     emails.c.tenant,
+    emails.c.is_grouped,
 )
 
 
@@ -88,6 +89,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         can_unsubscribe=row.can_unsubscribe,
         server=row.server,
         tenant=row.tenant,
+        is_grouped=row.is_grouped,
     )
 
 

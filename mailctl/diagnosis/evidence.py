@@ -195,7 +195,7 @@ class EvidenceCollector:
         idle = [*filter(is_suspended, workers), *self._runtime.workers.list_silent()]
         return {
             "silent": tuple(SilentWorker(worker=each, is_suspended=is_suspended(each)) for each in idle),
-            "stalled": tuple(each for each in stalled if each.queue == email.queue)
+            "stalled": tuple(each for each in stalled if each.queue == email.message_queue)
             if email.state is State.QUEUED
             else (),
         }
@@ -203,11 +203,11 @@ class EvidenceCollector:
     def _ask_broker(self, email: Email, workers: tuple[Worker, ...], *, is_thorough: bool) -> dict[str, Any]:
         if self.is_broker_private:
             return {}
-        is_consumed = any(email.queue in worker.queues for worker in workers)
+        is_consumed = any(email.message_queue in worker.queues for worker in workers)
         refusal = ""
         try:
             refusal = self._publishing_refusal(email)
-            search = self.broker.find_message(email.id, queue=email.queue)
+            search = self.broker.find_message(email.id, queue=email.message_queue)
             # Asking all workers takes a second, so ask only if no heartbeat covers the queue, or a worker
             # that shares it may have discarded the message.
             is_asked = not is_consumed or (is_thorough and search.position is None)
@@ -248,7 +248,8 @@ class EvidenceCollector:
 
     def _measure_queue(self, email: Email, search: MessageSearchResult | None) -> dict[str, Any]:
         place = search.position if search else None
-        ahead = place.ahead if place else self._stats.count_ahead_of(email)
+        # The messages before that of a group are groups.
+        ahead = place.ahead if place and not email.is_grouped else self._stats.count_ahead_of(email)
         rate = self._stats.rates().get(email.queue, QueueRate()).outgoing if ahead else 0.0
         return {"emails_ahead": ahead, "attempts_per_minute": rate}
 

@@ -202,6 +202,8 @@ CANARY = Kind(
 BUILT_IN_KINDS: Mapping[str, Kind] = {
     kind.name: kind for kind in (WELCOME, RESET, VERIFICATION, NEW_IP, GENERIC)
 }
+#: The names of the built-in kinds whose links grant access; their emails go first.
+SECURITY_KINDS = frozenset(kind.name for kind in BUILT_IN_KINDS.values() if kind.links)
 #: The variables that hold links in the built-in templates.
 BUILT_IN_LINK_VARIABLES = frozenset(
     {"action_url"} | {link.variable for kind in BUILT_IN_KINDS.values() for link in kind.links}

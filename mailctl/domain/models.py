@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.routing import DEFAULT_SERVER, RoutedEmail, ServerPlan
+from mailctl.settings import GROUPS_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,6 +213,8 @@ class Email:
     server: str | None = None
     #: The tenant of the service that it belongs to.
     tenant: str | None = None
+    #: Whether its message, while it is queued, is that of a group.
+    is_grouped: bool = False
 
     @property
     def routed(self) -> RoutedEmail:
@@ -225,6 +228,11 @@ class Email:
         """The name of the mail server of the last attempt; None if mailctl has asked none."""
         has_asked = self.worker is not None and not self.is_own_task and self.captured_file is None
         return (self.server or DEFAULT_SERVER) if has_asked else None
+
+    @property
+    def message_queue(self) -> str:
+        """The queue on the broker that its message is in."""
+        return GROUPS_QUEUE if self.is_grouped else self.queue
 
     @property
     def is_final(self) -> bool:
@@ -343,3 +351,5 @@ class Envelope:
     from_address: str = ""
     #: By this, reports about the delivery prove that they concern it; "" if none are asked for (RFC 3461).
     bounce_token: str = ""
+    #: Whether it belongs to a campaign, which leaves a session to other email.
+    is_of_campaign: bool = False

@@ -121,6 +121,16 @@ class MessageSender:
             limit_waits(self._connection)
             adapter_for(self._connection).ping()
 
+    def ready_count(self, queue: str) -> int:
+        """Return how many messages of a queue no worker has taken.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        with self._broker_errors():
+            limit_waits(self._connection)
+            return adapter_for(self._connection).ready_count(queue)
+
     def close(self) -> None:
         """Close the connection, in a few seconds at most."""
         self._connection.close()

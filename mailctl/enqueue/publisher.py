@@ -12,10 +12,12 @@ from mailctl.broker.task_arguments import REFERENCE_ARGUMENT, recorded_arguments
 from mailctl.broker.task_results import forget_result
 from mailctl.broker.unvalidated import validated_content
 from mailctl.celery_app import has_memory_broker, overridden_tasks
-from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY, GENERIC, Kind
+from mailctl.domain.catalog import CANARY, GENERIC, Kind
 from mailctl.domain.models import Email
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER
+from mailctl.enqueue.group_publisher import GroupPublisher, is_own_task
+from mailctl.enqueue.live_workers import LiveWorkers
 from mailctl.enqueue.message_sender import MessageSender
 from mailctl.errors import BrokerRefused, ConfigurationError, InvalidInput, MailctlError
 from mailctl.settings import BULK_QUEUE
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Content, Draft, Json
     from mailctl.runtime import Runtime
 
-#: Seconds for which the list of live workers is cached; an empty list for less.
-_WORKERS_CACHE_SECONDS = 5.0
-_NO_WORKER_CACHE_SECONDS = 1.0
 #: What Celery shows of the arguments of a message, in logs and in monitoring.
 _REDACTED_REPRESENTATIONS: Mapping[str, Any] = {"argsrepr": "(redacted)", "kwargsrepr": "(redacted)"}
 
@@ -63,7 +62,15 @@ class Publisher:
         self._is_in_memory = has_memory_broker(self._app)
         self._worker_id = worker_id if self._is_in_memory else None
         self._sender = MessageSender(self._app)
-        self._consumed_queues: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._workers = LiveWorkers(runtime.workers)
+        #: Publishes emails in groups.
+        self.groups = GroupPublisher(
+            runtime,
+            self._sender,
+            self._workers,
+            is_relay=worker_id is not None,
+            worker_id=self._worker_id,
+        )
 
     @property
     def can_reach_worker(self) -> bool:
@@ -83,6 +90,8 @@ class Publisher:
     def publish_all(self, emails: Sequence[Email | Draft], *, head_start_seconds: float = 0.0) -> int:
         """Publish emails and record that they are on the broker; return their number.
 
+        If many wait, a relay publishes them in groups, and any other process leaves them to the relays.
+
         An email whose content cannot be decrypted or whose kind is unknown is postponed, and one that can
         never be published fails. Neither stops the others.
 
@@ -93,10 +102,12 @@ class Publisher:
             BrokerUnavailable: the broker does not answer; the emails that it has taken are recorded.
             LogUnavailable: the delivery log cannot be used.
         """
+        division = self.groups.divide(emails)
+        grouped_count = sum(self.groups.publish(ids) for ids in division.groups)
         sent: list[str] = []
         own_task_count = 0
         try:
-            for email in emails:
+            for email in division.single:
                 try:
                     call = self._call_for(email)
                     if call is not None and self._is_for_own_task(call):
@@ -116,7 +127,7 @@ class Publisher:
                 self._runtime.publications.mark_queued(published, worker_id=self._worker_id)
         if failure is not None:
             raise failure
-        return len(published) + own_task_count
+        return len(published) + grouped_count + own_task_count
 
     def publish_batch(
         self, *, limit: int, only_routes: Collection[str] = (), but_routes: Collection[str] = ()
@@ -134,7 +145,7 @@ class Publisher:
             BrokerUnavailable: the broker does not answer; the emails stay due in the delivery log.
             LogUnavailable: the delivery log cannot be used.
         """
-        own_kinds = frozenset(kind.name for kind in BUILT_IN_KINDS.values() if kind.task in self._own_tasks)
+        own_kinds = self.groups.own_task_kinds
         if own_kinds:
             # An email that is taken counts as published; what fails before that must not.
             self._sender.reach_broker()
@@ -163,7 +174,11 @@ class Publisher:
 
     def is_consumed(self, queue: str) -> bool:
         """Return whether a live worker that shares this delivery log consumes a queue."""
-        return queue in self._queues_with_workers()
+        return queue in self._workers.consumed_queues()
+
+    def count_slots(self, queue: str) -> int:
+        """Return how many tasks of a queue live workers execute at the same time."""
+        return self._workers.slots(queue)
 
     def close(self) -> None:
         """Close the connection."""
@@ -190,7 +205,7 @@ class Publisher:
 
     def _call_for(self, email: Email | Draft) -> _TaskCall | None:
         """Return the call of the task that sends an email; None if the email must not be sent."""
-        if _is_own_task(email):
+        if is_own_task(email):
             content = self._runtime.outbox.content(email.id)
             if content is None:
                 raise InvalidInput("content", "the arguments of the service's own task were not kept.")
@@ -306,20 +321,7 @@ class Publisher:
             return False
         if kind.task in self._own_tasks or mode == "full":
             return True
-        return mode == "auto" and email.queue not in self._queues_with_workers()
-
-    def _queues_with_workers(self) -> frozenset[str]:
-        """Return the queues that live workers consume which share this delivery log."""
-        read_at, queues = self._consumed_queues
-        if time.monotonic() - read_at > (_WORKERS_CACHE_SECONDS if queues else _NO_WORKER_CACHE_SECONDS):
-            workers = self._runtime.workers.list_alive()
-            queues = frozenset(queue for worker in workers for queue in worker.queues)
-            self._consumed_queues = (time.monotonic(), queues)
-        return queues
-
-
-def _is_own_task(email: Email | Draft) -> bool:
-    return email.is_own_task if isinstance(email, Email) else email.content.own_task is not None
+        return mode == "auto" and email.queue not in self._workers.consumed_queues()
 
 
 def _reference_call(email: Email | Draft, kind: Kind) -> _TaskCall:

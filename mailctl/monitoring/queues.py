@@ -12,7 +12,7 @@ from mailctl.delivery_log.send_limits import read_learned_limits
 from mailctl.errors import BrokerUnavailable
 from mailctl.recorder.task_results import record_results
 from mailctl.redaction import mask_address
-from mailctl.settings import BULK_QUEUE
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -167,6 +167,8 @@ class Queues:
                 at=now,
             )
             for name in dict.fromkeys([*names, *on_broker])
+            # The emails of groups count in their own queues.
+            if name != GROUPS_QUEUE
         )
         kinds = tuple(pause for pause in pauses if pause.scope is not PauseScope.QUEUE)
         learned = tuple(each.describe(now=now) for each in read_learned_limits(self._runtime.engine))
@@ -186,7 +188,8 @@ class Queues:
     def peek(self, queue: str | None = None, *, limit: int) -> PeekResult:
         """Return the next emails and messages of a queue, without removing them.
 
-        Messages on Redis come first, in the order of its lists; emails that are in the log only follow.
+        Messages on Redis come first, in the order of its lists. Emails in groups follow, and then those that
+        are in the log only.
 
         Args:
             queue: the name of the queue; None means the default queue.
@@ -211,8 +214,8 @@ class Queues:
         published = tuple(
             _from_message(message, known, position=position) for position, message in enumerate(shown, 1)
         )
-        unpublished = [email for email in in_log if email.queued_at is None][: limit - len(published)]
-        entries = published + _numbered_entries(unpublished, start=len(published) + 1)
+        others = [email for email in in_log if email.queued_at is None or email.is_grouped]
+        entries = published + _numbered_entries(others[: limit - len(published)], start=len(published) + 1)
         return PeekResult(queue=name, entries=entries, broker_error=broker_error)
 
     @property
@@ -221,7 +224,7 @@ class Queues:
 
     def _consumed_queues(self) -> list[str]:
         """Return the queues of each live worker; a queue appears once for each of its workers."""
-        return [queue for worker in self._runtime.workers.list_alive() for queue in worker.queues]
+        return [queue for worker in self._runtime.workers.list_alive() for queue in worker.email_queues]
 
     def _queues_of_service_workers(self) -> list[str]:
         """Return the queues of each worker of the service's app that does not share this log."""
@@ -274,7 +277,7 @@ def _count_hidden(queue: BrokerQueue | None, in_log: QueueDepth | None) -> int:
 
     Workers may hold some of the published emails, so that there may be more such messages.
     """
-    if queue is None or queue.messages is not None:
+    if queue is None or queue.messages is not None or queue.queue == GROUPS_QUEUE:
         return 0
     return max(0, queue.ready - (in_log.queued if in_log is not None else 0))
 
@@ -288,17 +291,25 @@ def _from_message(message: CeleryMessage, known: Mapping[str, Email], *, positio
     email = known.get(message.task_id)
     if email is not None:
         return _from_email(email, position=position)
-    is_batch = len(message.email_ids) > 1
     return QueueEntry(
         position=position,
         task_id=message.task_id or None,
-        kind=f"{len(message.email_ids)} of a campaign" if is_batch else message.kind or message.task or None,
+        kind=_kind_of(message),
         state=None,
         age_seconds=None,
         attempts=None,
         to=mask_address(message.to) if message.to else None,
         is_on_broker=True,
     )
+
+
+def _kind_of(message: CeleryMessage) -> str | None:
+    """Return what a message without an email of its own delivers; None if that is not known."""
+    if message.queue == GROUPS_QUEUE:
+        return f"group of {len(message.email_ids)}"
+    if len(message.email_ids) > 1:
+        return f"{len(message.email_ids)} of a campaign"
+    return message.kind or message.task or None
 
 
 def _from_email(email: Email, *, position: int) -> QueueEntry:

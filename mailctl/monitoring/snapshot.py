@@ -76,7 +76,7 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
     """
     now, statistics = runtime.clock(), Statistics(runtime.engine)
     workers = tuple(runtime.workers.list_alive())
-    idle = {name: QueueDepth(queue=name) for worker in workers for name in worker.queues}
+    idle = {name: QueueDepth(queue=name) for worker in workers for name in worker.email_queues}
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
     servers = _read_circuits(runtime)
     failing = [circuit for circuit in servers.values() if circuit is not None]

@@ -21,7 +21,7 @@ def known_queues(runtime: Runtime) -> frozenset[str]:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    consumed = {name for worker in runtime.workers.list_alive() for name in worker.queues}
+    consumed = {name for worker in runtime.workers.list_alive() for name in worker.email_queues}
     paused = {pause.name for pause in runtime.pauses.read() if pause.scope is PauseScope.QUEUE}
     return frozenset({runtime.settings.celery_queue_default, BULK_QUEUE} | consumed | paused)
 

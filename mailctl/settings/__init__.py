@@ -25,6 +25,8 @@ MEMORY_BROKER = "memory://"
 MEMORY_BACKEND = "cache+memory://"
 #: The queue of campaigns, whose emails are sent in batches and behind all other email.
 BULK_QUEUE = "mailctl.bulk"
+#: The queue of groups of single emails, which only mailctl's workers consume.
+GROUPS_QUEUE = "mailctl.groups"
 
 
 class Profile(StrEnum):

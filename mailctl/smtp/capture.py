@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: The longest part of the Message-ID in a file name, in characters.
 _MAX_NAME_LENGTH = 80
+#: Threads that write files.
+_FILES_AT_A_TIME = 16
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -38,6 +40,11 @@ class CaptureSender:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @property
+    def capacity(self) -> int:
+        """How many files it writes at a time."""
+        return _FILES_AT_A_TIME
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Write one message as `<UTC time>-<local part of Message-ID>.eml`.

@@ -54,6 +54,11 @@ class PacedSender:
         }
         self._domains: dict[str, _Lane] = {}
 
+    @property
+    def capacity(self) -> int:
+        """How many messages the sender sends at a time."""
+        return self._sender.capacity
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
         server = self._servers[envelope.server]

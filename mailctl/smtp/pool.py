@@ -20,6 +20,7 @@ from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
+from mailctl.smtp.session_slots import SessionSlots, campaign_sessions, may_open_another
 
 if TYPE_CHECKING:
     import ssl
@@ -49,7 +50,7 @@ class PoolLimits:
     `connections` times the number of worker processes must not exceed the limit of the mail server.
     """
 
-    connections: int = 4
+    connections: int = 50
     messages_per_session: int = 100
     #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
     max_idle_seconds: float = 20.0
@@ -62,6 +63,9 @@ class PoolLimits:
 class SmtpPool:
     """A pool of SMTP sessions for one event loop; the first message opens the first session.
 
+    Sessions become more while messages wait for one, and are closed when they have been idle for a while.
+    Emails of campaigns never use all of them.
+
     Args:
         server: the mail server.
         limits: the limits of the pool; None for the defaults.
@@ -70,7 +74,7 @@ class SmtpPool:
     def __init__(self, server: SmtpServer, *, limits: PoolLimits | None = None) -> None:
         self._server = server
         self._limits = limits or PoolLimits()
-        self._slots = asyncio.Semaphore(self._limits.connections)
+        self._slots = SessionSlots(self._limits.connections)
         #: The most recently used session is last and is leased first, so that the others can expire.
         self._idle: list[SmtpSession] = []
         self._leased: set[SmtpSession] = set()
@@ -80,8 +84,9 @@ class SmtpPool:
         self._is_closed = False
         self._session_limit = SessionLimit(self._limits.connections)
         self._rate = MessageRate()
-        #: Who waits for a session, because the server allows no more of them.
+        #: Who waits for a session, because the server allows no more of them, or others are being opened.
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._campaign_waiting: deque[asyncio.Future[None]] = deque()
         #: What the server said when it last refused a session.
         self._refusal: Outcome | None = None
         #: When opening a session failed last, and how.
@@ -104,7 +109,7 @@ class SmtpPool:
             RuntimeError: the pool is closed.
         """
         asked_at = time.monotonic()
-        await self._slots.acquire()
+        await self._slots.acquire(is_campaign=envelope.is_of_campaign)
         if self._failure is not None and self._failed_at >= asked_at:
             self._slots.release()
             return self._failure
@@ -121,6 +126,11 @@ class SmtpPool:
         else:
             self._release(session, outcome)
         return outcome
+
+    @property
+    def capacity(self) -> int:
+        """How many messages it sends at a time, as far as is known of the server."""
+        return min(self._limits.connections, self._session_limit.allowed)
 
     async def probe(self) -> list[ProbeStep]:
         """Open a new session step by step without sending a message.
@@ -148,7 +158,7 @@ class SmtpPool:
     ) -> tuple[SmtpSession | None, Outcome]:
         """Return the outcome, and the session that it came from; None if the server allows no session now."""
         while True:
-            leased = await self._lease_when_allowed()
+            leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign)
             if leased is None:
                 return None, self._refusal or _NO_SESSION
             session, is_reused = leased
@@ -165,26 +175,39 @@ class SmtpPool:
             self._refusal = outcome
             self._session_limit.note_refusal(others=self._open_sessions, now=time.monotonic())
 
-    async def _lease_when_allowed(self) -> tuple[SmtpSession, bool] | None:
+    async def _lease_when_allowed(self, *, is_campaign: bool = False) -> tuple[SmtpSession, bool] | None:
         """Lease a session as `_lease`; None if there is none, and the server does not allow one now."""
         while True:
             self._sweep()
-            sessions, now = self._held_sessions, time.monotonic()
-            if self._idle or self._session_limit.may_open(others=sessions, now=now):
+            if self._may_lease(is_campaign=is_campaign):
                 return self._lease()
-            if not sessions:
+            if not self._held_sessions:
                 return None
-            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(freed)
-            try:
-                await freed
-            except asyncio.CancelledError:
-                if freed.done() and not freed.cancelled():
-                    self._wake_next()  # instead of this one, which was woken and does not look any more
-                raise
-            finally:
-                if freed in self._waiting:
-                    self._waiting.remove(freed)
+            await self._wait_for_session(self._campaign_waiting if is_campaign else self._waiting)
+
+    def _may_lease(self, *, is_campaign: bool) -> bool:
+        """Whether there is an idle session, or one may be opened, for a message."""
+        if is_campaign and len(self._leased) >= campaign_sessions(self._session_limit.allowed):
+            return False
+        if self._idle:
+            return True
+        opening = sum(not session.transactions for session in self._leased)
+        return may_open_another(
+            opening=opening, opened=self._open_sessions - opening
+        ) and self._session_limit.may_open(others=self._held_sessions, now=time.monotonic())
+
+    async def _wait_for_session(self, waiting: deque[asyncio.Future[None]]) -> None:
+        freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(freed)
+        try:
+            await freed
+        except asyncio.CancelledError:
+            if freed.done() and not freed.cancelled():
+                self._wake_next()  # instead of this one, which was woken and does not look any more
+            raise
+        finally:
+            if freed in waiting:
+                waiting.remove(freed)
 
     @property
     def _open_sessions(self) -> int:
@@ -196,12 +219,13 @@ class SmtpPool:
         return len(self._leased) + (len(self._closing) if self._session_limit.is_learned else 0)
 
     def _wake_next(self) -> None:
-        """Let the next message that waits for a session look again."""
-        while self._waiting:
-            freed = self._waiting.popleft()
-            if not freed.done():
-                freed.set_result(None)
-                return
+        """Let the next message that waits for a session look again; campaigns come last."""
+        for waiting in (self._waiting, self._campaign_waiting):
+            while waiting:
+                freed = waiting.popleft()
+                if not freed.done():
+                    freed.set_result(None)
+                    return
 
     def _learn(self, outcome: Outcome) -> None:
         """Note what an outcome says about the rate that the server allows."""
@@ -220,6 +244,9 @@ class SmtpPool:
             if not session.transactions:
                 await session.open()
                 self._session_limit.note_opened(sessions=self._open_sessions, now=time.monotonic())
+                # Two may follow: it is not being opened any more, and it is one more that is open.
+                self._wake_next()
+                self._wake_next()
             outcome = await session.send(envelope, fence=fence)
         except SESSION_ERRORS as error:
             self._drop(session)

@@ -28,6 +28,11 @@ class GuardedSender:
         self._sender = sender
         self._policy = policy
 
+    @property
+    def capacity(self) -> int:
+        """How many messages the sender sends at a time."""
+        return self._sender.capacity
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome is `forbidden` if the policy does not allow its recipient."""
         if reason := self._policy.refusal_reason(envelope.recipient):

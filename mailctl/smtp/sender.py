@@ -18,6 +18,11 @@ def no_fence() -> None:
 class Sender(Protocol):
     """Sends composed messages, each to one recipient."""
 
+    @property
+    def capacity(self) -> int:
+        """How many messages it sends at a time."""
+        ...
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; a failure is an outcome, not an exception.
 

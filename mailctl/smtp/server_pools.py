@@ -64,6 +64,12 @@ class ServerPools:
         self._servers = servers
         self._pools: dict[str, SmtpPool] = {}
 
+    @property
+    def capacity(self) -> int:
+        """How many messages it sends at a time, to all mail servers together."""
+        limits = {name: server.connections for name, server in self._servers.by_name.items()}
+        return sum((limits | {name: pool.capacity for name, pool in dict(self._pools).items()}).values())
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome names the mail server.
 

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from concurrent.futures import wait
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mailctl import tracing
 from mailctl.broker.unvalidated import parse_message, unvalidated_content, validated_content
-from mailctl.domain import unicode_safety, validation
+from mailctl.delivery_log.due import GROUP_SIZE
+from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Claim, Content, Envelope, State
@@ -20,14 +22,21 @@ from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
-from mailctl.security.content_masking import SecretMasker
-from mailctl.worker.outcomes import SENT_STATE_BY_KIND, AttemptResult, DeliveryResult, OutcomeRecorder
+from mailctl.worker.delivery_options import DeliveryOptions
+from mailctl.worker.flight import Flight, Group, result_of
+from mailctl.worker.outcomes import (
+    SENT_STATE_BY_KIND,
+    AttemptResult,
+    DeliveryResult,
+    OutcomeRecorder,
+    as_reason,
+    without_links,
+)
 from mailctl.worker.server_choice import ServerChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
-    from typing import Any
 
     from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
@@ -36,37 +45,13 @@ if TYPE_CHECKING:
     from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
+    from mailctl.worker.event_loop import CoroutineRunner
 
 _log = logging.getLogger("mailctl.delivery")
-_T = TypeVar("_T")
-
-#: Emails of a batch that are claimed, sent and recorded together. A crash leaves at most two groups
-#: ambiguous.
-GROUP_SIZE = 50
-#: Seconds after which a batch yields to emails that do not belong to a campaign.
-BATCH_SECONDS = 1.0
-#: Characters of a reason that are recorded; the publisher of the message may have chosen them.
-_MAX_REASON_LENGTH = 500
-
-
-class CoroutineRunner(Protocol):
-    """Runs coroutines on the event loop of the process."""
-
-    def start(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """Start a coroutine, and return the future of its result."""
-        ...
-
-    def wait(self, future: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
-        """Wait for a future, and call `meanwhile` at an interval during the wait."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class _EmailGroup:
-    """A group of claimed emails that are being sent."""
-
-    claims: list[Claim]
-    results: Future[list[AttemptResult]]
+#: Seconds of a turn.
+TURN_SECONDS = 1.0
+_NO_OTHERS = "other emails go first"
+_DEFAULT_OPTIONS = DeliveryOptions()
 
 
 class Delivery:
@@ -76,9 +61,19 @@ class Delivery:
         runtime: the parts of this process.
         event_loop: runs what waits for the network.
         sender: sends the messages; it is used on the event loop only.
+        turn_seconds: seconds after which a delivery returns, so that other emails have their turn: a group
+            claims no more, and what is being sent goes on by itself.
     """
 
-    def __init__(self, runtime: Runtime, *, event_loop: CoroutineRunner, sender: Sender) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        event_loop: CoroutineRunner,
+        sender: Sender,
+        turn_seconds: float = TURN_SECONDS,
+    ) -> None:
+        self._turn_seconds = turn_seconds
         self._clock = runtime.clock
         self._outbox = runtime.outbox
         self._claims = runtime.claims
@@ -90,17 +85,41 @@ class Delivery:
         self._recorder = OutcomeRecorder(runtime, self._servers)
         self._event_loop = event_loop
         self._sender = sender
+        self._flight = Flight(
+            self._recorder,
+            self._claims,
+            lease_seconds=self._settings.mailctl_lease_seconds,
+            capacity=lambda: sender.capacity,
+        )
 
-    def deliver(self, email_id: str, *, worker: str) -> DeliveryResult:
+    def finish(self) -> None:
+        """Wait until the emails of all groups are recorded."""
+        self._flight.finish()
+
+    def close(self) -> None:
+        """Finish, and send no more groups."""
+        self._flight.close()
+
+    def deliver(
+        self, email_id: str, *, worker: str, options: DeliveryOptions = _DEFAULT_OPTIONS
+    ) -> DeliveryResult:
         """Send an email of the delivery log, if it is due and no other worker has claimed it.
 
         Args:
             email_id: the id of the email.
             worker: the node name of this worker.
+            options: how it is sent.
+
+        Returns:
+            The result; its state is `sending` if the email takes long, and is recorded later.
 
         Raises:
             LogUnavailable: the delivery log does not answer; nothing was sent.
         """
+        turn_ends_at = time.monotonic() + self._turn_seconds
+        if not self._flight.wait_for_room(is_campaign=False, wanted=1, until=turn_ends_at):
+            state = State.PENDING if self._claims.return_unstarted([email_id], reason=_NO_OTHERS) else None
+            return DeliveryResult(email_id=email_id, state=state, text=_NO_OTHERS)
         if postponed := self._servers.postpone([email_id]):
             return DeliveryResult(email_id=email_id, state=State.PENDING, text=postponed[email_id])
         claimed = self._claim([email_id], worker=worker)
@@ -110,7 +129,7 @@ class Delivery:
             return self._suppressed_result(email_id, claimed.suppressed[email_id])
         if not claimed.claims:
             return DeliveryResult(email_id=email_id, state=None, text="nothing to do")
-        return self._send(claimed.claims[0])
+        return self._send(claimed.claims[0], options)
 
     def _claim(self, ids: Sequence[str], *, worker: str) -> ClaimResult:
         planner = self._servers.plan if self._servers.has_several else None
@@ -128,6 +147,7 @@ class Delivery:
         *,
         queue: str,
         worker: str,
+        options: DeliveryOptions = _DEFAULT_OPTIONS,
     ) -> DeliveryResult:
         """Send an email whose message contains all of it, and record it first if the log has no row for it.
 
@@ -137,6 +157,10 @@ class Delivery:
             arguments: the arguments of the task.
             queue: the queue that the message came from.
             worker: the node name of this worker.
+            options: how it is sent.
+
+        Returns:
+            As `deliver`.
 
         Raises:
             LogUnavailable: the delivery log does not answer; nothing was sent.
@@ -147,14 +171,14 @@ class Delivery:
             return self.record_invalid_message(
                 task_id, request.kind, arguments, queue=queue, reason=str(error)
             )
-        result = self.deliver(task_id, worker=worker)
+        result = self.deliver(task_id, worker=worker, options=options)
         if result.state is not None:
             return result
         parsed = parse_message(request.kind, arguments, self._rules)
         drafts = self._drafts(parsed, request, queue=queue, first_id=task_id)
         # The invalid ones come last: the message carries the first email.
         invalid = {
-            draft.id: _as_reason(part.reason)
+            draft.id: as_reason(part.reason)
             for draft, part in zip(drafts[len(parsed.contents) :], parsed.invalid, strict=True)
         }
         try:
@@ -172,7 +196,7 @@ class Delivery:
         if request.not_before is not None:
             text = f"scheduled for {request.not_before:%F %T}Z"
             return DeliveryResult(email_id=task_id, state=State.PENDING, text=text)
-        return self.deliver(task_id, worker=worker)
+        return self.deliver(task_id, worker=worker, options=options)
 
     def _drafts(
         self, parsed: ParsedMessage, request: EmailRequest, *, queue: str, first_id: str
@@ -207,7 +231,7 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        email_id, reason = _valid_id(task_id), _as_reason(reason)
+        email_id, reason = _valid_id(task_id), as_reason(reason)
         content = unvalidated_content(kind, arguments)
         [draft] = make_drafts(
             EmailRequest(kind=kind), [content], queue=queue, now=self._clock(), first_id=email_id
@@ -220,84 +244,114 @@ class Delivery:
         _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
         return DeliveryResult(email_id=email_id, state=State.FAILED, text=text)
 
-    def deliver_batch(self, ids: Sequence[str], *, worker: str) -> int:
-        """Send emails of a campaign in groups; emails that are not reached in time go back to the log.
+    def deliver_batch(
+        self, ids: Sequence[str], *, worker: str, options: DeliveryOptions = _DEFAULT_OPTIONS
+    ) -> int:
+        """Start sending emails as sessions become free; what is not reached in time goes back to the log.
 
-        Each email gets the same states, events and retries as a single email.
+        It returns when they are started. Each is recorded when it ends (`finish` waits for that), with the
+        same states, events and retries as a single email.
 
         Args:
             ids: the ids of the emails.
             worker: the node name of this worker.
+            options: how they are sent.
 
         Returns:
-            The number of emails that were sent or captured.
+            The number of emails that were started.
 
         Raises:
             LogUnavailable: the delivery log does not answer; emails that were not claimed were not sent.
         """
-        deadline = time.monotonic() + BATCH_SECONDS
-        sent = 0
-        groups: deque[_EmailGroup] = deque()
+        deadline = time.monotonic() + self._turn_seconds
+        attempts: list[Future[None]] = []
+        remaining, started = list(ids), 0
         try:
-            for start in range(0, len(ids), GROUP_SIZE):
-                if time.monotonic() > deadline:
-                    self._claims.return_unstarted(ids[start:], reason="other emails go first")
+            while remaining:
+                room = self._flight.wait_for_room(
+                    is_campaign=options.is_campaign, wanted=min(len(remaining), GROUP_SIZE), until=deadline
+                )
+                if not room:
+                    self._claims.return_unstarted(remaining, reason=_NO_OTHERS)
                     break
-                groups.append(self._start(ids[start : start + GROUP_SIZE], worker=worker))
-                # One group is being sent while the next is claimed and the previous one is recorded.
-                if len(groups) > 1:
-                    sent += self._finish(groups)
+                some, remaining = remaining[:room], remaining[room:]
+                group = self._claim_group(some, worker=worker, options=options)
+                attempts.append(self._launch(group, seconds=options.seconds))
+                started += len(group.claims)
         except LogUnavailable:
-            while groups:
-                self._finish(groups)
             raise
-        while groups:
-            sent += self._finish(groups)
-        return sent
+        except BaseException:
+            # A time limit of Celery interrupts this thread, but not the event loop.
+            for attempt in attempts:
+                attempt.cancel()
+            raise
+        return started
 
-    def _start(self, ids: Sequence[str], *, worker: str) -> _EmailGroup:
+    def _claim_group(self, ids: Sequence[str], *, worker: str, options: DeliveryOptions) -> Group:
         postponed = self._servers.postpone(ids)
         ids_to_claim = [email_id for email_id in ids if email_id not in postponed]
         claims = self._claim(ids_to_claim, worker=worker).claims if ids_to_claim else []
-        in_time = [claim for claim in claims if self._recorder.expire_if_too_late(claim) is None]
-        return _EmailGroup(claims=in_time, results=self._event_loop.start(self._attempt_all(in_time)))
+        return Group(
+            claims=[claim for claim in claims if self._recorder.expire_if_too_late(claim) is None],
+            is_campaign=options.is_campaign,
+            on_recorded=options.on_recorded,
+        )
 
-    def _finish(self, groups: deque[_EmailGroup]) -> int:
-        """Wait for the first group, record it, and return how many of its emails were sent or captured."""
-        results = self._wait_for_first(groups)
-        return self._recorder.record_all(groups.popleft().claims, results)
+    def _launch(self, group: Group, *, seconds: float | None) -> Future[None]:
+        self._flight.launch(group)
+        attempts = self._event_loop.start(self._attempt_group(group, seconds=seconds))
+        # Those that were cancelled before they began have no result.
+        attempts.add_done_callback(lambda _: self._flight.land_rest(group))
+        return attempts
 
-    def _wait_for_first(self, groups: Sequence[_EmailGroup]) -> list[AttemptResult]:
-        claims = [claim for group in groups for claim in group.claims]
+    async def _attempt_group(self, group: Group, *, seconds: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(self._attempt_and_land(claim, group) for claim in group.claims))
+
+    async def _attempt_and_land(self, claim: Claim, group: Group) -> None:
         try:
-            return self._event_loop.wait(
-                groups[0].results,
-                every_seconds=self._settings.mailctl_lease_seconds / 3,
-                meanwhile=lambda: self._extend_leases(claims),
-            )
-        except BaseException:
-            # A time limit of Celery interrupts this thread, but not the event loop.
-            for group in groups:
-                group.results.cancel()
-            raise
+            result: AttemptResult = await self._attempt(claim, is_campaign=group.is_campaign)
+        except Exception as error:
+            result = error
+        self._flight.land(claim, result)
 
-    def _send(self, claim: Claim) -> DeliveryResult:
+    def _send(self, claim: Claim, options: DeliveryOptions) -> DeliveryResult:
         if expired := self._recorder.expire_if_too_late(claim):
             return expired
-        group = _EmailGroup(claims=[claim], results=self._event_loop.start(self._attempt_all([claim])))
-        [result] = self._wait_for_first([group])
-        return self._recorder.record(claim, result)
+        attempt = self._event_loop.start(self._attempt_one(claim, seconds=options.seconds))
+        try:
+            wait([attempt], timeout=self._turn_seconds)
+        except BaseException:
+            # A time limit of Celery interrupts this thread, but not the event loop.
+            attempt.cancel()
+            raise
+        if attempt.done():
+            return self._recorder.record(claim, attempt.result())
+        self._let_go_on(claim, attempt, options)
+        return DeliveryResult(email_id=claim.id, state=State.SENDING, text="is being sent")
 
-    async def _attempt_all(self, claims: Sequence[Claim]) -> list[AttemptResult]:
-        attempts = (self._attempt(claim) for claim in claims)
-        return await asyncio.gather(*attempts, return_exceptions=True)
+    def _let_go_on(self, claim: Claim, attempt: Future[AttemptResult], options: DeliveryOptions) -> None:
+        """Let an attempt go on that takes long; it is recorded when it ends."""
+        group = Group(claims=[claim], is_campaign=False, on_recorded=options.on_recorded)
+        self._flight.launch(group)
+        attempt.add_done_callback(lambda ended: self._flight.land(claim, result_of(ended)))
 
-    async def _attempt(self, claim: Claim) -> tuple[Envelope, Outcome]:
+    async def _attempt_one(self, claim: Claim, *, seconds: float | None) -> AttemptResult:
+        async with asyncio.timeout(seconds):
+            [result] = await asyncio.gather(self._attempt(claim), return_exceptions=True)
+            return result
+
+    async def _attempt(self, claim: Claim, *, is_campaign: bool = False) -> tuple[Envelope, Outcome]:
         with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
+            if is_campaign:
+                envelope = replace(envelope, is_of_campaign=True)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = _without_links(await self._hand_over(claim, envelope), envelope, claim.content)
+                outcome = without_links(
+                    await self._sender.send(envelope, fence=claim.lease.require), envelope, claim.content
+                )
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )
@@ -337,29 +391,9 @@ class Delivery:
     def _validated(self, claim: Claim) -> Content:
         return validated_content(self._catalog.get_recorded(claim.kind), claim.content, self._rules)
 
-    def _extend_leases(self, claims: Sequence[Claim]) -> None:
-        try:
-            self._claims.extend(claims)
-        except LogUnavailable as error:
-            _log.warning("cannot extend the leases of %d emails: %s", len(claims), error)
-
-
-def _without_links(outcome: Outcome, envelope: Envelope, content: Content) -> Outcome:
-    """Return an outcome whose reply does not quote the links and tokens of the email."""
-    reply = outcome.reply
-    if outcome.kind in SENT_STATE_BY_KIND or not reply.text:
-        return outcome
-    text = SecretMasker(content, envelope.links.values()).mask_known(reply.text)
-    return outcome if text == reply.text else replace(outcome, reply=replace(reply, text=text))
-
 
 def _valid_id(task_id: object) -> str:
     try:
         return validation.validate_email_id(task_id)
     except InvalidInput:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))
-
-
-def _as_reason(text: str) -> str:
-    """Return a reason for a row of the log: one line of limited length."""
-    return unicode_safety.escape_controls_as_line(text[:_MAX_REASON_LENGTH])

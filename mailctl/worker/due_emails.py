@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
+from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
 from mailctl.settings import BULK_QUEUE
+from mailctl.worker.clocks import IntervalTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -14,10 +17,13 @@ if TYPE_CHECKING:
     from mailctl.enqueue.publisher import Publisher
     from mailctl.runtime import Runtime
 
-#: Emails that are published together.
-BATCH_SIZE = 100
 #: Batches of campaigns that wait on the broker at most.
 MAX_BATCHES_ON_BROKER = 10
+#: Seconds between two searches for due emails that travel one by one, while others wait for room in groups:
+#: such a search passes over all of these.
+_OTHERS_SECONDS = 1.0
+#: Seconds between two looks at the pace, by which the batches of campaigns are sized.
+_PACE_SECONDS = 1.0
 
 
 class DueEmails:
@@ -44,6 +50,16 @@ class DueEmails:
         self._is_stopped = is_stopped
         #: Whether a campaign had due emails at the last publication.
         self.has_campaign = False
+        #: Whether emails were published in groups then, or wait for room.
+        self.has_groups = False
+        self._others_timer = IntervalTimer(_OTHERS_SECONDS)
+        self._pace_timer = IntervalTimer(_PACE_SECONDS)
+        self._batch_size = BATCH_SIZE
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether emails wait in the log until there is room on the broker."""
+        return self.has_campaign or self.has_groups
 
     def publish(self) -> None:
         """Publish what is due; of what waits for servers whose circuits are open, only probes.
@@ -61,11 +77,29 @@ class DueEmails:
         if failing and len(failing) == len(self._runtime.circuits_by_server):
             return
         others = {"but_routes": self._runtime.mail_servers.routing.routes_by(failing)} if failing else {}
-        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, **others):
+        queues = self._publisher.groups.queues()
+        self.has_groups = bool(queues) and self._publish_groups(others)
+        if not self.has_groups or self._others_timer.restart_if_due():
+            self._publish_others(outside=queues if self.has_groups else (), others=others)
+        self._publish_campaigns(others)
+
+    def _publish_groups(self, others: Mapping[str, Collection[str]]) -> bool:
+        """Publish a backlog in groups, as far as there is room; return whether there is one."""
+        waiting = self._publisher.groups.count() if self.has_groups else 0
+        if not waiting and self._runtime.publications.count_due(limit=MAX_SINGLE_EMAILS + 1, **others) <= (
+            MAX_SINGLE_EMAILS
+        ):
+            return False
+        for _ in range(MAX_GROUPS_ON_BROKER - waiting):
+            if self._is_stopped() or not self._publisher.groups.publish_due(limit=GROUP_SIZE, **others):
+                break
+        return True
+
+    def _publish_others(self, *, outside: Collection[str], others: Mapping[str, Collection[str]]) -> None:
+        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, outside=outside, **others):
             self._publisher.publish_all(due)
             if self._is_stopped():
                 return
-        self._publish_campaigns(others)
 
     def _read_open_circuits(self) -> dict[str, Circuit]:
         circuits = {name: each.read() for name, each in self._runtime.circuits_by_server.items()}
@@ -77,7 +111,10 @@ class DueEmails:
         if not self.has_campaign:
             return
         room = MAX_BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
-        while room > 0 and self._publisher.publish_batch(limit=BATCH_SIZE, **others):
+        if self._pace_timer.restart_if_due():
+            slots = self._publisher.count_slots(BULK_QUEUE)
+            self._batch_size = batch_size(pace=self._runtime.campaigns.pace(), slots=slots)
+        while room > 0 and self._publisher.publish_batch(limit=self._batch_size, **others):
             room -= 1
             if self._is_stopped():
                 return

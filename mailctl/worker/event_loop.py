@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
     from concurrent.futures import Future
 
 _T = TypeVar("_T")
 #: Seconds that `close` waits for the last coroutine, and for the thread.
 _CLOSE_SECONDS = 5.0
+
+
+class CoroutineRunner(Protocol):
+    """Runs coroutines on the event loop of the process."""
+
+    def start(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Start a coroutine, and return the future of its result."""
+        ...
 
 
 class EventLoopThread:
@@ -27,22 +35,6 @@ class EventLoopThread:
     def start(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Start a coroutine, and return the future of its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def wait(self, future: Future[_T], *, every_seconds: float, meanwhile: Callable[[], object]) -> _T:
-        """Wait for a future, and return its result or raise its exception.
-
-        Args:
-            future: the future of a started coroutine.
-            every_seconds: the interval between calls of `meanwhile`.
-            meanwhile: a function to call in this thread during the wait.
-        """
-        while True:
-            try:
-                return future.result(timeout=every_seconds)
-            except TimeoutError:
-                if future.done():
-                    raise
-            meanwhile()
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run a last coroutine, then stop the loop and its thread."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from mailctl.domain.models import MAYBE_SENT, Claim, Envelope, SentClaim, State
+from mailctl.domain import unicode_safety
+from mailctl.domain.models import MAYBE_SENT, Claim, Content, Envelope, SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
 from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.content_masking import SecretMasker
 from mailctl.smtp.dispatch_signal import signal_dispatched
 from mailctl.timefmt import TimeStyle, format_time
 
@@ -33,6 +36,8 @@ _log = logging.getLogger("mailctl.delivery")
 _RECORD_RETRY_SECONDS = 1.0
 #: The outcomes of emails that were sent or captured, and the state of an email with each.
 SENT_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
+#: Characters of a reason that are recorded; the publisher of the message may have chosen them.
+_MAX_REASON_LENGTH = 500
 _TOO_LATE = "it expired before it could be sent"
 
 _LOST_LEASE = "another worker has claimed email %s in the meantime"
@@ -101,21 +106,19 @@ class OutcomeRecorder:
             signal_dispatched(envelope)
         return recorded
 
-    def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> int:
-        """Record the outcomes of a group, those of sent and captured emails in one transaction.
+    def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> list[DeliveryResult]:
+        """Record the outcomes of several emails, those of sent and captured ones in one transaction.
 
         Returns:
-            The number of emails that were sent or captured.
-
-        Raises:
-            BaseException: as `record`.
+            The results; without those of attempts that an unexpected error ended, whose leases run out.
         """
         sent: list[SentClaim] = []
         accepted: list[Envelope] = []
+        recorded: list[DeliveryResult] = []
         for claim, result in zip(claims, results, strict=True):
             one = None if isinstance(result, BaseException) else self._as_sent(claim, *result)
             if one is None or isinstance(result, BaseException):
-                self.record(claim, result)
+                recorded += self._record_or_log(claim, result)
                 continue
             sent.append(one)
             if one.outcome.kind is OutcomeKind.ACCEPTED:
@@ -123,7 +126,16 @@ class OutcomeRecorder:
         self._finish_all(sent)
         for envelope in accepted:
             signal_dispatched(envelope)
-        return len(sent)
+        return recorded + [_result_of(each) for each in sent]
+
+    def _record_or_log(self, claim: Claim, result: AttemptResult) -> list[DeliveryResult]:
+        try:
+            return [self.record(claim, result)]
+        except asyncio.CancelledError:
+            _log.warning("email %s: its attempt was cancelled", claim.id)
+        except Exception as error:  # without the traceback, which may quote the email
+            _log.error("email %s: its attempt failed (%s)", claim.id, type(error).__name__)
+        return []
 
     def _as_sent(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> SentClaim | None:
         """Return the record of an email that was sent or captured; None for any other outcome."""
@@ -274,5 +286,24 @@ class OutcomeRecorder:
                 _log.info("email %s %s: %s", claim.id, name, url, extra=log_extra(claim.id, "link_shown"))
 
 
+def _result_of(sent: SentClaim) -> DeliveryResult:
+    text = mask_addresses_in_text(str(sent.outcome))
+    return DeliveryResult(email_id=sent.claim.id, state=sent.state, text=text)
+
+
 def _file_error(error: BaseException) -> str:
     return f"the message cannot be stored: {error}"
+
+
+def without_links(outcome: Outcome, envelope: Envelope, content: Content) -> Outcome:
+    """Return an outcome whose reply does not quote the links and tokens of the email."""
+    reply = outcome.reply
+    if outcome.kind in SENT_STATE_BY_KIND or not reply.text:
+        return outcome
+    text = SecretMasker(content, envelope.links.values()).mask_known(reply.text)
+    return outcome if text == reply.text else replace(outcome, reply=replace(reply, text=text))
+
+
+def as_reason(text: str) -> str:
+    """Return a reason for a row of the log: one line of limited length."""
+    return unicode_safety.escape_controls_as_line(text[:_MAX_REASON_LENGTH])

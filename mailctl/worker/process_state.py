@@ -19,7 +19,8 @@ class ProcessState:
         self.delivery = Delivery(parts, event_loop=self._event_loop, sender=self._sender)
 
     def close(self) -> None:
-        """Close the SMTP sessions, the event loop and the runtime."""
+        """Finish what is being sent, and close the SMTP sessions, the event loop and the runtime."""
+        self.delivery.close()
         self._event_loop.close(self._sender.close())
         tracing.flush()
         runtime.close()

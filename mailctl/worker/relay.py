@@ -126,7 +126,7 @@ class Relay:
         During a campaign the interval is short even with a log on a server: the batches on the broker may be
         sent in less than `SERVER_TICK_SECONDS`.
         """
-        return LOCAL_TICK_SECONDS if self._due_emails.has_campaign else self._tick_seconds
+        return LOCAL_TICK_SECONDS if self._due_emails.has_backlog else self._tick_seconds
 
     def _run(self) -> None:
         has_failed = False

@@ -18,7 +18,7 @@ from mailctl.delivery_log.storage.engine import create_log
 from mailctl.errors import ExitCode, UnknownName
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
 from mailctl.recorder.hooks import record_tasks
-from mailctl.settings import BULK_QUEUE
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 from mailctl.worker.memory_protection import forbid_memory_dumps
 from mailctl.worker.shared_queues import warn_of_other_messages
 
@@ -141,9 +141,9 @@ def _run(worker: Any) -> int:
 
 
 def _default_queues(runtime: Runtime) -> list[str]:
-    """Return the queues that a worker consumes by default, the queue of campaigns last."""
+    """Return the queues that a worker consumes by default, those of groups and of campaigns last."""
     own = [kind.queue for kind in runtime.catalog.custom_kinds.values() if kind.queue]
-    return list(dict.fromkeys([*consumed_queues(runtime.app), *own, BULK_QUEUE]))
+    return list(dict.fromkeys([*consumed_queues(runtime.app), *own, GROUPS_QUEUE, BULK_QUEUE]))
 
 
 def _freeze_gc(**_: object) -> None:

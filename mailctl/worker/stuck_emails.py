@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.circuits import MAX_QUOTA_PROBE_DELAY_SECONDS
+from mailctl.delivery_log.due import EMAILS_OF_MESSAGE
 from mailctl.domain.retry_policy import (
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
 from mailctl.recorder.task_watch import OwnTaskWatch
-from mailctl.settings import BULK_QUEUE
+from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
-from mailctl.worker.due_emails import BATCH_SIZE
 from mailctl.worker.feedback_follow_up import FeedbackFollowUp
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 
@@ -82,7 +82,10 @@ class StuckEmails:
         self._recovery.expire()
         self._shared_refusals.check()
         self._feedback.check()
-        self._recovery.return_orphans(alive=[worker.id for worker in self._runtime.workers.list_alive()])
+        alive = self._runtime.workers.list_alive()
+        self._recovery.return_orphans(alive=[worker.id for worker in alive])
+        if not any(GROUPS_QUEUE in worker.queues for worker in alive):
+            self._recovery.return_groups()
         if self._broker.is_in_memory:
             self._own_tasks.check()
         elif self._lost_message_timer.restart_if_due():
@@ -102,7 +105,7 @@ class StuckEmails:
     def _return_lost_of(self, queue: str, *, now: datetime, queued_before: datetime) -> int:
         """Put back the lost emails of a queue, and return how many are known to be lost."""
         depth = self._broker.depth(queue)
-        emails_each = BATCH_SIZE if queue == BULK_QUEUE else 1
+        emails_each = EMAILS_OF_MESSAGE.get(queue, 1)
         if depth.unacked is None:
             # The broker does not tell what workers hold, so that is published again, too: only the first of
             # an email's messages claims it.

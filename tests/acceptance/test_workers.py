@@ -26,7 +26,11 @@ def test_in_memory_the_log_knows_the_workers(terminal: Terminal, desk: Desk) -> 
     desk.wait_for_state(task_id, "captured")
     _, [found], _ = desk.run("workers")
     assert (found["worker"], found["pid"], found["pool"]) == ("mail@here", window.process.pid, "thread")
-    assert (found["queues"], found["busy"], found["sent_last_minute"]) == (["celery", "mailctl.bulk"], 0, 1)
+    assert (found["queues"], found["busy"], found["sent_last_minute"]) == (
+        ["celery", "mailctl.groups", "mailctl.bulk"],
+        0,
+        1,
+    )
     assert (found["shares_log"], found["answers"]) == (True, "not asked")
     desk.wait_for(lambda: desk.run("workers", "ping") == (0, [answer("mail@here", yes=True)], ""))
     frozen(window.process.pid, desk)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks import (
     bulk,
+    delayed,
     durability,
     feedback,
     growth,
@@ -26,9 +27,12 @@ BENCHMARKS = {
     "bulk": bulk.on_sqlite,
     "bulk-postgresql": bulk.on_postgresql,
     "drain": bulk.drain,
+    "delayed": delayed.single_emails,
+    "delayed-campaign": delayed.campaigns,
     "enqueue": bulk.enqueue,
     "latency": single.latency,
     "request": single.request,
+    "recording": single.recording,
     "durability": durability.compared,
     "statements": statements.of_a_call,
     "priority": priority.resets,

@@ -62,18 +62,19 @@ def drain(folder: Path, *, rounds: int) -> Iterator[Figure]:
 
 def _drain(bench: Bench, count: int) -> float:
     """Return the rate at which a backlog goes out, from its first email on."""
-    done = _sent(bench)
+    done = sent(bench)
     record_campaign(bench, count)
     worker = bench.terminal.worker("-c", str(PROCESSES))
-    wait_until(lambda: _sent(bench) > done, every=0.02)
+    wait_until(lambda: sent(bench) > done, every=0.02)
     started = time.perf_counter()
-    wait_until(lambda: _sent(bench) >= done + count)
+    wait_until(lambda: sent(bench) >= done + count)
     seconds = time.perf_counter() - started
     worker.stop()
     return count / seconds
 
 
-def _sent(bench: Bench) -> int:
+def sent(bench: Bench) -> int:
+    """Return how many emails are sent."""
     return bench.runtime.history.count_by_state().get(State.SENT, 0)
 
 
@@ -126,14 +127,14 @@ def record_campaign(bench: Bench, count: int) -> float:
 def send_campaigns(bench: Bench, rounds: int) -> float:
     """Return the rate from the first row of a campaign to its last recorded outcome, in emails a second."""
     worker = bench.terminal.worker("-c", str(PROCESSES))
-    sent = _sent(bench)
+    done = sent(bench)
 
     def measure() -> float:
-        nonlocal sent
-        sent += EMAILS
+        nonlocal done
+        done += EMAILS
         started = time.perf_counter()
         record_campaign(bench, EMAILS)
-        wait_until(lambda: _sent(bench) >= sent)
+        wait_until(lambda: sent(bench) >= done)
         return EMAILS / (time.perf_counter() - started)
 
     rate = median(measure, rounds=rounds)

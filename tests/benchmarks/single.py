@@ -13,8 +13,9 @@ from celery import Celery
 
 from mailctl import EmailService, runtime
 from mailctl.settings import Settings
-from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_most, median
+from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_least, at_most, median
 from tests.benchmarks.pooled import QUEUE
+from tests.servers import PostgresServer
 from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:
@@ -69,6 +70,22 @@ def request(folder: Path, *, rounds: int) -> Iterator[Figure]:
     delay, up, down = (statistics.median(side) for side in zip(*turns, strict=True))
     yield at_most("EmailService call, p99 ms (other: bare delay)", up, delay, 1.0)
     yield at_most("the same, broker down, p99 ms (other: up)", down, up, 1.5)
+
+
+def recording(folder: Path, *, rounds: int) -> Iterator[Figure]:
+    """Calls of one process that come together, with those that come one after the other, in PostgreSQL."""
+    with PostgresServer() as server, Bench(folder, log_url=server.make_database()) as bench:
+        bench.terminal.set(MAILCTL_MESSAGES="reference")
+        # By turns, because the machine's speed changes.
+        turns = [[_calls_a_second(bench, at_once=at_once) for at_once in (20, 1)] for _ in range(rounds)]
+    together, alone = (statistics.median(side) for side in zip(*turns, strict=True))
+    yield at_least("calls, 20 at once, calls/s (other: one by one)", together, alone, 2)
+
+
+def _calls_a_second(bench: Bench, *, at_once: int) -> float:
+    arguments = ("-m", "tests.benchmarks.recording", str(REQUESTS), str(at_once))
+    process = bench.python(*arguments, **bench.terminal.settings_in_force())
+    return float(process.communicate()[0])
 
 
 def _turn(bench: Bench) -> tuple[float, float, float]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 #: Sets the clock of a process to what a file says.
 CLOCK = Path(__file__).parents[1] / "data" / "clock"
 
-#: What the two processes of a worker may be handing over at the same time.
-_SESSIONS = 2 * 4
+#: The sessions of a process where it matters, and what two processes may be handing over at the same time.
+_CONNECTIONS = 4
+_SESSIONS = 2 * _CONNECTIONS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -163,6 +164,7 @@ def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_
 def test_a_worker_is_asleep_for_longer_than_its_lease(site: Site, check: Checker, is_long: bool) -> None:
     """Another sends what it had claimed; when it wakes up, it sends none of that again."""
     site.smtp.script["mail"] = lambda _: Stall(0.1)
+    site.terminal.set(MAILCTL_SMTP_CONNECTIONS=_CONNECTIONS)
     sleeper = site.start_worker("-c", "2")
     site.enqueue_campaign(200)
     site.wait_until_finished(8)

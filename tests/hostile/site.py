@@ -66,7 +66,9 @@ class Site:
         self.runtime = runtime.current()
         self._event_loop = EventLoopThread()
         self._sender = self.runtime.make_sender()
-        self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
+        self.delivery = Delivery(
+            self.runtime, event_loop=self._event_loop, sender=self._sender, turn_seconds=60.0
+        )
         self._messages = 0
 
     def close(self) -> None:

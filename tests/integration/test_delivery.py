@@ -59,8 +59,12 @@ class Post:
         )
         self._event_loop = EventLoopThread()
         self._sender = self.runtime.make_sender()
-        self.delivery = Delivery(self.runtime, event_loop=self._event_loop, sender=self._sender)
+        self.delivery = self._make_delivery(self.runtime)
         self._others: list[Runtime] = []
+
+    def _make_delivery(self, runtime: Runtime) -> Delivery:
+        # A busy machine may take longer than a turn for what each test asks for.
+        return Delivery(runtime, event_loop=self._event_loop, sender=self._sender, turn_seconds=60.0)
 
     def runtime_with(self, **changed: object) -> Runtime:
         """Return the parts of a process on the same log with other settings."""
@@ -71,7 +75,7 @@ class Post:
     def with_settings(self, **changed: object) -> Delivery:
         """Return a delivery on the same log with other settings, as after a restart."""
         runtime = self.runtime_with(**changed)
-        return Delivery(runtime, event_loop=self._event_loop, sender=self._sender)
+        return self._make_delivery(runtime)
 
     def receive(
         self, task_id: str, kind: Kind, arguments: dict[str, object], *, delivery: Delivery | None = None
@@ -101,12 +105,19 @@ class Post:
         """Deliver an email as its task does."""
         return self.delivery.deliver(email_id, worker=WORKER)
 
+    def deliver_batch(self, ids: list[str]) -> int:
+        """Deliver a batch as its task does, wait until it is recorded, and return how many were started."""
+        started = self.delivery.deliver_batch(ids, worker=WORKER)
+        self.delivery.finish()
+        return started
+
     def email(self, email_id: str) -> Email:
         """Return an email from the log."""
         return self.runtime.history.find(email_id)[0]
 
     def close(self) -> None:
         """Close everything."""
+        self.delivery.close()
         self._event_loop.close(self._sender.close())
         for other in self._others:
             other.close()
@@ -151,7 +162,7 @@ def test_what_listens_to_fastapi_mail_hears_of_accepted_emails_alone(post: Post)
     with email_dispatched.connected_to(listen):
         post.deliver(ids[0])
         post.deliver(ids[1])
-        assert post.delivery.deliver_batch(ids[2:], worker=WORKER) == 2
+        assert post.deliver_batch(ids[2:]) == 2
     assert sorted(heard) == [(address, State.SENT) for address in sorted(addresses) if "eve" not in address]
 
 

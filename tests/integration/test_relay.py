@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.due import BATCH_SIZE
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import Content, User
 from mailctl.domain.recipient_list import RecipientRow
@@ -17,7 +18,7 @@ from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, Settings
-from mailctl.worker.due_emails import BATCH_SIZE, MAX_BATCHES_ON_BROKER
+from mailctl.worker.due_emails import MAX_BATCHES_ON_BROKER
 from mailctl.worker.relay import LOCAL_TICK_SECONDS, SERVER_TICK_SECONDS, Relay
 from tests import workers
 from tests.servers import HangUpServer

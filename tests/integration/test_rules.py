@@ -91,7 +91,7 @@ class TestSuppression:
         suppress(post, "A@example.com", "b@example.com")
         report = post.deliver(one)
         assert (report.state, "asked us to stop" in report.text) == (State.SUPPRESSED, True)
-        assert post.delivery.deliver_batch([two, other], worker=WORKER) == 1
+        assert post.deliver_batch([two, other]) == 1
         assert states(post, [one, two, other]) == [State.SUPPRESSED, State.SUPPRESSED, State.SENT]
         assert [message.recipients for message in smtp.messages] == [("c@example.com",)]
         assert post.deliver(two).state is None
@@ -312,7 +312,7 @@ class TestEnvironment:
         post = make_post(mailctl_recipients_allow="zoe@example.com,@corp.example")
         ids = [post.record(address) for address in ("zoe@example.com", "max@example.com", "qa@corp.example")]
         assert post.deliver(ids[1]).state is State.SUPPRESSED
-        post.delivery.deliver_batch([ids[0], ids[2], post.record("eve@example.com")], worker=WORKER)
+        post.deliver_batch([ids[0], ids[2], post.record("eve@example.com")])
         report = post.delivery.deliver_message(
             "task-1",
             EmailRequest(kind=WELCOME),
@@ -331,7 +331,7 @@ class TestEnvironment:
         post = make_post(mailctl_redirect_to="qa@corp.example")
         one, two = post.record("ada@example.com"), post.record("bo@example.com")
         assert post.deliver(one).state is State.SENT
-        assert post.delivery.deliver_batch([two], worker=WORKER) == 1
+        assert post.deliver_batch([two]) == 1
         assert [m.recipients for m in smtp.messages] == [("qa@corp.example",)] * 2
         data = smtp.messages[0].data
         assert b"\r\nSubject: [to ada@example.com] Welcome to Example\r\n" in data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 
-from mailctl.delivery_log.due import may_start, starts_later
+from mailctl.delivery_log.due import may_start, message_queue, starts_later
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row, event_from_row
 from mailctl.delivery_log.storage.engine import reading
@@ -193,8 +193,8 @@ class EmailLookups:
             return connection.execute(select(emails.c.seq).limit(1)).first() is None
 
     def queues_with_unclaimed(self, *, queued_before: datetime) -> list[str]:
-        """Return the queues with emails that were published before a time and not claimed yet."""
-        query = select(emails.c.queue).where(_was_queued_before(queued_before)).distinct()
+        """Return the queues of the messages of emails that were published before a time and not claimed."""
+        query = select(message_queue()).where(_was_queued_before(queued_before)).distinct()
         with reading(self._engine) as connection:
             return list(connection.execute(query).scalars())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select
 
 from mailctl.delivery_log.circuits import read_circuits_in_use
-from mailctl.delivery_log.due import may_start
+from mailctl.delivery_log.due import EMAILS_OF_MESSAGE, may_start, message_queue
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.queries.queue_stats import newest_events
@@ -153,14 +153,15 @@ def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime
 
 
 def _held_by_idle_workers(engine: Engine, workers: Sequence[Worker]) -> Counter[str]:
-    """Return how many messages of each queue may be with workers that are suspended or dead.
+    """Return how many emails of each queue may be with workers that are suspended or dead.
 
-    Other workers cannot take these. A worker holds one for each of its processes, and as many in reserve.
+    Other workers cannot take these. A worker has a message for each of its processes, and as many in reserve.
     """
     held: Counter[str] = Counter()
     idle = [*filter(is_suspended, workers), *WorkerRegistry(engine).list_silent()]
     for worker in idle:
-        held.update(dict.fromkeys(worker.queues, 2 * worker.concurrency + 1))
+        messages = 2 * worker.concurrency + 1
+        held.update({queue: messages * EMAILS_OF_MESSAGE.get(queue, 1) for queue in worker.queues})
     return held
 
 
@@ -183,9 +184,13 @@ def _backlogs(connection: Connection, *, waiting_since: datetime, now: datetime)
         is_not_paused(),
     )
     query = (
-        select(emails.c.queue, func.count().label("count"), func.min(emails.c.created_at).label("since"))
+        select(
+            message_queue().label("queue"),
+            func.count().label("count"),
+            func.min(emails.c.created_at).label("since"),
+        )
         .where(waits)
-        .group_by(emails.c.queue)
+        .group_by("queue")
     )
     rows: Any = connection.execute(query)
     return {row.queue: _Backlog(count=row.count, since=row.since) for row in rows}

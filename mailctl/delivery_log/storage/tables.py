@@ -73,6 +73,7 @@ IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 IS_WAITING_REPORT = "waits"
 #: The condition of an index on reports by which campaigns pause themselves.
 COUNTS_AGAINST_CAMPAIGN = "campaign IS NOT NULL"
+IS_WAITING_SECURITY_EMAIL = "kind IN ('reset', 'verification', 'new-ip') AND state IN ('pending', 'deferred')"
 #: The condition of an index on emails whose messages are in the memory of a worker.
 IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
 #: The condition of an index on emails whose request has named its source.
@@ -103,6 +104,7 @@ emails = Table(
     Column("queued_at", UtcDateTime),
     # The worker in whose memory the message is; NULL for a broker outside the process.
     Column("queued_in", String(64)),
+    Column("is_grouped", Boolean, nullable=False, server_default=false()),  # its message is that of a group
     Column("sent_at", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("claim", String(32)),
@@ -214,6 +216,7 @@ campaigns = Table(
     Column("paused_itself_at", UtcDateTime),
     # The emails that the rate allows until this time have been taken.
     Column("released_until", UtcDateTime, nullable=False),
+    Column("released", JSON),  # when emails were taken lately, as Unix time, and how many
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -387,6 +390,7 @@ def add_partial_indices() -> None:
     for name, columns, where in (
         ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),
         ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
+        ("mailctl_emails_security", [emails.c.state, emails.c.due_at], IS_WAITING_SECURITY_EMAIL),
         ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
         ("mailctl_emails_source", [emails.c.source, emails.c.created_at], HAS_SOURCE),
         ("mailctl_feedback_waiting", [feedback.c.email_id], IS_WAITING_REPORT),

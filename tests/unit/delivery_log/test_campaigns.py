@@ -8,6 +8,8 @@ import pytest
 
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.pauses import Pauses, PauseScope
+from mailctl.domain.models import State
+from tests.unit.delivery_log.conftest import LATER, REFUSED
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
@@ -37,11 +39,27 @@ def test_a_rate_counts_for_all_callers_together(log: Log) -> None:
     assert [len(campaigns.take_due(limit=50)) for _ in range(2)] == [2, 0]
 
 
-def test_after_a_break_no_more_than_a_second_of_the_rate_goes(log: Log) -> None:
-    """A burst would be more than the rate allows."""
+def test_after_a_break_no_more_than_half_a_second_of_the_rate_goes_at_once(log: Log) -> None:
+    """A burst would be more than the rate allows; the next ones go when workers have taken these."""
     campaigns = started(log, rate=4.0)
     log.forward(3600)
-    assert len(campaigns.take_due(limit=50)) == 4
+    taken = [*campaigns.take_due(limit=50)]
+    assert [len(taken), len(campaigns.take_due(limit=50))] == [2, 0]
+    log.claims.claim(taken, worker="w")
+    assert len(campaigns.take_due(limit=50)) == 2
+
+
+def test_a_campaign_that_was_held_up_catches_up(log: Log) -> None:
+    """A little faster than its rate: 42 in 10 seconds where 40 would be usual."""
+    campaigns, taken = started(log, rate=4.0, count=100), 0
+    log.forward(60)
+    for _ in range(49):
+        log.forward(0.2)
+        ids = [*campaigns.take_due(limit=50)]
+        taken += len(ids)
+        if ids:
+            log.claims.claim(ids, worker="w")
+    assert taken == 42
 
 
 @pytest.mark.parametrize("given", [1, 2])
@@ -81,3 +99,15 @@ def test_a_paused_campaign_is_not_taken(log: Log) -> None:
     assert log.claims.claim(published, worker="w").claims == []
     pauses.resume(PauseScope.CAMPAIGN, "spring")
     assert len(campaigns.take_due(limit=50)) == 4
+
+
+def test_the_pace_is_that_of_all_attempts_that_have_ended_recently(log: Log) -> None:
+    """Whatever their outcome; an email that is being sent does not count."""
+    campaigns = started(log, rate=None, count=3)
+    assert campaigns.pace() == 0
+    claims = log.claims.claim([*campaigns.take_due(limit=3)], worker="w").claims
+    log.defer(claims[0], LATER)
+    log.results.finish(claims[1], State.FAILED, outcome=REFUSED)
+    assert campaigns.pace() == 2 / 5
+    log.forward(10)
+    assert campaigns.pace() == 0

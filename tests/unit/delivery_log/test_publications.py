@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.settings import GROUPS_QUEUE
+from tests.emails import NOW
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
@@ -59,3 +61,63 @@ def test_what_is_on_the_broker_is_known_with_its_worker(log: Log) -> None:
     assert log.publications.mark_queued([in_memory, waiting], worker_id="w1") == 1
     states = [log.email(each).state for each in (plain, in_memory, waiting)]
     assert states == [State.QUEUED, State.QUEUED, State.DEFERRED]
+
+
+def test_a_group_has_security_emails_first_and_then_the_oldest(log: Log) -> None:
+    """Those that were left out stay due."""
+    first, second, reset = log.add(), log.add(), log.add()
+    for seconds, email_id in enumerate((first, second, reset)):
+        log.change(email_id, due_at=log.now + timedelta(seconds=seconds))
+    log.change(reset, kind="reset")
+    log.forward(5)
+    assert log.publications.count_due(limit=2) == 2
+    assert log.publications.take_group(limit=2, queues=["celery"]) == [reset, first]
+    assert log.publications.take_group(limit=2, queues=["celery"]) == [second]
+    found = log.email(reset)
+    assert (found.state, found.is_grouped, found.message_queue) == (State.QUEUED, True, GROUPS_QUEUE)
+    assert log.publications.count_due(limit=2) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"queue": "billing"},
+        {"is_own_task": True},
+        {"kind": "canary"},
+        {"kind": "verification"},
+        {"campaign": "spring"},
+        {"due_at": NOW + SOON},
+    ],
+)
+def test_what_may_not_travel_in_a_group_is_left_out(log: Log, change: dict[str, Any]) -> None:
+    """Other queues, tasks of the service, canaries and campaigns, and what is not due."""
+    log.change(log.add(), **change)
+    taken = log.publications.take_group(limit=5, queues=["celery"], own_task_kinds=["verification"])
+    assert taken == []
+
+
+def test_an_email_that_was_in_a_group_is_published_alone(log: Log) -> None:
+    """Its message is in its own queue then."""
+    email_id = log.add()
+    [taken] = log.publications.take_group(limit=1, queues=["celery"])
+    log.claims.return_unstarted([taken], reason="other emails go first")
+    assert log.publications.mark_queued([email_id]) == 1
+    assert log.email(email_id).message_queue == "celery"
+
+
+def test_an_email_that_is_left_to_relays_is_due_at_once(log: Log) -> None:
+    """One that is scheduled is not."""
+    new, scheduled = log.add(), log.add()
+    for email_id in (new, scheduled):
+        log.change(email_id, due_at=log.now + SOON)
+    log.change(scheduled, not_before=log.now + SOON)
+    log.publications.leave_to_relays([new, scheduled])
+    assert [email.id for email in log.publications.reserve_due(limit=5)] == [new]
+
+
+def test_a_search_may_leave_out_queues(log: Log) -> None:
+    """Whose emails travel in groups."""
+    log.add()
+    other = log.add()
+    log.change(other, queue="billing")
+    assert [email.id for email in log.publications.reserve_due(limit=5, outside=["celery"])] == [other]

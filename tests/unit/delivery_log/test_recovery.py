@@ -11,6 +11,7 @@ from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.settings import GROUPS_QUEUE
 from tests.unit.delivery_log.conftest import NO_REPLY
 
 if TYPE_CHECKING:
@@ -117,3 +118,23 @@ def test_times_of_a_clock_that_was_ahead_are_corrected(log: Log) -> None:
     log.change(delayed, due_at=far, not_before=far, reason_code=ReasonCode.MAIL_SERVER_DOWN)
     assert log.recovery.correct_future_times(longest=timedelta(hours=1)) == 1
     assert (log.email(scheduled).due_at, log.email(delayed).due_at) == (far, log.now)
+
+
+def test_the_messages_of_groups_are_in_a_queue_of_their_own(log: Log) -> None:
+    """Those of the emails' own queue say nothing about them."""
+    single, grouped = log.queue(), log.add()
+    log.publications.mark_queued([grouped], is_grouped=True)
+    log.forward(60)
+    queues = log.lookups.queues_with_unclaimed(queued_before=log.now)
+    assert sorted(queues) == ["celery", GROUPS_QUEUE]
+    assert log.recovery.return_lost(queue="celery", queued_before=log.now, on_broker=1) == 0
+    assert log.recovery.return_lost(queue=GROUPS_QUEUE, queued_before=log.now, on_broker=0) == 1
+    assert (log.email(single).state, log.email(grouped).state) == (State.QUEUED, State.PENDING)
+
+
+def test_groups_that_no_worker_takes_go_back_to_the_log(log: Log) -> None:
+    """Emails whose messages are single stay on the broker."""
+    single, grouped = log.queue(), log.add()
+    log.publications.mark_queued([grouped], is_grouped=True)
+    assert log.recovery.return_groups() == 1
+    assert (log.email(single).state, log.email(grouped).state) == (State.QUEUED, State.PENDING)

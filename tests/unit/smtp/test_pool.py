@@ -51,13 +51,13 @@ class Pool(SmtpPool):
 
     def lease(self, session: Any) -> None:
         """Lease a session, as `send` does."""
-        self._slots._value -= 1
+        self._slots.free -= 1
         self._leased.add(session)
 
     @property
     def state(self) -> tuple[int, int, int]:
         """The numbers of idle and leased sessions, and of free slots."""
-        return len(self._idle), len(self._leased), self._slots._value
+        return len(self._idle), len(self._leased), self._slots.free
 
 
 async def released(session: FakeSession, outcome: Outcome, **limits: Any) -> tuple[int, int, int]:

@@ -33,7 +33,7 @@ class Calls:
             answer = self.answers.get(name)
             if isinstance(answer, list):
                 answer = answer.pop(0)
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 raise answer
             return answer
 

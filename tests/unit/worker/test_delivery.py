@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -12,48 +14,40 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.errors import LogUnavailable
 from mailctl.worker.delivery import GROUP_SIZE, Delivery, _valid_id
+from mailctl.worker.delivery_options import DeliveryOptions
 from tests.unit.worker.fakes import Calls, parts
 
+CAMPAIGN = DeliveryOptions(is_campaign=True)
+#: A sender with this many sessions.
+SESSIONS = 8
+SENDER = SimpleNamespace(capacity=SESSIONS)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Future:
-    """The result of a group."""
+class EventLoop:
+    """An event loop on which nothing runs: attempts end without a result when a test says so."""
 
     def __init__(self) -> None:
-        self.is_cancelled = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
-class EventLoop:
-    """An event loop on which nothing runs: every attempt has no result."""
-
-    def __init__(self, *, error: BaseException | None = None) -> None:
-        self.futures: list[Future] = []
-        self._error = error
+        self.futures: list[Future[Any]] = []
 
     def start(self, coroutine: Any) -> Any:
         coroutine.close()
         self.futures.append(Future())
         return self.futures[-1]
 
-    def wait(self, _future: Any, *, every_seconds: float, meanwhile: Any) -> Any:
-        assert every_seconds == 20
-        meanwhile()
-        if self._error:
-            raise self._error
-        return []
+    def end(self) -> None:
+        """End all attempts."""
+        for future in self.futures:
+            future.set_result(None)
 
 
 class Log:
     """A delivery on a log that remembers calls; its recorder is replaced."""
 
-    def __init__(self, *, claim: Any = None, error: BaseException | None = None) -> None:
+    def __init__(self, *, claim: Any = None, turn_seconds: float = 60.0) -> None:
         self.claims = Calls(claim=claim)
         self.outbox = Calls(record_failed_message=True, record_from_message={})
-        self.event_loop = EventLoop(error=error)
+        self.event_loop = EventLoop()
         runtime = parts(
             outbox=self.outbox,
             claims=self.claims,
@@ -66,14 +60,22 @@ class Log:
             circuits=None,
             retry_policy=None,
         )
-        self.delivery = Delivery(runtime, event_loop=self.event_loop, sender=None)  # type: ignore[arg-type]
-        self.recorder = Calls(expire_if_too_late=None, record_all=7)
+        self.delivery = Delivery(
+            runtime, event_loop=self.event_loop, sender=SENDER, turn_seconds=turn_seconds
+        )  # type: ignore[arg-type]
+        self.recorder = Calls(expire_if_too_late=None, record_all=(), record="recorded")
         self.delivery._recorder = self.recorder  # type: ignore[assignment]
+        self.delivery._flight._recorder = self.recorder  # type: ignore[assignment]
+
+    def end(self) -> None:
+        """End all attempts, and wait until they are recorded."""
+        self.event_loop.end()
+        self.delivery.close()
 
 
 def claimed(*ids: str, unreadable: Any = (), suppressed: Any = None) -> Any:
     """Return what the log answers to a claim."""
-    claims = [SimpleNamespace(id=email_id) for email_id in ids]
+    claims = [SimpleNamespace(id=email_id, token="token") for email_id in ids]
     return SimpleNamespace(claims=claims, unreadable=unreadable, suppressed=suppressed or {})
 
 
@@ -93,37 +95,75 @@ def test_an_email_that_cannot_be_claimed_is_not_sent(answer: Any, state: State |
     assert log.event_loop.futures == []
 
 
-def test_a_batch_is_sent_in_groups() -> None:
-    """The number of sent emails is that of all groups."""
-    ids = [str(number) for number in range(GROUP_SIZE + 1)]
-    log = Log(claim=claimed("a"))
-    assert log.delivery.deliver_batch(ids, worker="w") == 14
-    assert [len(args[0]) for name, args, _ in log.claims.calls if name == "claim"] == [GROUP_SIZE, 1]
+def test_only_what_can_be_sent_now_is_claimed() -> None:
+    """After a crash, what was claimed is in doubt; of a campaign one session is left to others."""
+    ids = [str(number) for number in range(SESSIONS - 1)]
+    log = Log(claim=[claimed(*ids), claimed("next")])
+    batch = threading.Thread(
+        target=log.delivery.deliver_batch, args=([*ids, "next"],), kwargs={"worker": "w", "options": CAMPAIGN}
+    )
+    batch.start()
+    while not log.event_loop.futures:
+        batch.join(0.01)
+    assert [args[0] for name, args, _ in log.claims.calls if name == "claim"] == [ids]
+    log.event_loop.end()
+    batch.join()
+    assert [args[0] for name, args, _ in log.claims.calls if name == "claim"] == [ids, ["next"]]
+    log.event_loop.futures = log.event_loop.futures[1:]
+    log.end()
 
 
-def test_an_outage_in_the_middle_of_a_batch_records_what_was_sent() -> None:
+def test_what_was_not_reached_in_time_goes_back_to_the_log() -> None:
+    """Others have their turn, although nothing has ended."""
+    ids = [str(number) for number in range(SESSIONS)]
+    log = Log(claim=claimed(*ids[:-1]), turn_seconds=0.0)
+    assert log.delivery.deliver_batch(ids, worker="w", options=CAMPAIGN) == SESSIONS - 1
+    [returned] = [args for name, args, _ in log.claims.calls if name == "return_unstarted"]
+    assert returned == (ids[-1:],)
+    log.end()
+
+
+def test_an_outage_in_the_middle_of_a_batch_leaves_what_was_started() -> None:
     """Then the error reaches the task, which returns its message to the broker."""
     ids = [str(number) for number in range(GROUP_SIZE + 1)]
     log = Log(claim=[claimed("a"), LogUnavailable("the log does not answer.")])
     with pytest.raises(LogUnavailable):
-        log.delivery.deliver_batch(ids, worker="w")
-    assert log.recorder.names.count("record_all") == 1
+        log.delivery.deliver_batch(ids, worker="w", options=CAMPAIGN)
+    assert [future.cancelled() for future in log.event_loop.futures] == [False]
+    log.end()
+    assert "record_all" in log.recorder.names
 
 
-def test_leases_are_extended_during_the_wait() -> None:
-    """An outage of the log does not interrupt it."""
-    log = Log(claim=claimed("a"))
-    log.claims.answers["extend"] = LogUnavailable("the log does not answer.")
-    assert log.delivery.deliver_batch(["a"], worker="w") == 7
-    assert "extend" in log.claims.names
+def test_a_single_email_that_takes_long_goes_on_by_itself() -> None:
+    """Its task returns, and its result comes when it is recorded."""
+    log, told = Log(claim=claimed("a"), turn_seconds=0.0), []
+    result = log.delivery.deliver("a", worker="w", options=DeliveryOptions(on_recorded=told.extend))
+    assert (result.state, log.recorder.names) == (State.SENDING, ["expire_if_too_late"])
+    log.recorder.answers["record_all"] = [[SimpleNamespace(email_id="a")]]
+    log.end()
+    assert [each.email_id for each in told] == ["a"]
 
 
-def test_an_interrupted_wait_cancels_what_was_started() -> None:
-    """Such as Celery's time limit."""
-    log = Log(claim=claimed("a"), error=KeyboardInterrupt())
+def test_a_single_email_waits_for_its_turn_while_others_take_long() -> None:
+    """It goes back to the log if there is no room; one that the log does not have yet is recorded first."""
+    ids = [str(number) for number in range(SESSIONS)]
+    log = Log(claim=claimed(*ids), turn_seconds=0.0)
+    log.delivery.deliver_batch(ids, worker="w")
+    log.claims.answers["return_unstarted"] = [1, 0]
+    states = [log.delivery.deliver("a", worker="w").state for _ in range(2)]
+    assert states == [State.PENDING, None]
+    assert log.claims.names.count("claim") == 1
+    log.end()
+
+
+def test_an_interrupted_batch_cancels_what_it_started() -> None:
+    """Such as by Celery's time limit."""
+    log = Log(claim=[claimed("a"), KeyboardInterrupt()])
+    ids = [str(number) for number in range(SESSIONS - 1)]
     with pytest.raises(KeyboardInterrupt):
-        log.delivery.deliver_batch(["a"], worker="w")
-    assert [future.is_cancelled for future in log.event_loop.futures] == [True]
+        log.delivery.deliver_batch(ids * 2, worker="w", options=CAMPAIGN)
+    assert [future.cancelled() for future in log.event_loop.futures] == [True]
+    log.delivery.close()
 
 
 def test_an_invalid_message_is_recorded_as_failed() -> None:

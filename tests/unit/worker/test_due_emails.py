@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.inspector import MessageCounts
+from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
+from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
 from mailctl.settings import BULK_QUEUE
-from mailctl.worker.due_emails import BATCH_SIZE, MAX_BATCHES_ON_BROKER, DueEmails
+from mailctl.worker.due_emails import MAX_BATCHES_ON_BROKER, DueEmails
 from tests.unit.worker.fakes import Broker, Calls, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class Publisher(Calls):
     """A publisher to a broker that answers."""
 
     is_backing_off = False
+
+    def __init__(
+        self, *, queues: Collection[str] = (), waiting: int = 0, groups: Any = 0, **answers: Any
+    ) -> None:
+        super().__init__(**answers)
+        self.groups = Calls(queues=frozenset(queues), count=waiting, publish_due=groups)
 
 
 def make(
@@ -25,13 +36,14 @@ def make(
     circuit: Any = None,
     has_campaign: bool = False,
     on_broker: int = 0,
+    pace: float = 0.0,
 ) -> DueEmails:
     """Return due emails with these parts."""
     runtime = parts(
         pauses=Calls(),
         circuits=Calls(read=circuit),
         publications=publications,
-        campaigns=Calls(has_due=has_campaign),
+        campaigns=Calls(has_due=has_campaign, pace=pace),
     )
     broker: Any = Broker(**{BULK_QUEUE: MessageCounts(ready=on_broker, unacked=0)})
     return DueEmails(runtime, publisher=publisher, broker=broker, is_stopped=lambda: False)  # type: ignore[arg-type]
@@ -42,7 +54,53 @@ def test_everything_due_is_published_in_batches() -> None:
     publisher, publications = Publisher(), Calls(reserve_due=[["a"], ["b"], []])
     make(publisher, publications=publications).publish()
     assert [args for name, args, _ in publisher.calls if name == "publish_all"] == [(["a"],), (["b"],)]
-    assert publications.calls[0] == ("reserve_due", (), {"limit": BATCH_SIZE})
+    assert publications.calls[0] == ("reserve_due", (), {"limit": BATCH_SIZE, "outside": ()})
+
+
+def test_a_few_emails_are_published_one_by_one() -> None:
+    """Although they might travel in a group."""
+    publisher = Publisher(queues=["celery"])
+    publications = Calls(count_due=MAX_SINGLE_EMAILS, reserve_due=[["a"], []])
+    due = make(publisher, publications=publications)
+    due.publish()
+    assert publisher.groups.names == ["queues"]
+    assert (publisher.names[0], due.has_backlog) == ("publish_all", False)
+
+
+def test_a_backlog_is_published_in_groups_up_to_a_number() -> None:
+    """The others wait in the log, and the relay comes back soon."""
+    publisher = Publisher(queues=["celery"], groups=GROUP_SIZE)
+    publications = Calls(count_due=MAX_SINGLE_EMAILS + 1, reserve_due=[[]])
+    due = make(publisher, publications=publications)
+    due.publish()
+    assert publisher.groups.names.count("publish_due") == MAX_GROUPS_ON_BROKER
+    assert due.has_backlog
+
+
+def test_groups_are_published_until_there_is_no_backlog() -> None:
+    """What is left when no group waits any more is published one by one again."""
+    publisher = Publisher(queues=["celery"], waiting=MAX_GROUPS_ON_BROKER - 2, groups=[50, 50, 0])
+    publications = Calls(count_due=MAX_SINGLE_EMAILS + 1, reserve_due=[[], []])
+    due = make(publisher, publications=publications)
+    due.has_groups = True
+    due.publish()
+    assert publisher.groups.names.count("publish_due") == 2
+    publisher.groups.answers["count"] = 0
+    publications.answers["count_due"] = 1
+    due.publish()
+    assert not due.has_backlog
+
+
+def test_a_backlog_keeps_no_email_waiting_that_travels_alone() -> None:
+    """Such as one of another queue; they are looked for at an interval."""
+    publisher = Publisher(queues=["celery"], groups=GROUP_SIZE)
+    publications = Calls(count_due=MAX_SINGLE_EMAILS + 1, reserve_due=[["other"], []])
+    due = make(publisher, publications=publications)
+    due.publish()
+    due.publish()
+    searches = [kwargs for name, _, kwargs in publications.calls if name == "reserve_due"]
+    assert searches == [{"limit": BATCH_SIZE, "outside": frozenset({"celery"})}] * 2
+    assert publisher.names.count("publish_all") == 1
 
 
 def test_nothing_is_reserved_while_the_broker_is_given_a_rest() -> None:
@@ -55,11 +113,19 @@ def test_nothing_is_reserved_while_the_broker_is_given_a_rest() -> None:
 
 def test_a_campaign_fills_the_broker_up_to_a_number_of_batches() -> None:
     """The others wait in the log."""
-    publisher = Publisher(is_consumed=True, publish_batch=True)
+    publisher = Publisher(is_consumed=True, publish_batch=True, count_slots=2)
     due = make(publisher, publications=Calls(), has_campaign=True, on_broker=MAX_BATCHES_ON_BROKER - 3)
     due.publish()
     assert publisher.names.count("publish_batch") == 3
     assert due.has_campaign
+
+
+def test_a_slow_mail_server_gets_small_batches() -> None:
+    """A worker process would not reach the others in its turn."""
+    publisher = Publisher(is_consumed=True, publish_batch=[20, 0], count_slots=2)
+    make(publisher, publications=Calls(), has_campaign=True, pace=50.0).publish()
+    [first, _] = [kwargs for name, _, kwargs in publisher.calls if name == "publish_batch"]
+    assert first == {"limit": batch_size(pace=50.0, slots=2)}
 
 
 def test_a_campaign_waits_for_a_worker_that_consumes_its_queue() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -149,17 +150,31 @@ def test_sent_emails_of_a_group_are_recorded_together() -> None:
     """The others one by one."""
     log = Log()
     results = [outcome(OutcomeKind.ACCEPTED), RenderError("x"), outcome(OutcomeKind.CAPTURED)]
-    assert log.recorder.record_all([claim("a"), claim("b"), claim("c")], results) == 2
+    recorded = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
+    assert {each.email_id: each.state for each in recorded} == {
+        "a": State.SENT,
+        "b": State.FAILED,
+        "c": State.CAPTURED,
+    }
     [(_, (failed, *_), _), (_, (sent,), _)] = log.results.calls
     assert [(each.claim.id, each.state) for each in sent] == [("a", State.SENT), ("c", State.CAPTURED)]
     assert failed.id == "b"
 
 
 def test_a_group_without_sent_emails_needs_no_transaction() -> None:
-    """The number of sent emails is 0."""
+    """The refused one is recorded alone."""
     log = Log()
-    assert log.recorder.record_all([claim()], [outcome(OutcomeKind.BOUNCED)]) == 0
+    [recorded] = log.recorder.record_all([claim()], [outcome(OutcomeKind.BOUNCED)])
+    assert recorded.state is State.FAILED
     assert log.results.names == ["finish"]
+
+
+def test_an_unexpected_error_of_one_email_keeps_no_other_from_being_recorded() -> None:
+    """Its own lease runs out."""
+    log = Log()
+    results = [ValueError("secret"), asyncio.CancelledError(), outcome(OutcomeKind.ACCEPTED)]
+    [recorded] = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
+    assert (recorded.email_id, recorded.state) == ("c", State.SENT)
 
 
 def test_an_outage_of_the_log_does_not_lose_the_state_of_the_server() -> None:

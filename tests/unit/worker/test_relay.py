@@ -29,7 +29,7 @@ LOG_DOWN = LogUnavailable("The delivery log cannot be used.", fix="Start it.")
 class DueEmails(Calls):
     """Due emails, of a campaign or not."""
 
-    has_campaign = False
+    has_backlog = False
 
 
 class Publisher(Calls):
@@ -104,12 +104,12 @@ def test_a_tick_that_follows_at_once_asks_for_nothing(site: Site) -> None:
     assert site.ticks == 2
 
 
-def test_the_interval_is_short_during_a_campaign(empty_log: Engine) -> None:
+def test_the_interval_is_short_while_emails_wait_for_room_on_the_broker(empty_log: Engine) -> None:
     """Also where the log is on a server."""
     site = Site(empty_log, broker="redis://localhost:1/0")
     site.relay._tick_seconds = 1.0
     assert site.relay.tick_seconds == 1.0
-    site.due.has_campaign = True
+    site.due.has_backlog = True
     assert site.relay.tick_seconds == LOCAL_TICK_SECONDS
 
 

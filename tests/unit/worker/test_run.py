@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from mailctl.errors import ExitCode, InvalidInput
-from mailctl.settings import BULK_QUEUE, Settings
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings
 from mailctl.worker.run import _choose_pool, _default_queues, _exit_code, run_worker
 
 
@@ -58,6 +58,7 @@ def test_a_worker_consumes_the_queues_of_all_kinds_and_of_campaigns() -> None:
     assert _default_queues(runtime(receipt="billing", notice="", second="billing")) == [
         "celery",
         "billing",
+        GROUPS_QUEUE,
         BULK_QUEUE,
     ]
 

@@ -9,10 +9,10 @@ from typing import Any
 from celery import Celery
 
 from mailctl.broker.inspector import MessageCounts
+from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
 from mailctl.delivery_log.reports import RecordedReports
 from mailctl.domain.catalog import BUILT_IN_CATALOG
-from mailctl.settings import BULK_QUEUE
-from mailctl.worker.due_emails import BATCH_SIZE
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 from mailctl.worker.stuck_emails import StuckEmails
 from tests.emails import utc_now
 from tests.unit.worker.fakes import Broker, Calls, parts
@@ -28,7 +28,7 @@ def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery"
     runtime = parts(
         settings=settings,
         recovery=recovery,
-        workers=Calls(list_alive=[[SimpleNamespace(id="w-1")]]),
+        workers=Calls(list_alive=[[SimpleNamespace(id="w-1", queues=("celery", GROUPS_QUEUE))]]),
         history=Calls(queues_with_unclaimed=queues),
         app=Celery("stuck", broker="memory://", set_as_current=False),
         own_task_emails=Calls(published=(), held_as_unknown=()),
@@ -82,6 +82,23 @@ def test_without_unacknowledged_messages_one_search_is_enough() -> None:
     broker = Broker(**{BULK_QUEUE: MessageCounts(ready=2, unacked=0)})
     make(broker, recovery=recovery, queues=(BULK_QUEUE,)).recover()
     assert [each["on_broker"] for each in returned(recovery)] == [2 * BATCH_SIZE]
+
+
+def test_a_message_of_a_group_is_several_emails() -> None:
+    """So fewer are lost than the emails outnumber the messages."""
+    recovery = Calls(return_lost=0)
+    broker = Broker(**{GROUPS_QUEUE: MessageCounts(ready=2, unacked=1)})
+    make(broker, recovery=recovery, queues=(GROUPS_QUEUE,)).recover()
+    assert [each["on_broker"] for each in returned(recovery)] == [3 * GROUP_SIZE, 2 * GROUP_SIZE]
+
+
+def test_groups_that_no_worker_takes_are_returned() -> None:
+    """Their emails travel one by one then."""
+    recovery = Calls(return_lost=0)
+    stuck = make(Broker(celery=MessageCounts(ready=0, unacked=0)), recovery=recovery)
+    stuck._runtime.workers.answers["list_alive"] = [[SimpleNamespace(id="w-1", queues=("celery",))]]
+    stuck.recover()
+    assert "return_groups" in recovery.names
 
 
 def test_on_a_broker_that_hides_unacknowledged_messages_only_waiting_ones_are_there() -> None:

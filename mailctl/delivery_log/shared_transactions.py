@@ -1,0 +1,139 @@
+"""Transactions that several threads share: what comes while one is written is written with the next."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.time_limit import remaining_seconds
+from mailctl.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+_T = TypeVar("_T")
+#: Calls that share a transaction at most.
+_MOST = 100
+#: Seconds to wait without a time limit of the caller.
+_LONGEST_SECONDS = 60.0
+
+
+class _Call(Generic[_T]):
+    """One call, with the context in which it was made."""
+
+    def __init__(self, write: Callable[[Connection], _T], *, order: str) -> None:
+        self._write = write
+        self.order = order
+        self._context = contextvars.copy_context()
+        self.is_done = False
+        self.result: _T | None = None
+        self.error: BaseException | None = None
+
+    def run(self, connection: Connection) -> None:
+        """Write in a transaction."""
+        self.result, self.error = self._context.run(self._write, connection), None
+
+    def take_result(self) -> _T:
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]
+
+
+class SharedTransactions:
+    """Writes what several threads write at the same time in one transaction.
+
+    A call that is alone has a transaction of its own, and waits for nobody.
+
+    Args:
+        engine: of the delivery log's database.
+        durable: whether a transaction is on disk when its calls return.
+    """
+
+    def __init__(self, engine: Engine, *, durable: bool = True) -> None:
+        self._engine = engine
+        self._durable = durable
+        self._writing = threading.Lock()
+        self._waiting_lock = threading.Lock()
+        self._waiting: list[_Call[Any]] = []
+
+    def write(self, write: Callable[[Connection], _T], *, order: str) -> _T:
+        """Return the result of a function that writes in a transaction, once that is committed.
+
+        Args:
+            write: called once, or again in a transaction of its own if that of several calls has failed.
+            order: what the calls of a transaction are sorted by, so that processes lock rows in one order.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be written in time. Errors of the function are raised.
+        """
+        call = _Call(write, order=order)
+        with self._waiting_lock:
+            self._waiting.append(call)
+        limit = remaining_seconds()
+        deadline = time.monotonic() + (_LONGEST_SECONDS if limit is None else limit)
+        while not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            if self._withdraw(call):
+                raise LogUnavailable(
+                    "the delivery log does not answer in time.", fix="See `mailctl check-config`."
+                )
+            deadline = time.monotonic() + _LONGEST_SECONDS  # another call writes it already
+        try:
+            if not call.is_done:
+                self._write_waiting(call)
+        finally:
+            self._writing.release()
+        return call.take_result()
+
+    def _withdraw(self, call: _Call[Any]) -> bool:
+        """Take back a call that no transaction has begun with; return whether there was none."""
+        with self._waiting_lock:
+            if call in self._waiting:
+                self._waiting.remove(call)
+                return True
+        return False
+
+    def _write_waiting(self, own: _Call[Any]) -> None:
+        """Write a call together with those that wait."""
+        with self._waiting_lock:
+            self._waiting.remove(own)
+            calls: list[_Call[Any]] = [own, *self._waiting[: _MOST - 1]]
+            del self._waiting[: _MOST - 1]
+        try:
+            if not self._try_together(calls):
+                for call in calls:
+                    self._write_alone(call)
+        except BaseException as error:
+            for call in calls:
+                call.error = call.error or (None if call.is_done else error)
+            raise
+        finally:
+            for call in calls:
+                call.is_done = True
+
+    def _try_together(self, calls: Sequence[_Call[Any]]) -> bool:
+        """Write several calls in one transaction; return False if one of them fails, which undoes all."""
+        if len(calls) == 1:
+            return False
+        try:
+            with writing(self._engine, durable=self._durable) as connection:
+                for call in sorted(calls, key=lambda call: call.order):
+                    call.run(connection)
+        except LogUnavailable as error:
+            for call in calls:
+                call.error = error
+        except Exception:
+            return False
+        return True
+
+    def _write_alone(self, call: _Call[Any]) -> None:
+        try:
+            with writing(self._engine, durable=self._durable) as connection:
+                call.run(connection)
+        except Exception as error:
+            call.error = error

@@ -1,0 +1,202 @@
+"""The emails of groups that a process is sending: each is recorded soon after it ends, whatever others do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailctl.errors import LogUnavailable
+from mailctl.worker.flight_limits import Pace, campaign_limit, group_limit, worthwhile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+
+    from mailctl.delivery_log.claims import Claims
+    from mailctl.domain.models import Claim
+    from mailctl.worker.outcomes import AttemptResult, DeliveryResult, OutcomeRecorder
+
+_log = logging.getLogger("mailctl.delivery")
+
+#: Seconds for which the first email that has ended waits for others, to be recorded together with them.
+LINGER_SECONDS = 0.02
+#: Emails that are enough to be recorded at once, and at most.
+_ENOUGH, _MOST = 25, 100
+#: Emails that have ended and are not recorded, beyond which no others are claimed.
+_MAX_UNRECORDED = 100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Emails that were claimed together."""
+
+    claims: Sequence[Claim]
+    is_campaign: bool
+    #: Called with the results, a few at a time, when they are recorded.
+    on_recorded: Callable[[Sequence[DeliveryResult]], object] = field(repr=False)
+
+
+class Flight:
+    """Counts the emails that are being sent, keeps their leases, and records them in a thread of its own.
+
+    So a slow recipient, or a mail server that does not answer, keeps only its own email waiting.
+
+    Args:
+        recorder: records the outcomes.
+        claims: extends the leases.
+        lease_seconds: how long a lease is.
+        capacity: returns how many messages can be sent at a time.
+    """
+
+    def __init__(
+        self,
+        recorder: OutcomeRecorder,
+        claims: Claims,
+        *,
+        lease_seconds: float,
+        capacity: Callable[[], int],
+    ) -> None:
+        self._recorder = recorder
+        self._claims = claims
+        self._lease_seconds = lease_seconds
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._flying: dict[tuple[str, str], tuple[Claim, Group]] = {}
+        self._campaign_count = 0
+        self._landed: list[tuple[Claim, AttemptResult, Group]] = []
+        #: How many of those that have landed are being recorded.
+        self._recording = 0
+        self._pace = Pace()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._extend_at = 0.0
+
+    def wait_for_room(self, *, is_campaign: bool, wanted: int, until: float) -> int:
+        """Return how many more emails may be claimed now; 0 if there is no room in time.
+
+        Args:
+            is_campaign: whether they belong to a campaign.
+            wanted: how many there are.
+            until: the `time.monotonic` until which to wait for room that is worth a claim.
+        """
+        with self._changed:
+            while True:
+                limit, room = self._limit_and_room(is_campaign=is_campaign)
+                remaining = until - time.monotonic()
+                if room >= worthwhile(limit, wanted=wanted) or remaining <= 0:
+                    return max(0, min(room, wanted))
+                self._changed.wait(remaining)
+
+    def launch(self, group: Group) -> None:
+        """Count the emails of a group; each has to be landed."""
+        with self._changed:
+            for claim in group.claims:
+                self._flying[claim.token, claim.id] = (claim, group)
+            self._campaign_count += len(group.claims) * group.is_campaign
+            if self._thread is None:
+                self._extend_at = time.monotonic() + self._lease_seconds / 3
+                self._thread = threading.Thread(target=self._run, name="mailctl-recorder", daemon=True)
+                self._thread.start()
+
+    def land(self, claim: Claim, result: AttemptResult) -> None:
+        """Take the result of an email, to be recorded soon; only the first one counts."""
+        with self._changed:
+            flying = self._flying.pop((claim.token, claim.id), None)
+            if flying is None:
+                return
+            self._campaign_count -= flying[1].is_campaign
+            self._pace.note_finished(time.monotonic())
+            self._landed.append((claim, result, flying[1]))
+            self._changed.notify_all()
+
+    def land_rest(self, group: Group) -> None:
+        """Land the emails of a group that have no result, because their attempts were cancelled."""
+        for claim in group.claims:
+            self.land(claim, asyncio.CancelledError())
+
+    def finish(self) -> None:
+        """Wait until every email has landed and is recorded."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._flying or self._landed or self._recording))
+
+    def close(self) -> None:
+        """Finish, and end the thread."""
+        self.finish()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _limit_and_room(self, *, is_campaign: bool) -> tuple[int, int]:
+        pace, sessions = self._pace.per_second(time.monotonic()), self._capacity()
+        if is_campaign:
+            limit = campaign_limit(pace=pace, sessions=sessions)
+            room = limit - len(self._flying)  # others go first
+        else:
+            limit = group_limit(pace=pace, sessions=sessions)
+            room = limit - (len(self._flying) - self._campaign_count)
+        unrecorded = len(self._landed) + self._recording
+        return limit, min(room, _MAX_UNRECORDED - unrecorded)
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            landed = self._next_landed()
+            try:
+                self._record(landed)
+                self._extend_leases()
+            except Exception:
+                # Of the emails that are not recorded the lease runs out, and another worker has them then.
+                _log.exception("cannot record %d outcomes", len(landed))
+            with self._changed:
+                self._recording = 0
+                self._changed.notify_all()
+
+    def _next_landed(self) -> list[tuple[Claim, AttemptResult, Group]]:
+        """Wait until some emails have landed, or leases have to be extended."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._landed or self._is_closed, max(0.0, self._extend_at - time.monotonic())
+            )
+            if self._landed:
+                self._changed.wait_for(
+                    lambda: len(self._landed) >= _ENOUGH or not self._flying, LINGER_SECONDS
+                )
+            landed, self._landed = self._landed[:_MOST], self._landed[_MOST:]
+            self._recording = len(landed)
+            return landed
+
+    def _record(self, landed: Sequence[tuple[Claim, AttemptResult, Group]]) -> None:
+        if not landed:
+            return
+        recorded = self._recorder.record_all(
+            [claim for claim, _, _ in landed], [result for _, result, _ in landed]
+        )
+        groups = {result[0].id: result[2] for result in landed}
+        for group in dict.fromkeys(groups.values()):
+            group.on_recorded([result for result in recorded if groups[result.email_id] is group])
+
+    def _extend_leases(self) -> None:
+        if time.monotonic() < self._extend_at:
+            return
+        self._extend_at = time.monotonic() + self._lease_seconds / 3
+        with self._changed:
+            claims = [claim for claim, _ in self._flying.values()]
+            claims += [claim for claim, _, _ in self._landed]
+        if not claims:
+            return
+        try:
+            self._claims.extend(claims)
+        except LogUnavailable as error:
+            _log.warning("cannot extend the leases of %d emails: %s", len(claims), error)
+
+
+def result_of(attempt: Future[AttemptResult]) -> AttemptResult:
+    """Return how an attempt ended, as its result."""
+    if attempt.cancelled() or isinstance(attempt.exception(), TimeoutError):
+        return asyncio.CancelledError()  # by a time limit; the mail server may have the message
+    return attempt.exception() or attempt.result()

@@ -1,0 +1,125 @@
+"""Calls that come together share a transaction; each has its own result."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from mailctl.delivery_log.shared_transactions import SharedTransactions
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import pauses
+from mailctl.delivery_log.storage.time_limit import time_limit
+from mailctl.errors import InvalidInput, LogUnavailable
+from tests.emails import NOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+
+class Site:
+    """Shared transactions on a log; what is written are names."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.transactions = SharedTransactions(engine)
+        #: The connection in which each name was written last.
+        self.connections: dict[str, int] = {}
+        self.executor = ThreadPoolExecutor(8)
+
+    def write(self, name: str) -> str:
+        """Write a name."""
+
+        def insert(connection: Connection) -> str:
+            if name == "bad":
+                raise InvalidInput("name", "is bad.")
+            self.connections[name] = id(connection)
+            row = {"scope": "kind", "name": name, "reason": "", "actor": "", "since": NOW}
+            connection.execute(pauses.insert().values(**row))
+            return name
+
+        return self.transactions.write(insert, order=name)
+
+    def write_together(self, *names: str) -> list[Future[str]]:
+        """Write names that come while another transaction is written."""
+        self.transactions._writing.acquire()
+        try:
+            found = [self.executor.submit(self.write, name) for name in names]
+            while len(self.transactions._waiting) < len(names):
+                pass
+        finally:
+            self.transactions._writing.release()
+        return found
+
+    def names(self) -> list[str]:
+        """Return the names in the log."""
+        with reading(self.engine) as connection:
+            return sorted(connection.execute(select(pauses.c.name)).scalars())
+
+
+@pytest.fixture
+def site(engine: Engine) -> Iterator[Site]:
+    """Shared transactions on an empty log."""
+    site = Site(engine)
+    yield site
+    site.executor.shutdown()
+
+
+def test_a_call_alone_has_a_transaction_of_its_own(site: Site) -> None:
+    """Its errors are raised, and undo it."""
+    assert site.write("a") == "a"
+    with pytest.raises(InvalidInput):
+        site.write("bad")
+    assert site.names() == ["a"]
+
+
+def test_calls_that_come_together_share_a_transaction(site: Site) -> None:
+    """Written in a fixed order, so that two processes do not wait for each other."""
+    results = [future.result(60) for future in site.write_together("c", "a", "b")]
+    assert results == ["c", "a", "b"]
+    assert list(site.connections) == ["a", "b", "c"]
+    assert len(set(site.connections.values())) == 1
+    assert site.names() == ["a", "b", "c"]
+
+
+def test_a_call_that_fails_does_not_undo_others(site: Site) -> None:
+    """Each is written alone then."""
+    good, bad, other = site.write_together("good", "bad", "other")
+    assert (good.result(60), other.result(60)) == ("good", "other")
+    with pytest.raises(InvalidInput):
+        bad.result(60)
+    assert site.names() == ["good", "other"]
+
+
+def test_a_call_gives_up_in_time_and_is_not_written_later(site: Site) -> None:
+    """The caller has been told that it failed."""
+    site.transactions._writing.acquire()
+    with time_limit(0.0), pytest.raises(LogUnavailable):
+        site.write("late")
+    site.transactions._writing.release()
+    assert site.write("next") == "next"
+    assert site.names() == ["next"]
+
+
+def test_a_log_that_does_not_answer_is_asked_once_for_all(site: Site) -> None:
+    """Not once for each call."""
+    tries = []
+
+    def fail(_connection: Connection) -> None:
+        tries.append(threading.get_ident())
+        raise LogUnavailable("it is locked.")
+
+    site.transactions._writing.acquire()
+    futures = [site.executor.submit(site.transactions.write, fail, order="a") for _ in range(3)]
+    while len(site.transactions._waiting) < len(futures):
+        pass
+    site.transactions._writing.release()
+    for future in futures:
+        with pytest.raises(LogUnavailable):
+            future.result(60)
+    assert len(tries) == 1
