@@ -95,12 +95,13 @@ def list_emails(
       mailctl status, mailctl why, mailctl stats
     """
     from mailctl.delivery_log.queries.search import Sort, search
-    from mailctl.operations.selection import find_ids
     from mailctl.recorder.task_results import record_results
 
     layout.apply_to(session)
     wanted = filters.to_filter(session)
     if references:
+        from mailctl.operations.selection import find_ids
+
         ids = find_ids(session.runtime, read_ids(references))
         wanted = replace(wanted, ids=ids)
     order = Sort(require_choice(sort, list(Sort), noun="sort order"))

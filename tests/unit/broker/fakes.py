@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class FakeRedis:
@@ -18,6 +22,11 @@ class FakeRedis:
 
     def ping(self) -> bool:
         return True
+
+    @contextmanager
+    def pipeline(self, *, transaction: bool) -> Iterator[FakePipeline]:
+        assert not transaction
+        yield FakePipeline(self)
 
     def llen(self, key: str) -> int:
         return len(self.lists.get(key, []))
@@ -41,6 +50,20 @@ class FakeRedis:
 
     def config_get(self, name: str) -> dict[str, Any]:
         return {name: self.settings[name]} if name in self.settings else {}
+
+
+class FakePipeline:
+    """Commands that are sent together."""
+
+    def __init__(self, client: FakeRedis) -> None:
+        self._client = client
+        self._lengths: list[int] = []
+
+    def llen(self, key: str) -> None:
+        self._lengths.append(self._client.llen(key))
+
+    def execute(self) -> list[int]:
+        return self._lengths
 
 
 def redis_connection(client: FakeRedis) -> Any:
