@@ -175,7 +175,7 @@ class Office:
         (folder / "users.csv").write_text(_USERS)
         runtime = Runtime(Settings(mailctl_home=folder / ".mailctl"))
         try:
-            self.ids = _fill(runtime)
+            self.ids = fill(runtime)
         finally:
             runtime.close()
 
@@ -189,7 +189,8 @@ class Office:
             source.backup(copy)
 
 
-def _fill(runtime: Runtime) -> dict[str, str]:
+def fill(runtime: Runtime) -> dict[str, str]:
+    """Record something of everything in a delivery log; return ids by what was recorded."""
     sending = SendService(runtime)
 
     def send(address: str, kind: str = "welcome") -> str:
