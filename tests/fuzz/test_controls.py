@@ -94,7 +94,7 @@ def test_no_control_message_stops_a_worker(place: tuple[Site, Broker, Operator])
     before = operator.look()
     refused = [*malformed(), *not_for_mailctl()]
     survive(refused, broker, operator, worker)
-    assert operator.look() == before == (["celery", "mailctl.groups", "mailctl.bulk"], PROCESSES)
+    assert operator.look() == before == (["celery", "mailctl.bulk", "mailctl.groups"], PROCESSES)
     assert all("error" not in (operator.ask(name, **given) or ()) for name, given in QUESTIONS.items())
     assert operator.ask("enable_events") == {"ok": "task events enabled"}
     assert operator.ask("revoke", task_id="x")["error"].startswith("refused: a worker of mailctl does not")
@@ -113,7 +113,7 @@ def test_a_services_app_keeps_its_commands(place: tuple[Site, Broker, Operator])
     worker = start_worker(site)
     before = operator.look()
     survive(malformed(), broker, operator, worker)
-    assert operator.look() == before == (["celery", "mailctl.groups", "mailctl.bulk"], PROCESSES)
+    assert operator.look() == before == (["celery", "mailctl.bulk", "mailctl.groups"], PROCESSES)
     assert operator.ask("warehouse_greet", name="Zoe") == "hello Zoe"
     assert operator.ask("add_consumer", queue="more") == {"ok": "add consumer more"}
     assert operator.ask("cancel_consumer", queue="mailctl.bulk")["ok"]

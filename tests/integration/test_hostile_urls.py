@@ -95,6 +95,14 @@ def urls(setting: str) -> dict[str, str]:
     return passwords | (WRONG_BROKERS if setting in BROKERS else WRONG_DATABASES)
 
 
+def refusal_code(command: tuple[str, ...]) -> ExitCode:
+    """Return the exit code of a command that the settings keep from running.
+
+    A mail server that hands a bounce over tries again only if it is told so.
+    """
+    return ExitCode.TRY_AGAIN if command[:2] == ("feedback", "ingest") else ExitCode.USAGE
+
+
 def fragments_in(text: str) -> list[str]:
     """Return what a text tells of the password: any four characters of a half of it."""
     pieces = {half[start : start + 4] for half in (FIRST, SECOND) for start in range(len(half) - 3)}
@@ -120,7 +128,7 @@ def test_every_command_refuses_it_in_one_sentence(
             monkeypatch.setenv(setting, url)
         for command in EVERY_COMMAND[number % STRIDE :: STRIDE]:
             ran = mailctl(*command)
-            assert ran.code == ExitCode.USAGE, (what, command, ran.out, ran.err)
+            assert ran.code == refusal_code(command), (what, command, ran.out, ran.err)
             assert len(ran.err.splitlines()) == 1, (what, command, ran.err)
             assert ran.err.startswith(f"error: {setting} ("), (what, command, ran.err)
             verbose = mailctl(*command, "-v")

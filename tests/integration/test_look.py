@@ -110,6 +110,8 @@ class TestMonitor:
             "workers": False,
             "mail-server": True,
             "recording": True,
+            "bounced": True,
+            "complained": True,
         }
         assert (checks["depth"]["value"], checks["depth"]["limit"]) == (4, 3)
         assert checks["failed"]["value"] == 0.25
@@ -120,7 +122,7 @@ class TestMonitor:
         generous = ("--max-age", "1d", "--max-failed", "25%", "--min-workers", "0", "--max-depth", "4")
         assert self.checks(run, *generous)[0] == 0
         code, out = run("monitor", *generous)
-        assert (code, out.count("ok ")) == (0, 6)
+        assert (code, out.count("ok ")) == (0, 8)
 
     def test_one_queue_alone(self, run: Run) -> None:
         """And failures of a time alone."""
@@ -193,7 +195,11 @@ class TestMetrics:
         """What may fall is a gauge."""
         types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", run("metrics")[1], re.MULTILINE))
         counters = {name for name, type_ in types.items() if type_ != "gauge"}
-        assert counters == {"mailctl_emails_recorded_total", "mailctl_outcomes_total"}
+        assert counters == {
+            "mailctl_emails_recorded_total",
+            "mailctl_feedback_total",
+            "mailctl_outcomes_total",
+        }
 
     def series(self, out: str) -> set[str]:
         """Return the names and labels of the samples."""

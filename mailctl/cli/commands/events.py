@@ -80,8 +80,12 @@ def events(
             if begin is None or follow
             else list_events(session.runtime, wanted, since=begin)
         )
+        is_empty = True
         for entry in found:
+            is_empty = False
             _show(session, entry)
+    if is_empty:
+        session.output.note(f"No matching events. The delivery log is {session.runtime.masked_log_url}.")
 
 
 def _show(session: CliSession, entry: FeedEntry) -> None:

@@ -64,8 +64,9 @@ def ingest(
     try:
         result = MailIngester(session.runtime).take(data, recipient=recipient)
     except MailctlError as error:
-        session.output.note(str(error))
-        raise typer.Exit(ExitCode.TRY_AGAIN) from None
+        # A mail server returns a bounce for good that it is not told to keep.
+        error.exit_code = ExitCode.TRY_AGAIN
+        raise
     if session.output.as_json:
         from mailctl.views.feedback import IngestView
 

@@ -176,15 +176,18 @@ def _series_line(values: list[int], points_per_bar: int) -> str:
 def _show_groups(session: CliSession, report: StatsReport) -> None:
     is_narrow = (session.output.width or _NARROW_WIDTH) < _NARROW_WIDTH
     width = _NARROW_BAR_WIDTH if is_narrow else _BAR_WIDTH
-    rows = [_row(group, bar(group.share, width=width)) for group in report.groups]
-    session.output.table([report.dimension, "emails", "share of all", "failed", "failing", *_RATES], rows)
+    # Where nothing is heard, empty columns would look as if nothing had been delivered.
+    has_rates = any(rate for group in report.groups for rate in _rates(group.totals))
+    rows = [_row(group, bar(group.share, width=width), has_rates=has_rates) for group in report.groups]
+    columns = [report.dimension, "emails", "share of all", "failed", "failing"]
+    session.output.table([*columns, *(_RATES if has_rates else ())], rows)
 
 
 def _rates(totals: Totals) -> tuple[float | None, float | None, float | None]:
     return totals.delivered_rate, totals.bounced_rate, totals.complained_rate
 
 
-def _row(group: StatsGroup, drawn_bar: str) -> list[str]:
+def _row(group: StatsGroup, drawn_bar: str, *, has_rates: bool) -> list[str]:
     totals = group.totals
     failing = format_share(totals.failure_rate) if totals.failed else ""
     return [
@@ -193,5 +196,5 @@ def _row(group: StatsGroup, drawn_bar: str) -> list[str]:
         f"{format_share(group.share):>6}  {drawn_bar}".rstrip(),
         str(totals.failed or ""),
         failing,
-        *(format_share(rate) if rate else "" for rate in _rates(totals)),
+        *(format_share(rate) if rate else "" for rate in (_rates(totals) if has_rates else ())),
     ]
