@@ -49,7 +49,10 @@ WEAK = {
     "published earlier": (GOOD, f"{GOOD[::-1]}\n{DEVELOPMENT_SECRET_KEY}", "MAILCTL_SECRET_KEYS_OLD"),
 }
 #: These seal and open nothing, and help to put it right.
-WITHOUT_KEYS = {("check-config",), ("db", "current"), ("db", "upgrade")}
+WITHOUT_KEYS = {
+    *(("init",), ("version",), ("help",), ("config", "show"), ("config", "diff")),
+    *(("check-config",), ("db", "current"), ("db", "upgrade")),
+}
 
 
 @pytest.fixture(params=WEAK)
