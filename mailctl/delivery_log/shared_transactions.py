@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.errors import LogUnavailable
@@ -21,6 +23,8 @@ _T = TypeVar("_T")
 _MOST = 100
 #: Seconds to wait without a time limit of the caller.
 _LONGEST_SECONDS = 60.0
+#: How often calls are written together, each time without one that has failed, until each is written alone.
+_TRIES = 5
 
 
 class _Call(Generic[_T]):
@@ -105,9 +109,7 @@ class SharedTransactions:
             calls: list[_Call[Any]] = [own, *self._waiting[: _MOST - 1]]
             del self._waiting[: _MOST - 1]
         try:
-            if not self._try_together(calls):
-                for call in calls:
-                    self._write_alone(call)
+            self._write_all(calls)
         except BaseException as error:
             for call in calls:
                 call.error = call.error or (None if call.is_done else error)
@@ -116,20 +118,32 @@ class SharedTransactions:
             for call in calls:
                 call.is_done = True
 
-    def _try_together(self, calls: Sequence[_Call[Any]]) -> bool:
-        """Write several calls in one transaction; return False if one of them fails, which undoes all."""
-        if len(calls) == 1:
-            return False
+    def _write_all(self, calls: list[_Call[Any]]) -> None:
+        """Write calls together, but alone those whose errors would undo the others."""
+        alone: list[_Call[Any]] = []
+        for _ in range(_TRIES):
+            if len(calls) > 1:
+                failed = self._try_together(calls)
+                alone += failed
+                calls = [call for call in calls if call not in failed] if failed else []
+        for call in [*calls, *alone]:
+            self._write_alone(call)
+
+    def _try_together(self, calls: Sequence[_Call[Any]]) -> Sequence[_Call[Any]]:
+        """Write several calls in one transaction; return those that have failed, which undoes all."""
+        running: _Call[Any] | None = None
         try:
             with writing(self._engine, durable=self._durable) as connection:
-                for call in sorted(calls, key=lambda call: call.order):
-                    call.run(connection)
-        except LogUnavailable as error:
-            for call in calls:
-                call.error = error
-        except Exception:
-            return False
-        return True
+                for running in sorted(calls, key=lambda call: call.order):
+                    running.run(connection)
+                running = None
+        except Exception as error:
+            if isinstance(error, LogUnavailable) and not _is_about_a_row(error):
+                for call in calls:
+                    call.error = error
+                return ()
+            return calls if running is None else [running]
+        return ()
 
     def _write_alone(self, call: _Call[Any]) -> None:
         try:
@@ -137,3 +151,11 @@ class SharedTransactions:
                 call.run(connection)
         except Exception as error:
             call.error = error
+
+
+def _is_about_a_row(error: LogUnavailable) -> bool:
+    """Whether the database has refused what was to be written, and would take something else."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError):
+        return isinstance(cause, DataError | IntegrityError)
+    return isinstance(cause, StatementError)
