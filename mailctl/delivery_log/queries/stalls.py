@@ -185,15 +185,16 @@ def _backlogs(connection: Connection, *, waiting_since: datetime, now: datetime)
     )
     query = (
         select(
-            message_queue().label("queue"),
+            # Not "queue": a column of the table has that name, by which the database would group.
+            message_queue().label("message_queue"),
             func.count().label("count"),
             func.min(emails.c.created_at).label("since"),
         )
         .where(waits)
-        .group_by("queue")
+        .group_by("message_queue")
     )
     rows: Any = connection.execute(query)
-    return {row.queue: _Backlog(count=row.count, since=row.since) for row in rows}
+    return {row.message_queue: _Backlog(count=row.count, since=row.since) for row in rows}
 
 
 def _active_workers(connection: Connection, *, since: datetime) -> set[str]:
