@@ -86,9 +86,10 @@ def unregistered_task(case: Case) -> Cause | None:
         return None
     names = wording.join_names(evidence.discarding)
     verb = "consumes" if len(evidence.discarding) == 1 else "consume"
+    queues = " or ".join(repr(queue) for queue in dict.fromkeys([email.queue, email.message_queue]))
     return Cause(
         name="unregistered_task",
-        sentence=f"{describe_wait(case)}; {names} {verb} queue {email.queue!r} without the task of the email,"
+        sentence=f"{describe_wait(case)}; {names} {verb} queue {queues} without the task of the email,"
         " and a worker discards messages for tasks that it does not have",
         next_step=mailctl_command("check-config"),
     )
