@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.broker.inspector import BrokerInspector
-from mailctl.broker.messages import quoted_name, unclaimed_queue
+from mailctl.broker.messages import BATCH_TASK, quoted_name, unclaimed_queue
 from mailctl.broker.shared_queues import (
     find_discarding_workers,
     find_foreign_messages,
@@ -14,6 +14,7 @@ from mailctl.broker.shared_queues import (
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.workers import needed_queues
+from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def _discarding(app: Celery, workers: DiscoveredWorkers, catalog: Catalog) -> It
         queue: {catalog.kinds[name].full_task for name in kinds}
         for queue, kinds in needed_queues(app, catalog).items()
     }
+    tasks[GROUPS_QUEUE] = {BATCH_TASK}
     found = find_discarding_workers(BrokerInspector(app), tasks, workers.unlogged_workers)
     for node, missing in found.items():
         yield _GROUP.fail(

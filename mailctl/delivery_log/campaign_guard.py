@@ -12,7 +12,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import campaigns, emails, feedback, pauses
 from mailctl.delivery_log.transitions import insert_or_ignore
-from mailctl.domain.campaign_bounds import MIN_BOUNCES, MIN_COMPLAINTS, CampaignBounds
+from mailctl.domain.campaign_bounds import MIN_ACCEPTED, MIN_BOUNCES, MIN_COMPLAINTS, CampaignBounds
 from mailctl.domain.models import ACCEPTED_STATES, State
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class CampaignGuard(Repository):
     ) -> None:
         super().__init__(engine, clock=clock)
         self._bounds = bounds
-        #: Bounces and complaints of each campaign when it was looked at last: counting its emails takes long.
+        #: Bounces and complaints of each campaign when its emails were counted last, which takes long.
         self._seen: dict[str, tuple[int, int]] = {}
 
     def pause_failing(self) -> list[PausedCampaign]:
@@ -61,12 +61,12 @@ class CampaignGuard(Repository):
         found = [
             PausedCampaign(name=name, reason=reason)
             for name, bounces, complaints in self._suspects()
-            if (reason := self._reason(name, bounces, complaints))
+            if self._has_enough_accepted(name) and (reason := self._reason(name, bounces, complaints))
         ]
         return [each for each in found if self._pause(each)]
 
     def _suspects(self) -> list[tuple[str, int, int]]:
-        """Return campaigns with enough hard bounces or complaints, and new ones since the last look."""
+        """Return campaigns with enough hard bounces or complaints, and new ones since the last count."""
         is_complaint = feedback.c.kind == State.COMPLAINED
         bounces = func.count(distinct(feedback.c.email_id)).filter(~is_complaint)
         complaints = func.count(distinct(feedback.c.email_id)).filter(is_complaint)
@@ -79,11 +79,17 @@ class CampaignGuard(Repository):
         )
         with reading(self._engine) as connection:
             rows = [tuple(row) for row in connection.execute(query)]
-        new = [(name, *counts) for name, *counts in rows if self._seen.get(name) != tuple(counts)]
-        self._seen = {name: (first, second) for name, first, second in rows}
-        return new
+        return [(name, *counts) for name, *counts in rows if self._seen.get(name) != tuple(counts)]
+
+    def _has_enough_accepted(self, name: str) -> bool:
+        """Whether enough emails were accepted for a verdict; this reads a few entries of an index."""
+        accepted = and_(emails.c.state.in_(ACCEPTED_STATES), emails.c.campaign == name)
+        query = select(emails.c.campaign).where(accepted).limit(MIN_ACCEPTED)
+        with reading(self._engine) as connection:
+            return len(connection.execute(query).all()) == MIN_ACCEPTED
 
     def _reason(self, name: str, bounces: int, complaints: int) -> str:
+        self._seen[name] = (bounces, complaints)
         query = select(func.count()).where(
             emails.c.campaign == name, (emails.c.state + "").in_(ACCEPTED_STATES)
         )

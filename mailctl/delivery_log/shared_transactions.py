@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.errors import LogUnavailable
@@ -21,6 +23,13 @@ _T = TypeVar("_T")
 _MOST = 100
 #: Seconds to wait without a time limit of the caller.
 _LONGEST_SECONDS = 60.0
+#: How often calls are written together, each time without one that has failed, until each is written alone.
+_TRIES = 5
+#: How long calls may wait together for a lock of another transaction, such as a long one of the service that
+#: has used the same idempotency key; who has to wait longer waits alone, and holds up nobody.
+_LOCK_MILLISECONDS = 100
+#: The codes of PostgreSQL for a lock that was not available in time, and for a deadlock.
+_LOCK_STATES = frozenset({"55P03", "40P01"})
 
 
 class _Call(Generic[_T]):
@@ -31,6 +40,8 @@ class _Call(Generic[_T]):
         self.order = order
         self._context = contextvars.copy_context()
         self.is_done = False
+        #: Whether its own thread writes it, in a transaction of its own.
+        self.is_alone = False
         self.result: _T | None = None
         self.error: BaseException | None = None
 
@@ -48,7 +59,7 @@ class _Call(Generic[_T]):
 class SharedTransactions:
     """Writes what several threads write at the same time in one transaction.
 
-    A call that is alone has a transaction of its own, and waits for nobody.
+    A call that comes alone waits for nobody. One that fails, or waits for another transaction, does so alone.
 
     Args:
         engine: of the delivery log's database.
@@ -84,10 +95,12 @@ class SharedTransactions:
                 )
             deadline = time.monotonic() + _LONGEST_SECONDS  # another call writes it already
         try:
-            if not call.is_done:
+            if not (call.is_done or call.is_alone):
                 self._write_waiting(call)
         finally:
             self._writing.release()
+        if call.is_alone:
+            self._write_alone(call)
         return call.take_result()
 
     def _withdraw(self, call: _Call[Any]) -> bool:
@@ -105,31 +118,45 @@ class SharedTransactions:
             calls: list[_Call[Any]] = [own, *self._waiting[: _MOST - 1]]
             del self._waiting[: _MOST - 1]
         try:
-            if not self._try_together(calls):
-                for call in calls:
-                    self._write_alone(call)
+            self._write_all(calls)
         except BaseException as error:
             for call in calls:
-                call.error = call.error or (None if call.is_done else error)
+                call.error = call.error or error
             raise
         finally:
             for call in calls:
-                call.is_done = True
+                call.is_done = not call.is_alone
 
-    def _try_together(self, calls: Sequence[_Call[Any]]) -> bool:
-        """Write several calls in one transaction; return False if one of them fails, which undoes all."""
-        if len(calls) == 1:
-            return False
+    def _write_all(self, calls: Sequence[_Call[Any]]) -> None:
+        """Write calls together, and leave to their own threads those whose errors would undo the others."""
+        for _ in range(_TRIES):
+            failed = self._try_together(calls) if calls else ()
+            for call in failed:
+                call.is_alone = True
+            calls = [call for call in calls if not call.is_alone] if failed else []
+        for call in calls:
+            call.is_alone = True
+
+    def _try_together(self, calls: Sequence[_Call[Any]]) -> Sequence[_Call[Any]]:
+        """Write calls in one transaction; return those that have failed, which undoes all."""
+        running: _Call[Any] | None = None
         try:
             with writing(self._engine, durable=self._durable) as connection:
-                for call in sorted(calls, key=lambda call: call.order):
-                    call.run(connection)
-        except LogUnavailable as error:
-            for call in calls:
-                call.error = error
-        except Exception:
-            return False
-        return True
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'")
+                for running in sorted(calls, key=lambda call: call.order):
+                    running.run(connection)
+                running = None
+        except Exception as error:
+            sqlstate = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
+            if sqlstate not in _LOCK_STATES and (
+                len(calls) == 1 or (isinstance(error, LogUnavailable) and not _is_about_a_row(error))
+            ):
+                for call in calls:
+                    call.error = error
+                return ()
+            return calls if running is None else [running]
+        return ()
 
     def _write_alone(self, call: _Call[Any]) -> None:
         try:
@@ -137,3 +164,11 @@ class SharedTransactions:
                 call.run(connection)
         except Exception as error:
             call.error = error
+
+
+def _is_about_a_row(error: LogUnavailable) -> bool:
+    """Whether the database has refused what was to be written, and would take something else."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError):
+        return isinstance(cause, DataError | IntegrityError)
+    return isinstance(cause, StatementError)

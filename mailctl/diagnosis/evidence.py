@@ -236,14 +236,18 @@ class EvidenceCollector:
     def _discarding(
         self, email: Email, nodes: Mapping[str, tuple[str, ...]], workers: tuple[Worker, ...]
     ) -> tuple[str, ...]:
-        """Return the workers that consume the queue of an email and do not have its task."""
+        """Return the workers that consume a queue of an email, or that of its group, without its task."""
         kind, known = self._runtime.catalog.find(email.kind), {worker.name for worker in workers}
         others = {node: queues for node, queues in nodes.items() if node not in known}
-        if kind is None or not any(email.queue in queues for queues in others.values()):
+        consumed = {queue for queues in others.values() for queue in queues}
+        if kind is None or consumed.isdisjoint([email.queue, email.message_queue]):
             return ()
+        from mailctl.broker.messages import BATCH_TASK
         from mailctl.broker.shared_queues import find_discarding_workers
 
         tasks = {email.queue: [kind.full_task]}
+        if email.is_grouped:
+            tasks[email.message_queue] = [BATCH_TASK]
         return tuple(find_discarding_workers(self.broker, tasks, others))
 
     def _measure_queue(self, email: Email, search: MessageSearchResult | None) -> dict[str, Any]:

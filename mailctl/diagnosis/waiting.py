@@ -86,9 +86,10 @@ def unregistered_task(case: Case) -> Cause | None:
         return None
     names = wording.join_names(evidence.discarding)
     verb = "consumes" if len(evidence.discarding) == 1 else "consume"
+    queues = " or ".join(repr(queue) for queue in dict.fromkeys([email.queue, email.message_queue]))
     return Cause(
         name="unregistered_task",
-        sentence=f"{describe_wait(case)}; {names} {verb} queue {email.queue!r} without the task of the email,"
+        sentence=f"{describe_wait(case)}; {names} {verb} queue {queues} without the task of the email,"
         " and a worker discards messages for tasks that it does not have",
         next_step=mailctl_command("check-config"),
     )
@@ -234,10 +235,14 @@ def in_line(case: Case) -> Cause | None:
         return None
     if email.is_own_task and email.state is State.QUEUED and place is None:
         return None  # the log does not know which of these emails their tasks have taken
-    ahead = place.ahead if place is not None and place.ahead is not None else evidence.emails_ahead
+    # The messages before that of a group are groups, which say nothing of how long it takes.
+    counts_messages = place is not None and not email.is_grouped
+    ahead = evidence.emails_ahead
+    if counts_messages and place is not None and place.ahead is not None:
+        ahead = place.ahead
     if not ahead:
         return None
-    noun = "message" if place is not None else "email"
+    noun = "message" if counts_messages else "email"
     wait = (
         f", about {format_duration(timedelta(minutes=ahead / evidence.attempts_per_minute))}"
         if evidence.attempts_per_minute

@@ -349,9 +349,7 @@ class Delivery:
             if is_campaign:
                 envelope = replace(envelope, is_of_campaign=True)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = without_links(
-                    await self._sender.send(envelope, fence=claim.lease.require), envelope, claim.content
-                )
+                outcome = without_links(await self._hand_over(claim, envelope), envelope, claim.content)
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )

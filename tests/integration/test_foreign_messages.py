@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
+from mailctl.broker.messages import BATCH_TASK
 from mailctl.delivery_log.foreign_messages import RETENTION, ForeignMessages
+from mailctl.settings import GROUPS_QUEUE
 from mailctl.worker.foreign.schedule import RequeueSchedule
 from tests.integration.commands import Mailctl, welcome
 
@@ -120,6 +122,7 @@ def plain_worker(url: str, folder: Path) -> Iterator[None]:
         "def reset(user_data, reset_url): ...\n"
     )
     options = ("-P", "solo", "-n", "plain@host", "-l", "INFO", "--without-mingle", "--without-gossip")
+    options += ("-Q", f"celery,{GROUPS_QUEUE}")
     command = [sys.executable, "-m", "celery", "-A", "plain_shop", "worker", *options]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=folder, **pipes) as process:
@@ -140,6 +143,7 @@ def test_a_worker_that_discards_emails_is_found(mailctl: Mailctl, broker: str, t
     assert found is not None
     assert (found["status"], "'plain@host'" in found["detail"]) == ("fail", True)
     assert "send_welcome_email_task" in found["detail"]
+    assert BATCH_TASK in found["detail"]
     assert "send_password_reset_email_task" not in found["detail"]
     assert "mailctl.tasks" in found["fix"]
     first = why["causes"][0]

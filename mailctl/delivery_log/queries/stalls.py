@@ -185,16 +185,16 @@ def _backlogs(connection: Connection, *, waiting_since: datetime, now: datetime)
     )
     query = (
         select(
-            message_queue().label("on_queue"),
+            # Not "queue": a column of the table has that name, by which the database would group.
+            message_queue().label("message_queue"),
             func.count().label("count"),
             func.min(emails.c.created_at).label("since"),
         )
         .where(waits)
-        # By the label: PostgreSQL takes the name of a column for the column.
-        .group_by("on_queue")
+        .group_by("message_queue")
     )
     rows: Any = connection.execute(query)
-    return {row.on_queue: _Backlog(count=row.count, since=row.since) for row in rows}
+    return {row.message_queue: _Backlog(count=row.count, since=row.since) for row in rows}
 
 
 def _active_workers(connection: Connection, *, since: datetime) -> set[str]:

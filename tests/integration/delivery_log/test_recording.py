@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
+from mailctl.delivery_log.storage.engine import writing
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import State
@@ -58,6 +60,22 @@ class TestRecording:
         first = log.add(key="order-1")
         assert log.add(key="order-1") == first
         assert log.history.count_by_state() == {State.PENDING: 1}
+
+    def test_a_call_that_waits_for_another_transaction_holds_up_no_other(self, log: Log) -> None:
+        """Such as one with a key that the service has used in a transaction which it has not ended yet."""
+        if log.engine.dialect.name == "sqlite":
+            pytest.skip("SQLite has one writer at a time")
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND database IS NULL")
+        with ThreadPoolExecutor(2) as executor:
+            with writing(log.engine) as connection:
+                drafts = log.drafts(key="order-1")
+                first = log.outbox.add_in_transaction(connection, drafts, due_at=log.clock.now).id
+                waiting = executor.submit(log.add, key="order-1")
+                while not connection.execute(waits).scalar():
+                    pass
+                assert executor.submit(log.add, email="b@example.com").result(30)
+                assert not waiting.done()
+            assert waiting.result(30) == first
 
     def test_a_key_is_forgotten_after_its_window(self, log: Log) -> None:
         """A day here; then it stands for a new email."""

@@ -58,6 +58,18 @@ def report(log: Log, kind: str, numbers: range, **more: Any) -> None:
     FeedbackReports(log.engine, clock=log.time).record(reports)
 
 
+def test_a_verdict_is_given_when_enough_were_accepted(log: Log, guard: CampaignGuard) -> None:
+    """Also if the last bounce came long before."""
+    report(log, "bounced", range(26))
+    for n in range(400, 500):
+        log.change(f"e{n}", state=State.QUEUED)
+    assert guard.pause_failing() == []
+    for n in range(400, 500):
+        log.change(f"e{n}", state=State.SENT)
+    [paused] = guard.pause_failing()
+    assert paused.reason == "26 of 500 accepted emails bounced for good (5.2%; the limit is 5.0%)"
+
+
 def test_a_campaign_with_too_many_dead_addresses_is_paused_once(log: Log, guard: CampaignGuard) -> None:
     """With the reason; none of its emails can be claimed. An operator who resumes it has decided."""
     waiting = log.add("zoe@example.org", campaign="spring")

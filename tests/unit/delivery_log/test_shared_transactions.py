@@ -88,12 +88,29 @@ def test_calls_that_come_together_share_a_transaction(site: Site) -> None:
 
 
 def test_a_call_that_fails_does_not_undo_others(site: Site) -> None:
-    """Each is written alone then."""
+    """They still share a transaction."""
     good, bad, other = site.write_together("good", "bad", "other")
     assert (good.result(60), other.result(60)) == ("good", "other")
     with pytest.raises(InvalidInput):
         bad.result(60)
     assert site.names() == ["good", "other"]
+    assert len(set(site.connections.values())) == 1
+
+
+def test_a_row_that_the_database_refuses_does_not_undo_others(site: Site) -> None:
+    """The database answers, so that it is not taken for one that does not."""
+    first, *others = site.write_together("a", "twice", "z", "twice")
+    assert first.result(60) == "a"
+    results = [future.exception(60) for future in others]
+    assert sorted(map(type, results), key=str) == sorted([type(None), type(None), LogUnavailable], key=str)
+    assert site.names() == ["a", "twice", "z"]
+
+
+def test_many_calls_that_fail_leave_others_alone(site: Site) -> None:
+    """Nobody fails for another."""
+    good, *bad = site.write_together("good", *["bad"] * 7)
+    assert {type(future.exception(60)) for future in bad} == {InvalidInput}
+    assert (good.result(60), site.names()) == ("good", ["good"])
 
 
 def test_a_call_gives_up_in_time_and_is_not_written_later(site: Site) -> None:

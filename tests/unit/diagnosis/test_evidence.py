@@ -22,7 +22,7 @@ from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.domain.models import CeleryResult, Email, State
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.runtime import Runtime
-from mailctl.settings import BULK_QUEUE, Settings
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings
 from tests.emails import email
 from tests.unit.delivery_log.conftest import Log
 from tests.unit.diagnosis.samples import EMAIL, NOT_FOUND, place
@@ -114,6 +114,16 @@ def test_all_workers_are_asked_only_if_no_heartbeat_covers_the_queue(empty_log: 
     assert (found.consumers, found.is_usual_queue) == (consumers, False)
     assert found.discarding == ("celery@other",)
     assert site.broker.names == ["find_message", "queues_by_worker", "tasks_by_worker"]
+
+
+def test_a_worker_that_discards_groups_is_found(empty_log: Engine) -> None:
+    """It consumes their queue without their task, although it has that of the email."""
+    consumers = {"celery@other": (GROUPS_QUEUE,)}
+    registered = {"celery@other": frozenset({"send_welcome_email_task", "send_password_reset_email_task"})}
+    site = Site(empty_log, find_message=NOT_FOUND, queues_by_worker=consumers, tasks_by_worker=registered)
+    grouped = replace(EMAIL, queue="reports", is_grouped=True)
+    assert site.collect(grouped).discarding == ("celery@other",)
+    assert site.collect(replace(EMAIL, queue="reports")).discarding == ()
 
 
 def test_a_broker_that_is_down_is_evidence(empty_log: Engine) -> None:

@@ -77,6 +77,15 @@ def test_the_position_has_an_expected_wait() -> None:
     assert names(EMAIL, emails_ahead=3, is_in_memory=True) == ["in_line"]
 
 
+def test_the_position_in_a_group_is_one_among_emails() -> None:
+    """The messages before it are groups, each of many emails."""
+    email = replace(EMAIL, is_grouped=True)
+    [first] = causes(email, search=place(3), emails_ahead=152, attempts_per_minute=76.0)
+    assert first.sentence == (
+        "queued 3 min ago; 152 emails are ahead of it in queue 'celery', about 2 min at 76 a minute"
+    )
+
+
 def test_a_message_that_is_nowhere_was_lost() -> None:
     """Unless it is on its way, or not everything could be looked through."""
     [first] = causes(EMAIL, search=NOT_FOUND)

@@ -12,6 +12,7 @@ from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers, find_unpublished
+from mailctl.settings import GROUPS_QUEUE
 from tests.emails import NOW
 from tests.workers import IDENTITY, worker
 
@@ -43,6 +44,16 @@ def test_a_worker_that_takes_nothing_while_emails_wait_is_stalled(log: Log) -> N
         "worker celery@a is alive and consumes queue 'celery', but takes nothing:"
         " 2 emails wait there, the first for 16 s"
     )
+
+
+def test_emails_of_groups_wait_in_the_queue_of_groups(log: Log) -> None:
+    """Not in their own, in which no message of theirs is."""
+    log.queue()
+    log.change(log.queue(address="ada@example.com"), is_grouped=True)
+    log.forward(LATER)
+    assert stalled(log) == [("celery@a", 1)]
+    both = replace(WORKER, queues=("celery", GROUPS_QUEUE))
+    assert stalled(log, both) == [("celery@a", 1), ("celery@a", 1)]
 
 
 def test_one_that_takes_others_is_not(log: Log) -> None:
