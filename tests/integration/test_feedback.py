@@ -15,6 +15,7 @@ from mailctl.errors import ExitCode
 from mailctl.feedback import listeners
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.maildir import MaildirSource
+from mailctl.feedback.received_mail import MAX_OCTETS
 from mailctl.feedback.recording import FeedbackReceipt
 from mailctl.feedback.watching import FeedbackWatch
 from mailctl.security.bounce_address import bounce_address_from_settings
@@ -153,6 +154,13 @@ def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptu
     assert bounces is not None
     assert "@" not in caplog.text
     assert bounces.token(email_id) not in caplog.text
+
+
+def test_a_message_that_is_too_large_is_an_error(post: Post, mailctl: Mailctl) -> None:
+    """With the documented exit code; it is counted all the same."""
+    post.record()
+    ran = mailctl("feedback", "ingest", stdin="x" * (MAX_OCTETS + 1))
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "no report: oversized\n")
 
 
 def test_a_bounce_without_a_token_is_only_likely(post: Post) -> None:

@@ -57,6 +57,7 @@ def ingest(
     See also:
       mailctl feedback watch, mailctl why, mailctl suppress list
     """
+    from mailctl.delivery_log.reports import FeedbackResult
     from mailctl.feedback.ingest import MailIngester
     from mailctl.feedback.received_mail import MAX_OCTETS
 
@@ -72,6 +73,8 @@ def ingest(
         session.output.record(IngestView.of(result))
     else:
         session.output.line(_describe(result))
+    if result == FeedbackResult.OVERSIZED:
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def _describe(result: FeedbackReceipt | FeedbackResult) -> str:
