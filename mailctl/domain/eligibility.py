@@ -144,6 +144,8 @@ class EligibilityFacts:
     can_be_decrypted: bool = True
     #: Whether its address is suppressed and no operator overrides that.
     is_address_suppressed: bool = False
+    #: Whether its recipient has unsubscribed from such emails and no operator overrides that.
+    has_unsubscribed: bool = False
     #: The command that sends another email like it, perhaps with gaps to fill in; None if there is none.
     send_another_command: ShellCommand | None = None
 
@@ -245,7 +247,7 @@ def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozens
         Hazard.MAYBE_SENT: facts.may_have_been_sent or email.state is State.UNCONFIRMED,
         Hazard.EXPIRED: is_expired(email, now=now),
         Hazard.SUPPRESSED: (is_suppressed and not is_unwanted) or facts.is_address_suppressed,
-        Hazard.UNSUBSCRIBED: is_unwanted,
+        Hazard.UNSUBSCRIBED: is_unwanted or facts.has_unsubscribed,
         Hazard.RESENT: facts.has_been_resent,
     }
     return frozenset(hazard for hazard, is_there in found.items() if is_there)
