@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from mailctl.feedback.recording import FeedbackReceipt
     from mailctl.feedback.watching import FeedbackWatch
 
+#: Why a message has no report, by the result that `mailctl metrics` counts.
+_REJECTIONS = {
+    "ignored": "the message is neither a bounce nor a complaint",
+    "forged": "its token was signed with none of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD",
+    "malformed": "the message cannot be read",
+    "oversized": "the message is larger than any report",
+}
+
 app = CommandGroup("feedback", "Take bounces and complaints, and record what became of emails.")
 
 
@@ -65,7 +73,7 @@ def ingest(
     try:
         result = MailIngester(session.runtime).take(data, recipient=recipient)
     except MailctlError as error:
-        session.output.note(str(error))
+        session.output.note(f"{error.message} {error.fix}".rstrip())
         raise typer.Exit(ExitCode.TRY_AGAIN) from None
     if session.output.as_json:
         from mailctl.views.feedback import IngestView
@@ -79,7 +87,7 @@ def ingest(
 
 def _describe(result: FeedbackReceipt | FeedbackResult) -> str:
     if isinstance(result, str):
-        return f"no report: {result}"
+        return f"{result}: {_REJECTIONS[result]}"
     return describe_receipt(result)
 
 
