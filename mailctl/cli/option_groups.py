@@ -301,7 +301,8 @@ class OverrideOptions(OptionGroup):
         typer.Option(
             "--include",
             metavar="HAZARD,...",
-            help="Include emails with a hazard: permanent, maybe-sent, expired, suppressed, resent.",
+            help="Include emails with a hazard: permanent, maybe-sent, expired, suppressed,"
+            " unsubscribed, resent.",
         ),
     ] = ""
     force: Annotated[

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, and_, case, select, update
 
 from mailctl.delivery_log.due import starts_later
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.rule_enforcement import is_not_suppressed
+from mailctl.delivery_log.rule_enforcement import is_to_suppressed_address
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.transitions import append_events, change_state, reason_values
+from mailctl.delivery_log.unsubscribes import has_unsubscribed
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -52,6 +53,8 @@ class ActionFacts:
     resent: frozenset[str]
     #: To a suppressed address, and not forced.
     to_suppressed_address: frozenset[str]
+    #: To a recipient who has unsubscribed from such emails, and not forced.
+    to_unsubscribed: frozenset[str]
 
 
 class OperatorActions(Repository):
@@ -73,6 +76,7 @@ class OperatorActions(Repository):
 
     def read_facts(self, ids: Collection[str]) -> ActionFacts:
         """Return which of the emails have content, may have been sent, were resent, or may not be sent."""
+        is_unforced = emails.c.is_forced.is_(False)
         with reading(self._engine) as connection:
 
             def ids_where(condition: ColumnElement[bool]) -> frozenset[str]:
@@ -83,7 +87,8 @@ class OperatorActions(Repository):
                 with_content=ids_where(emails.c.content.is_not(None)),
                 maybe_sent=ids_where(emails.c.maybe_sent.is_(True)),
                 resent=ids_where(emails.c.resent_as.is_not(None)),
-                to_suppressed_address=ids_where(~is_not_suppressed()),
+                to_suppressed_address=ids_where(and_(is_unforced, is_to_suppressed_address())),
+                to_unsubscribed=ids_where(and_(is_unforced, has_unsubscribed())),
             )
 
     def stop(

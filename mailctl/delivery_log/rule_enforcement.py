@@ -214,9 +214,13 @@ _SELECT_WAITING_UNSUBSCRIBED = select(emails.c.id, emails.c.to_address, emails.c
 
 def is_not_suppressed() -> ColumnElement[bool]:
     """Return the condition that no suppression and no unsubscribe stops an email, or that it is forced."""
+    return or_(emails.c.is_forced.is_(True), ~or_(is_to_suppressed_address(), has_unsubscribed()))
+
+
+def is_to_suppressed_address() -> ColumnElement[bool]:
+    """Return the condition that a suppression of its address would stop an email that is not forced."""
     is_same = suppressions.c.address == func.lower(emails.c.to_address)
-    is_listed = exists().where(is_same, _STOPS).correlate(emails)
-    return or_(emails.c.is_forced.is_(True), ~or_(is_listed, has_unsubscribed()))
+    return exists().where(is_same, _STOPS).correlate(emails)
 
 
 def suppress_waiting(

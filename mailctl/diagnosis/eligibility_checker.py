@@ -121,6 +121,7 @@ class EligibilityChecker:
             has_ready_made_links=has_dead_links,
             can_be_decrypted=content is not None or email.id not in contents,
             is_address_suppressed=email.id in recorded.to_suppressed_address,
+            has_unsubscribed=email.id in recorded.to_unsubscribed,
             send_another_command=self._send_another_command(email, kind)
             if cannot_be_sent and kind is not None
             else None,

@@ -12,7 +12,7 @@ from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.diagnosis.models import Diagnosis
 from mailctl.diagnosis.rules import diagnose
-from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command
+from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command, wider_search_command
 from mailctl.domain.models import CeleryResult, Email, Event, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
@@ -266,9 +266,10 @@ class StatusService:
             broker_error += " The service's own code may have sent it: nothing records what its tasks send."
         fix = f"Check the id; for possible reasons, run: {mailctl_command('why', arguments=[given])}"
         if "@" in given:
-            fix = f"List the emails to this address: {search_command(given)}"
+            fix = f"Check it, and look for a similar one: {wider_search_command(given)}"
+        noun = "address or Message-ID" if "@" in given else "id"
         return NotFound(
-            f"No email has the id {given}: {absent}, and Celery has no result.{broker_error}", fix=fix
+            f"No email has the {noun} {given}: {absent}, and Celery has no result.{broker_error}", fix=fix
         )
 
     def _record_celery_result(self, email: Email, celery: CeleryResult | None) -> Email:

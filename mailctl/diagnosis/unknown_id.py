@@ -32,8 +32,23 @@ def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
 
 
 def search_command(given: str) -> ShellCommand:
-    """Return the command that finds the email which an unknown id may stand for; an address is no id."""
+    """Return the command that lists the emails which a text may stand for; an address is no id."""
     return mailctl_command("list", to=given) if "@" in given else mailctl_command("list")
+
+
+def wider_search_command(given: str) -> ShellCommand:
+    """Return the command that finds the email which was meant by a text that the delivery log does not have.
+
+    Of an address the domain is searched for, because the address itself was not found.
+    """
+    if not _is_address(given):
+        return mailctl_command("list")
+    return mailctl_command("list", to="@" + given.rpartition("@")[2])
+
+
+def _is_address(given: str) -> bool:
+    """Whether it has the form of an address; a Message-ID in angle brackets has not."""
+    return "@" in given and not given.startswith("<")
 
 
 def _causes(unknown: UnknownId) -> Iterator[Cause]:
@@ -50,8 +65,8 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
         yield from _unrecorded_cause(unknown)
         yield Cause(
             name="never_existed",
-            sentence="no email has this id: it may be mistyped, or the email was pruned or rolled back",
-            next_step=search_command(unknown.task_id),
+            sentence=_describe_missing(unknown.task_id),
+            next_step=wider_search_command(unknown.task_id),
             certainty=Certainty.POSSIBLE,
         )
     yield from _other_log_causes(unknown)
@@ -62,6 +77,16 @@ def _causes(unknown: UnknownId) -> Iterator[Cause]:
             next_step=mailctl_command("check-config"),
             certainty=Certainty.POSSIBLE,
         )
+
+
+def _describe_missing(given: str) -> str:
+    if _is_address(given):
+        return (
+            "no email to this address is in the delivery log, and none has this Message-ID:"
+            " it may be mistyped, or the email was pruned or rolled back"
+        )
+    noun = "Message-ID" if "@" in given else "id"
+    return f"no email has this {noun}: it may be mistyped, or the email was pruned or rolled back"
 
 
 def _is_known_to_celery(unknown: UnknownId) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.domain.models import SENT_OR_CAPTURED, Email, State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import is_too_late
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
 
@@ -85,6 +86,7 @@ class Hazard(StrEnum):
     MAYBE_SENT = "maybe-sent"
     EXPIRED = "expired"
     SUPPRESSED = "suppressed"
+    UNSUBSCRIBED = "unsubscribed"
     RESENT = "resent"
 
 
@@ -94,6 +96,7 @@ HAZARD_DESCRIPTIONS: Mapping[Hazard, str] = {
     Hazard.MAYBE_SENT: "the mail server may have it already",
     Hazard.EXPIRED: "it has expired",
     Hazard.SUPPRESSED: "its address is suppressed",
+    Hazard.UNSUBSCRIBED: "its recipient has unsubscribed",
     Hazard.RESENT: "it was already resent",
 }
 _RELEVANT_HAZARDS: Mapping[str, frozenset[Hazard]] = {
@@ -141,6 +144,8 @@ class EligibilityFacts:
     can_be_decrypted: bool = True
     #: Whether its address is suppressed and no operator overrides that.
     is_address_suppressed: bool = False
+    #: Whether its recipient has unsubscribed from such emails and no operator overrides that.
+    has_unsubscribed: bool = False
     #: The command that sends another email like it, perhaps with gaps to fill in; None if there is none.
     send_another_command: ShellCommand | None = None
 
@@ -235,11 +240,14 @@ def is_expired(email: Email, *, now: datetime) -> bool:
 
 
 def _hazards(email: Email, facts: EligibilityFacts, *, now: datetime) -> frozenset[Hazard]:
+    is_suppressed = email.state is State.SUPPRESSED
+    is_unwanted = is_suppressed and email.reason_code is ReasonCode.UNSUBSCRIBED
     found = {
         Hazard.PERMANENT: facts.is_mailbox_dead,
         Hazard.MAYBE_SENT: facts.may_have_been_sent or email.state is State.UNCONFIRMED,
         Hazard.EXPIRED: is_expired(email, now=now),
-        Hazard.SUPPRESSED: email.state is State.SUPPRESSED or facts.is_address_suppressed,
+        Hazard.SUPPRESSED: (is_suppressed and not is_unwanted) or facts.is_address_suppressed,
+        Hazard.UNSUBSCRIBED: is_unwanted or facts.has_unsubscribed,
         Hazard.RESENT: facts.has_been_resent,
     }
     return frozenset(hazard for hazard, is_there in found.items() if is_there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,9 +79,19 @@ def provider_include(host: str) -> str:
 
 
 def suggested_spf(host: str) -> str:
-    """Return an SPF record for a domain that sends by a mail server."""
-    include = provider_include(host)
-    return f"v=spf1 include:{include} ~all" if include else f"v=spf1 a:{host} ~all"
+    """Return an SPF record for a domain that sends by a mail server.
+
+    Args:
+        host: its name or IP address. One that only this computer or network can reach stands for the servers
+            by which emails leave it, which are not known here.
+    """
+    if include := provider_include(host):
+        return f"v=spf1 include:{include} ~all"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "v=spf1 mx ~all" if host.lower() == "localhost" else f"v=spf1 a:{host} ~all"
+    return f"v=spf1 ip{address.version}:{address} ~all" if address.is_global else "v=spf1 mx ~all"
 
 
 def parse_tags(text: str) -> dict[str, str]:

@@ -154,7 +154,7 @@ def _group(
     return ErrorGroup(
         fingerprint=fingerprint,
         cause=cause,
-        text=mask_addresses_in_text(str(last.reply) or last.text),
+        text=mask_addresses_in_text(_words(last)),
         reply=last.reply,
         attempts=len(newest_first),
         emails=len(states),
@@ -167,6 +167,12 @@ def _group(
         sample_ids=tuple(list(states)[:_MAX_SAMPLES]),
         command=_command(last, cause, has_failed=bool(failed), age=now - newest_first[-1].at),
     )
+
+
+def _words(attempt: FailedAttempt) -> str:
+    """Return what was said; the words of an event have the code of the reply already."""
+    reply = attempt.reply
+    return attempt.text if reply.text == attempt.text else str(reply) or attempt.text
 
 
 def _command(last: FailedAttempt, cause: Cause, *, has_failed: bool, age: timedelta) -> ShellCommand:

@@ -218,7 +218,7 @@ class BulkAction:
     @property
     def _is_forced(self) -> bool:
         """Whether emails are sent in spite of suppressions and rate limits."""
-        return Hazard.SUPPRESSED in self._request.include
+        return not self._request.include.isdisjoint({Hazard.SUPPRESSED, Hazard.UNSUBSCRIBED})
 
     def _group_by_new_lifetime(
         self, checked: Sequence[tuple[Email, EligibilityResult]]

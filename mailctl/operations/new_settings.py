@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from mailctl.connection_urls.parts import InvalidUrl
+from mailctl.connection_urls.web import parse_web_url
 from mailctl.domain.address_validation import validate_address
 from mailctl.errors import ConfigurationError, InvalidInput, Refused
 from mailctl.settings import Settings
@@ -47,7 +49,7 @@ class NewSettings:
             "FRONTEND_URL": self.frontend_url,
             "SECRET_KEY": secrets.token_urlsafe(_KEY_BYTES),
             "REDIS_URL": self.redis_url,
-            "EMAIL_FROM_ADDRESS": validate_address(self.from_address),
+            "EMAIL_FROM_ADDRESS": validate_address(self.from_address, field="EMAIL_FROM_ADDRESS"),
             "EMAIL_ENABLED": str(bool(self.email_host)),
         }
         if self.email_host:
@@ -100,6 +102,10 @@ def _check(values: dict[str, str]) -> None:
         problem = error.errors(include_url=False, include_input=False)[0]
         reason = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
         raise ConfigurationError(f"{problem['loc'][0]}: {reason}.") from None
+    try:
+        parse_web_url(values["FRONTEND_URL"])
+    except InvalidUrl as error:
+        raise InvalidInput("FRONTEND_URL", str(error), fix=error.fix) from None
 
 
 def _quoted(value: str) -> str:

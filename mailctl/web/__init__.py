@@ -24,7 +24,9 @@ try:
     for _name in ("fastapi", "uvicorn"):
         import_module(_name)
 except ModuleNotFoundError as error:
-    raise ExtraMissing(f"The dashboard needs {error.name}, which is not installed.", extra="web") from error
+    raise ExtraMissing(
+        f"The dashboard, webhooks and unsubscribing need {error.name}, which is not installed.", extra="web"
+    ) from error
 
 from mailctl.web.app import create_app, make_router
 

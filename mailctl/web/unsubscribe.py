@@ -22,7 +22,7 @@ from mailctl.web.templating import render
 
 _SOURCE = "unsubscribe"
 _PATH = "/unsubscribe"
-_Token = Annotated[str, Query(alias="t", max_length=2000)]
+_Token = Annotated[str, Query(alias="t")]
 
 
 class UnsubscribeRoute(PageRoute):
@@ -44,12 +44,12 @@ def unsubscribe_router() -> APIRouter:
     _keep_tokens_out_of_the_access_log()
 
     @router.get(_PATH, name="mailctl:unsubscribe")
-    def ask(request: Request, t: _Token) -> Response:
+    def ask(request: Request, t: _Token = "") -> Response:
         """Show the button. Programs that open each link of an email change nothing by that."""
         return _page(request, _open(t), is_done=False)
 
     @router.post(_PATH)
-    def unsubscribe(request: Request, t: _Token) -> Response:
+    def unsubscribe(request: Request, t: _Token = "") -> Response:
         """Unsubscribe, whoever posts: the button, or the recipient's mail program."""
         subscription = _open(t)
         _record(subscription)

@@ -15,6 +15,7 @@ from mailctl.errors import ExitCode
 from mailctl.feedback import listeners
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.maildir import MaildirSource
+from mailctl.feedback.received_mail import MAX_OCTETS
 from mailctl.feedback.recording import FeedbackReceipt
 from mailctl.feedback.watching import FeedbackWatch
 from mailctl.security.bounce_address import bounce_address_from_settings
@@ -104,11 +105,13 @@ def test_a_message_that_cannot_be_recorded_comes_again(
     mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 75: Postfix and Exim keep it. Whatever else strangers send is taken."""
-    assert mailctl("feedback", "ingest", stdin="x").code == 75
+    absent = mailctl("feedback", "ingest", stdin="x")
+    assert absent.code == 75
+    assert "set MAILCTL_HOME or MAILCTL_DATABASE_URL" in absent.err
     monkeypatch.setenv("MAILCTL_HOME", str(tmp_path / "there"))
     assert mailctl("db", "upgrade").code == 0
     taken = mailctl("feedback", "ingest", stdin="Subject: hello\n\nx")
-    assert (taken.code, taken.out) == (0, "no report: ignored\n")
+    assert (taken.code, taken.out) == (0, "ignored: the message is neither a bounce nor a complaint\n")
 
 
 def test_the_module_of_the_app_hears_of_it(
@@ -153,6 +156,24 @@ def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptu
     assert bounces is not None
     assert "@" not in caplog.text
     assert bounces.token(email_id) not in caplog.text
+
+
+def test_a_message_that_is_too_large_is_an_error(post: Post, mailctl: Mailctl) -> None:
+    """With the documented exit code; it is counted all the same."""
+    post.record()
+    ran = mailctl("feedback", "ingest", stdin="x" * (MAX_OCTETS + 1))
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "oversized: the message is larger than any report\n")
+
+
+def test_why_a_message_is_no_report_is_said(
+    post: Post, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a rotation of keys, the sentence says which setting decides."""
+    post.record()
+    monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
+    monkeypatch.setenv("MAILCTL_BOUNCE_ADDRESS", ADDRESS)
+    said = mailctl("feedback", "ingest", stdin=UNKNOWN_USER.mail(token="a" * 42).decode()).out
+    assert said == "forged: its token was signed with none of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD\n"
 
 
 def test_a_bounce_without_a_token_is_only_likely(post: Post) -> None:

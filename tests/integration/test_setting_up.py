@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from mailctl import runtime, web
 from tests.integration.commands import welcome
 from tests.web_server import serving
@@ -29,6 +31,27 @@ def test_an_answer_that_is_missing_is_asked_for_by_name(mailctl: Mailctl, tmp_pa
     """Where there is no terminal to ask on."""
     ran = mailctl("init", "--env-file", str(tmp_path / "new.env"))
     assert (ran.code, "--from-address" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (
+            "--frontend-url",
+            "shop",
+            "error: FRONTEND_URL is not an http or https URL. Write it as https://HOST",
+        ),
+        ("--from-address", "shop", "error: EMAIL_FROM_ADDRESS is not a valid email address"),
+    ],
+)
+def test_an_answer_that_no_email_could_have_is_refused(
+    mailctl: Mailctl, tmp_path: Path, option: str, value: str, message: str
+) -> None:
+    """By the name of the setting, before a file is written."""
+    path = tmp_path / "new.env"
+    line = ("init", "--env-file", str(path), "--offline", "--from-address", "noreply@shop.example")
+    ran = mailctl(*line, option, value)
+    assert (ran.code, ran.err[: len(message)], path.exists()) == (2, message, False)
 
 
 def test_settings_are_shown_with_their_source(mailctl: Mailctl) -> None:

@@ -21,7 +21,7 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
-from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"), stage="body")
+REFUSED = Outcome(
+    kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"
+)
 PUBLIC = "https://shop.example/mail/unsubscribe"
 
 
@@ -129,12 +132,30 @@ def test_a_link_works_after_its_email_was_deleted(site: str) -> None:
     assert parts.unsubscribes.find("eve@example.com", kind="welcome") is not None
 
 
+def test_including_suppressed_addresses_includes_nobody_who_unsubscribed(site: str) -> None:
+    """Neither an email that was suppressed for that, nor one that had failed before."""
+    failed = record("kim@example.com", "spring")
+    parts = runtime.current()
+    [claim] = parts.claims.claim([failed], worker="w@host").claims
+    reason = Reason(code=ReasonCode.REFUSED, text="refused")
+    parts.attempt_results.finish(claim, State.FAILED, outcome=REFUSED, reason=reason)
+    url, body = link_in(record("kim@example.com", "summer"), site)
+    assert httpx.post(url, content=body, timeout=60).status_code == 200
+    suppressed = record("kim@example.com", "autumn")
+
+    facts = parts.actions.read_facts([failed, suppressed])
+
+    assert facts.to_suppressed_address == frozenset()
+    assert facts.to_unsubscribed == {failed, suppressed}
+
+
 @pytest.mark.parametrize("query", ["", "?t=", "?t=forged", "?t=" + "A" * 3000])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_forged_link_changes_nothing(site: str, query: str, method: str) -> None:
-    """It is answered with a page that says so, below 500, and without anything of the dashboard."""
+    """It is answered with a page that says so to its reader, and without anything of the dashboard."""
     answer = httpx.request(method, f"{site}/mail/unsubscribe{query}", timeout=60)
 
-    assert answer.status_code in (404, 422)
+    assert answer.status_code == 404
+    assert "This link is not valid. Use the link of the newest email." in answer.text
     assert answer.headers["content-type"].startswith("text/html")
     assert "/login" not in answer.text

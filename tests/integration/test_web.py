@@ -25,8 +25,11 @@ from mailctl.delivery_log.storage.tables import web_sessions
 from mailctl.delivery_log.web_sessions import SESSION_LIFETIME, WebSessions, new_session_token
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
+from mailctl.domain.models import State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.feedback import Feedback, FeedbackKind, Proof, record
 from mailctl.monitoring.incident.report import find_logged_incident
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -402,6 +405,28 @@ class TestContents:
         with site.client(site.key.plaintext) as client:
             for path in ("/emails", f"/emails/{site.email_id}"):
                 assert "<script>alert" not in client.get(path).text
+
+
+def test_the_statistics_have_what_became_of_accepted_emails(site: Site) -> None:
+    """As `mailctl stats` has: the totals, and the shares of each group."""
+    parts = runtime.current()
+    [claim] = parts.claims.claim([site.email_id], worker="w@host").claims
+    accepted = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"), stage="body")
+    parts.attempt_results.finish(claim, State.SENT, outcome=accepted, message_id="<a@shop.example>")
+    bounce = Feedback(
+        source="dsn",
+        source_id="1",
+        kind=FeedbackKind.BOUNCED,
+        proof=Proof.VERIFIED,
+        email_id=site.email_id,
+        recipient="ada@example.com",
+    )
+    assert record(parts, [bounce]).recorded == 1
+    with site.client(site.key.plaintext) as client:
+        page = client.get("/stats", params={"by": "provider"}).text
+    assert '<td data-name="bounced">100.0%</td>' in page
+    assert '<td data-name="delivered">-</td>' in page
+    assert "<dt>Bounced</dt><dd><b>1</b>" in page
 
 
 def test_it_can_be_mounted_in_a_service(settings: Settings) -> None:

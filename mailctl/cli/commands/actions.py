@@ -168,9 +168,9 @@ def resend(
     """Send a new copy of emails that were not sent.
 
     Each copy has its own id, links and lifetime. Without --state, filters select only failed and expired
-    emails. An email with the hazard maybe-sent, permanent, suppressed or resent is left out unless --include
-    names the hazard; see `mailctl retry --help`. An email that was sent cannot be resent, because its content
-    has been deleted; use `mailctl send` instead.
+    emails. An email with the hazard maybe-sent, permanent, suppressed, unsubscribed or resent is left out
+    unless --include names the hazard; see `mailctl retry --help`. An email that was sent cannot be resent,
+    because its content has been deleted; use `mailctl send` instead.
 
     \b
     Examples:

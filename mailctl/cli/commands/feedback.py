@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from mailctl.feedback.recording import FeedbackReceipt
     from mailctl.feedback.watching import FeedbackWatch
 
+#: Why a message has no report, by the result that `mailctl metrics` counts.
+_REJECTIONS = {
+    "ignored": "the message is neither a bounce nor a complaint",
+    "forged": "its token was signed with none of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD",
+    "malformed": "the message cannot be read",
+    "oversized": "the message is larger than any report",
+}
+
 app = CommandGroup("feedback", "Take bounces and complaints, and record what became of emails.")
 
 
@@ -57,6 +65,7 @@ def ingest(
     See also:
       mailctl feedback watch, mailctl why, mailctl suppress list
     """
+    from mailctl.delivery_log.reports import FeedbackResult
     from mailctl.feedback.ingest import MailIngester
     from mailctl.feedback.received_mail import MAX_OCTETS
 
@@ -73,11 +82,13 @@ def ingest(
         session.output.record(IngestView.of(result))
     else:
         session.output.line(_describe(result))
+    if result == FeedbackResult.OVERSIZED:
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def _describe(result: FeedbackReceipt | FeedbackResult) -> str:
     if isinstance(result, str):
-        return f"no report: {result}"
+        return f"{result}: {_REJECTIONS[result]}"
     return describe_receipt(result)
 
 

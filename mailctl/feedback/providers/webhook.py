@@ -35,7 +35,7 @@ class RefusalReason(StrEnum):
 
 _SENTENCES = {
     RefusalReason.FORGED: "The request carries no valid proof that the provider sent it.",
-    RefusalReason.STALE: "The request was signed too long ago.",
+    RefusalReason.STALE: "The request was signed too long ago, or in the future.",
     RefusalReason.NOT_ENCRYPTED: "The secret of this webhook is accepted over HTTPS only.",
     RefusalReason.OVERSIZED: "The request is larger than the provider sends.",
     RefusalReason.MALFORMED: "The request does not have the form that the provider documents.",

@@ -36,7 +36,7 @@ def email(state: State, **more: Any) -> Email:
 def facts(**ids: frozenset[str]) -> ActionFacts:
     """Return what the log says: by default, emails have content and nothing speaks against them."""
     known = {"with_content": frozenset({"e1"}), "maybe_sent": NONE, "resent": NONE}
-    return ActionFacts(**{**known, "to_suppressed_address": NONE, **ids})
+    return ActionFacts(**{**known, "to_suppressed_address": NONE, "to_unsubscribed": NONE, **ids})
 
 
 class Site:
@@ -98,6 +98,7 @@ def test_only_contents_that_matter_are_decrypted(
         (facts(maybe_sent=frozenset({"e1"})), Hazard.MAYBE_SENT),
         (facts(resent=frozenset({"e1"})), Hazard.RESENT),
         (facts(to_suppressed_address=frozenset({"e1"})), Hazard.SUPPRESSED),
+        (facts(to_unsubscribed=frozenset({"e1"})), Hazard.UNSUBSCRIBED),
         (facts(maybe_sent=frozenset({"another"})), None),
     ],
 )

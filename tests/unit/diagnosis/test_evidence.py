@@ -38,6 +38,7 @@ NO_FACTS = ActionFacts(
     maybe_sent=frozenset(),
     resent=frozenset(),
     to_suppressed_address=frozenset(),
+    to_unsubscribed=frozenset(),
 )
 
 

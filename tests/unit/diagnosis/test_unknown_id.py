@@ -82,9 +82,18 @@ def test_a_broker_that_cannot_be_asked_is_a_possible_cause() -> None:
 
 
 def test_an_address_is_no_id() -> None:
-    """The next step lists the emails to it."""
-    assert str(first(task_id="zoe@example.com").next_step) == "mailctl list --to zoe@example.com"
+    """The log has none to it, so the next step looks for similar ones, and the sentence speaks of no id."""
+    cause = first(task_id="zoe@example.com")
+    assert str(cause.next_step) == "mailctl list --to @example.com"
+    assert cause.sentence.startswith("no email to this address is in the delivery log")
     assert str(first().next_step) == "mailctl list"
+
+
+def test_a_message_id_is_no_address() -> None:
+    """It has the form of one, but in angle brackets."""
+    cause = first(task_id="<a1@example.com>")
+    assert str(cause.next_step) == "mailctl list"
+    assert cause.sentence.startswith("no email has this Message-ID:")
 
 
 OWN = frozenset({"send_welcome_email_task", "shop.mail"})

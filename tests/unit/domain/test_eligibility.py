@@ -21,6 +21,7 @@ from mailctl.domain.eligibility import (
     check_eligibility,
 )
 from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
 from tests.emails import NOW, email
 
@@ -32,6 +33,17 @@ def test_retrying_a_dead_mailbox_is_a_hazard() -> None:
     facts = replace(FACTS, is_mailbox_dead=True)
     result = check_eligibility(RETRY, email(State.FAILED), facts, now=NOW)
     assert (result.obstacle, result.hazards) == ("", {Hazard.PERMANENT})
+
+
+def test_an_unsubscription_is_another_hazard_than_a_suppression() -> None:
+    """Whoever includes addresses that bounced does not email those who asked for no more emails."""
+    unwanted = email(State.SUPPRESSED, reason_code=ReasonCode.UNSUBSCRIBED)
+    listed = email(State.SUPPRESSED, reason_code=ReasonCode.SUPPRESSED_ADDRESS)
+    for action in (RETRY, RESEND):
+        result = check_eligibility(action, unwanted, FACTS, now=NOW)
+        assert result.hazards == {Hazard.UNSUBSCRIBED}
+        assert "unsubscribed" in result.describe_blocking_hazards(frozenset({Hazard.SUPPRESSED}))
+        assert check_eligibility(action, listed, FACTS, now=NOW).hazards == {Hazard.SUPPRESSED}
 
 
 def test_a_failure_without_hazards_is_safe_to_retry() -> None:

@@ -39,11 +39,15 @@ def test_spf_terms_have_qualifier_name_and_value() -> None:
         ("smtp.sendgrid.net", "v=spf1 include:sendgrid.net ~all"),
         ("smtp.office365.com.", "v=spf1 include:spf.protection.outlook.com ~all"),
         ("mail.shop.example", "v=spf1 a:mail.shop.example ~all"),
+        ("192.88.98.7", "v=spf1 ip4:192.88.98.7 ~all"),
+        ("2a00:1450::7", "v=spf1 ip6:2a00:1450::7 ~all"),
+        ("127.0.0.1", "v=spf1 mx ~all"),
+        ("localhost", "v=spf1 mx ~all"),
         ("notsendgrid.net", "v=spf1 a:notsendgrid.net ~all"),
     ],
 )
 def test_the_suggested_record_is_that_of_the_provider(host: str, record: str) -> None:
-    """Or names the host itself."""
+    """Or names the host itself, by its address if it has no name; others cannot reach a loopback address."""
     assert mail_dns.suggested_spf(host) == record
 
 

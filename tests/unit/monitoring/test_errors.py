@@ -68,6 +68,13 @@ def test_a_group_names_cause_kinds_and_words() -> None:
     assert "no such mailbox" in group.text
 
 
+def test_the_words_of_an_event_are_not_given_its_code_twice() -> None:
+    """The email has another reply by now, as after a bounce: the event tells of the one before."""
+    text = "refused by mx.example.net: 550 5.1.1 unknown user"
+    [group] = groups(attempt(1, reply=SmtpReply(code=550, text=text), text=text))
+    assert group.text == text
+
+
 @pytest.mark.parametrize(
     ("one", "command"),
     [
