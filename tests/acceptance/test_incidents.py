@@ -194,7 +194,7 @@ def test_worker_killed_for_its_memory(production: Terminal, desk: Desk, on_call:
     worker.kill()
     task_id = desk.send()
     assert on_call.first(task_id) == ("no_worker", "no_worker")
-    assert "neither signed off nor" in desk.incident()["problems"][0]["sentence"]
+    assert "has not signed off" in desk.incident()["problems"][0]["sentence"]
 
 
 def test_pool_process_killed_for_its_memory(

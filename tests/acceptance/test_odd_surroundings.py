@@ -57,7 +57,7 @@ READING = [
 
 
 #: They serve pages until they are stopped, also where there is no log.
-SERVING = {"web", "preview"}
+SERVING = {"web", "preview", "feedback serve"}
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (folder / "servers.toml").write_text(SERVERS.format(port=backup.port))
         terminal.set(
             EMAIL_ENABLED="True", EMAIL_HOST="127.0.0.1", EMAIL_PORT=default.port, EMAIL_TLS="none",
-            MAILCTL_HOME=folder / ".mailctl", MAILCTL_SERVERS=folder / "servers.toml",
+            MAILCTL_HOME=folder / ".mailctl", MAILCTL_RETRY_CAP_SECONDS="2",
+            MAILCTL_SERVERS=folder / "servers.toml",
         )  # fmt: skip
         terminal.environment["MAILCTL_SERVERS"] = str(folder / "servers.toml")
         parts = Runtime(Settings.load(folder / ".env").model_copy(

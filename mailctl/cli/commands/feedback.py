@@ -81,7 +81,7 @@ def ingest(
 
         session.output.record(IngestView.of(result))
     else:
-        session.output.line(_describe(result))
+        session.output.prose(_describe(result), hang=0)
     if result == FeedbackResult.OVERSIZED:
         raise typer.Exit(ExitCode.USAGE)
 
