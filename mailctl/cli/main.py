@@ -167,7 +167,9 @@ SECTIONS = {
         ),
         LazyCommand("keys", "mailctl.cli.commands.keys:app", "Manage API keys for the dashboard."),
         LazyCommand(
-            "db", "mailctl.cli.commands.db:app", "Manage the schema and the encryption of the delivery log."
+            "db",
+            "mailctl.cli.commands.db:app",
+            "Manage the schema of the delivery log, and rotate its encryption key.",
         ),
         LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Delete old emails from the delivery log."),
         LazyCommand("schema", "mailctl.cli.commands.schema:schema", "Print the JSON Schemas of `--json`."),

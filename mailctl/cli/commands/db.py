@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
     from mailctl.views.maintenance import SchemaVersionView
 
-app = CommandGroup("db", "Manage the schema and the encryption of the delivery log.")
+app = CommandGroup("db", "Manage the schema of the delivery log, and rotate its encryption key.")
 #: Maximum number of ids that are shown of emails that cannot be decrypted.
 _MAX_SHOWN_IDS = 10
 
@@ -86,9 +86,10 @@ def rekey(
 ) -> None:
     """Re-encrypt, with SECRET_KEY, the contents that an older key encrypted.
 
-    Run it after a key rotation; afterwards the older keys can be removed from MAILCTL_SECRET_KEYS_OLD. Run it
-    also after an upgrade from a version that did not bind contents to their emails: until then they wait. It
-    can be interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
+    To rotate the key, set SECRET_KEY to a new one and MAILCTL_SECRET_KEYS_OLD to the earlier one for all
+    processes, restart them, and run this command; then the earlier key can be removed. Run it also after an
+    upgrade from a version that did not bind contents to their emails: until then they wait. It can be
+    interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
 
     \b
     Examples:

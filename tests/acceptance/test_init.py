@@ -1,0 +1,34 @@
+"""`mailctl init` on a terminal: it asks for what is not given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailctl.settings import Settings
+from tests.acceptance.screen import Screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_newcomer_answers_questions(tmp_path: Path) -> None:
+    """Enter takes the default; a password is not shown, and the file is ready to be used."""
+    with Screen(tmp_path, "init", "--project-name", "Shop", "--offline", columns=100, lines=40) as screen:
+        for question, answer in (
+            ("Address that emails are sent from", "noreply@shop.example"),
+            ("Address that links in emails lead to", ""),
+            ("Mail server", "mail.shop.example"),
+            ("User name at the mail server", "app"),
+            ("Password at the mail server", "swordfish-17"),
+        ):
+            screen.wait_for(question)
+            screen.press(f"{answer}\n".encode())
+        assert screen.wait_for_end() == 0, screen.text
+        assert ".env was written: DEBUG, PROJECT_NAME, FRONTEND_URL, SECRET_KEY" in screen.text
+        assert "swordfish-17" not in screen.text
+    settings = Settings.load(tmp_path / ".env")
+    assert settings.email_from_address == "noreply@shop.example"
+    assert settings.frontend_url == "http://localhost:3000"
+    assert settings.mail_server == "mail.shop.example:587"
+    assert settings.email_host_user == "app"
+    assert settings.email_host_password.get_secret_value() == "swordfish-17"
