@@ -126,7 +126,7 @@ ROWS = [
     Row(command="check-config", arguments="--offline", is_fitted=False),
     Row(
         command="init",
-        arguments="--from-address a@b.example --env-file new.env --offline --no-input",
+        arguments="--from-address a@b.example --env-file new.env --no-input --offline",
         is_fitted=False,
     ),
     Row(command="config show", arguments="--changed", is_fitted=False),

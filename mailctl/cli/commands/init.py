@@ -58,6 +58,9 @@ class InitOptions(OptionGroup):
     email_user: Annotated[
         str | None, typer.Option("--email-user", metavar="NAME", help="User name at the mail server.")
     ] = None
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask nothing; take the default of what is not given.")
+    ] = False
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password at the mail server from stdin.")
     ] = False
@@ -85,7 +88,7 @@ def init(
     \b
     Examples:
       mailctl init
-      mailctl init --from-address noreply@shop.example --email-host ''
+      mailctl init --from-address noreply@shop.example --no-input
       mailctl init --env-file prod.env --production --from-address a@b.example
 
     \b
@@ -120,13 +123,22 @@ def _answers(options: InitOptions) -> NewSettings:
 
     tls = require_choice(options.email_tls, DEFAULT_PORTS, noun="encryption mode")
     answers = NewSettings(
-        from_address=_answer(options.from_address, "Address that emails are sent from"),
-        project_name=_answer(options.project_name, "Name of the service in emails", default="Example"),
+        from_address=_answer(options, options.from_address, "Address that emails are sent from"),
+        project_name=_answer(
+            options, options.project_name, "Name of the service in emails", default="Example"
+        ),
         frontend_url=_answer(
-            options.frontend_url, "Address that links in emails lead to", default="http://localhost:3000"
+            options,
+            options.frontend_url,
+            "Address that links in emails lead to",
+            default="http://localhost:3000",
         ),
         email_host=_answer(
-            options.email_host, "Mail server (empty: write emails to files)", default="", may_be_empty=True
+            options,
+            options.email_host,
+            "Mail server (empty: write emails to files)",
+            default="",
+            may_be_empty=True,
         ),
         email_tls=tls,
         email_port=options.email_port or DEFAULT_PORTS[tls],
@@ -138,26 +150,35 @@ def _answers(options: InitOptions) -> NewSettings:
 
 def _with_credentials(answers: NewSettings, options: InitOptions) -> NewSettings:
     user = _answer(
-        options.email_user, "User name at the mail server (empty: none)", default="", may_be_empty=True
+        options,
+        options.email_user,
+        "User name at the mail server (empty: none)",
+        default="",
+        may_be_empty=True,
     )
     if not user:
         return answers
     password = sys.stdin.readline().strip() if options.password_stdin else ""
-    if not password and sys.stdin.isatty():
+    if not password and sys.stdin.isatty() and not options.no_input:
         password = ask_secret("Password at the mail server")
     return replace(answers, email_user=user, email_password=password)
 
 
 def _answer(
-    given: str | None, question: str, *, default: str | None = None, may_be_empty: bool = False
+    options: InitOptions,
+    given: str | None,
+    question: str,
+    *,
+    default: str | None = None,
+    may_be_empty: bool = False,
 ) -> str:
     """Return what was given, or else the answer on a terminal, or else the default."""
     if given is not None:
         return given
-    if sys.stdin.isatty():
+    if sys.stdin.isatty() and not options.no_input:
         return ask(question, default=default, may_be_empty=may_be_empty)
     if default is None:
-        raise InvalidInput("--from-address", "is missing, and stdin is not a terminal.", fix="Give it.")
+        raise InvalidInput("--from-address", "is missing, and cannot be asked for.", fix="Add it.")
     return default
 
 
