@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
 from tests.faults.account import PROPERTY
-from tests.faults.site import PATIENCE, Site
+from tests.faults.site import CONNECTIONS, PATIENCE, Site
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def site(
     production.set(
         MAILCTL_HOME=production.folder / ".mailctl",
         MAILCTL_LEASE_SECONDS=5,
+        MAILCTL_SMTP_CONNECTIONS=CONNECTIONS,
         MAILCTL_SMTP_TIMEOUT_SECONDS=5,
         MAILCTL_SMTP_DATA_TIMEOUT_SECONDS=5,
     )
@@ -81,11 +82,17 @@ class Checker:
         self._properties = properties
 
     def __call__(self, *, ended: int = 0, duplicates: int = 0, patience: float = PATIENCE) -> Account:
-        """Account for every email: none lost, at most so many twice, and those with a reason."""
+        """Account for every email: none lost, and those that were sent twice with a reason.
+
+        Args:
+            ended: how many ended without being sent.
+            duplicates: of how many processes the emails in hand may have been sent twice.
+            patience: seconds after which what is not finished counts as lost.
+        """
         account = self._site.account(self._name, patience=patience)
         self._properties.append((PROPERTY, account.row))
         assert not account.lost, self._site.report(account.lost[:3])
         assert account.duplicates == account.duplicates_explained, account
-        assert account.duplicates <= duplicates, account
+        assert account.duplicates <= duplicates * CONNECTIONS, account
         assert account.ended == ended, account
         return account

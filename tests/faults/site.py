@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
 
+#: Sessions that each process of a worker may have: so many emails are in doubt when it ends.
+CONNECTIONS = 4
 #: Seconds after which what is not finished counts as lost.
 PATIENCE = 200.0
 
