@@ -72,7 +72,8 @@ class Forked:
     """A command in a process of its own, with the methods of a `subprocess.Popen` that tests use."""
 
     def __init__(self, start: Start) -> None:
-        self._process = _context().Process(target=_run, args=(start,))
+        # A daemon: what a failed test has left running ends with the tests.
+        self._process = _context().Process(target=_run, args=(start,), daemon=True)
         self._process.start()
 
     @property
