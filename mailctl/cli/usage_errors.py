@@ -41,7 +41,12 @@ def _name(parameter: Any) -> str:
 
 def _limits(parameter: Any) -> str:
     """Return which numbers a parameter takes; "" if it takes no number, or any."""
-    low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    # Some versions of the command-line library keep them with the type.
+    holders = (parameter, getattr(parameter, "type", None))
+    low, high = (
+        next((found for each in holders if (found := getattr(each, name, None)) is not None), None)
+        for name in ("min", "max")
+    )
     if low is None and high is None:
         return ""
     if low is None or high is None:
