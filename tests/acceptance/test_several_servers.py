@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: Emails under load.
 EMAILS = 3000 if os.environ.get("MAILCTL_FAULTS") == "long" else 120
-PATIENCE = 120.0
+PATIENCE = 250.0
 NAMES = ("default", "backup")
 SERVERS = """
 [servers.backup]
