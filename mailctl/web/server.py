@@ -93,12 +93,14 @@ def serve_feedback(
         log_format: text or json.
 
     Raises:
-        ConfigurationError: MAILCTL_WEBHOOK_SECRETS is not valid.
+        ConfigurationError: MAILCTL_WEBHOOK_SECRETS is not valid, or SECRET_KEY must not be used in production.
         InvalidInput: the address cannot be bound, or there is no such log format.
     """
     _configure_logging(log_format)
     webhooks_from_settings(settings)
     runtime.configure(settings, access_mode=AccessMode.ON_WRITE)
+    # Before anything is served: links for unsubscribing that anybody could forge are refused with the key.
+    runtime.current()
     # No log of requests: the links for unsubscribing hold tokens.
     config = uvicorn.Config(
         create_feedback_app(), log_config=None, access_log=False, server_header=False, lifespan="on"

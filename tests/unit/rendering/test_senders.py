@@ -70,7 +70,7 @@ def test_an_email_is_composed_with_its_sender(tmp_path: Path) -> None:
 
 def test_names_of_strangers_never_get_into_the_sender(tmp_path: Path) -> None:
     """Whatever the user is called, and whatever the variables of the email are."""
-    stranger = user(username="CEO <ceo@evil.example>", first_name='"Mallory" <m@evil.example>')
+    stranger = user(username="Boss <boss@evil.example>", first_name='"Eve" <eve@evil.example>')
     content = Content(user=stranger, context={"sender": "evil", "tenant": "evil", "from": "evil"})
     by = composer(mailctl_senders=write(tmp_path, GOOD))
     envelope = compose(RESET, replace(content, sender="press"), by=by)
