@@ -160,7 +160,6 @@ def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_
     check()
 
 
-@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_a_worker_is_asleep_for_longer_than_its_lease(site: Site, check: Checker, is_long: bool) -> None:
     """Another sends what it had claimed; when it wakes up, it sends none of that again."""
     site.smtp.script["mail"] = lambda _: Stall(0.1)
