@@ -174,7 +174,7 @@ class Runtime:
         return clock_of(self.engine).skew_seconds
 
     def limit_transactions(self) -> None:
-        """Give up each transaction in which a server does not answer within `TRANSACTION_SECONDS`.
+        """Give up each transaction in which the server or this process is silent for `TRANSACTION_SECONDS`.
 
         Call this in a process that runs for long; a command may wait for a query that takes minutes.
         """

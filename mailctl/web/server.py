@@ -93,7 +93,7 @@ def serve_feedback(
         log_format: text or json.
 
     Raises:
-        ConfigurationError: MAILCTL_WEBHOOK_SECRETS is not valid, or SECRET_KEY must not be used in production.
+        ConfigurationError: MAILCTL_WEBHOOK_SECRETS is not valid, or SECRET_KEY is not for production.
         InvalidInput: the address cannot be bound, or there is no such log format.
     """
     _configure_logging(log_format)

@@ -266,17 +266,30 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         connection.execution_options(**{sqlite.DURABLE: durable})
         with connection.begin():
             _limit_time(connection)
-            if not durable and not can_flush(engine):
-                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            if settings := _transaction_settings(engine, durable=durable):
+                connection.exec_driver_sql("; ".join(settings))
             yield connection
     if durable:
         checkpoint(engine)
 
 
-def limit_transactions(engine: Engine, *, seconds: float) -> None:
-    """Give up each later transaction whose server does not answer in time, and close its connection.
+def _transaction_settings(engine: Engine, *, durable: bool) -> list[str]:
+    """Return the statements that set up a transaction that writes to PostgreSQL, sent in one round trip."""
+    if engine.dialect.name != "postgresql":
+        return []
+    settings = [] if durable else ["SET LOCAL synchronous_commit = off"]
+    seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
+    if seconds is not None:
+        # The rows that a suspended process has locked are free again for other workers.
+        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(seconds * 1000)}")
+    return settings
 
-    For a process that runs for long and must go on, or end, while a server on PostgreSQL is silent.
+
+def limit_transactions(engine: Engine, *, seconds: float) -> None:
+    """Give up each later transaction in which one side falls silent, and close its connection.
+
+    For a process that runs for long: it continues, or ends, while a server on PostgreSQL is silent, and the
+    server frees the rows that the process has locked while the process itself is suspended.
 
     Args:
         engine: of the delivery log.

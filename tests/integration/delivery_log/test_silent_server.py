@@ -30,3 +30,26 @@ def test_a_process_that_runs_for_long_gives_up_a_transaction(
         # Telling the server would cost a round trip for each transaction.
         assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
     engine.dispose()
+
+
+def test_what_a_suspended_process_has_locked_is_free_again(postgres_url: str) -> None:
+    """A host that sleeps in the middle of a transaction keeps its rows from nobody for long."""
+    url = parse_url(postgres_url, setting="X")
+    sleeper, other = open_engine(url, setting="X"), open_engine(url, setting="X")
+    with writing(other) as connection:
+        connection.execute(text("CREATE TABLE parcels (id integer PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO parcels VALUES (1)"))
+    limit_transactions(sleeper, seconds=0.5)
+    lock = text("SELECT id FROM parcels FOR UPDATE")
+
+    def sleep_in_a_transaction() -> None:
+        with writing(sleeper) as suspended:
+            suspended.execute(lock)
+            with writing(other) as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+                assert connection.execute(lock).scalar() == 1
+
+    with pytest.raises(LogUnavailable):
+        sleep_in_a_transaction()
+    sleeper.dispose()
+    other.dispose()
