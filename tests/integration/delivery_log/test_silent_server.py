@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import TypeAlias
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
@@ -34,22 +35,21 @@ def test_a_process_that_runs_for_long_gives_up_a_transaction(
 
 def test_what_a_suspended_process_has_locked_is_free_again(postgres_url: str) -> None:
     """A host that sleeps in the middle of a transaction keeps its rows from nobody for long."""
-    url = parse_url(postgres_url, setting="X")
-    sleeper, other = open_engine(url, setting="X"), open_engine(url, setting="X")
-    with writing(other) as connection:
-        connection.execute(text("CREATE TABLE parcels (id integer PRIMARY KEY)"))
-        connection.execute(text("INSERT INTO parcels VALUES (1)"))
+    sleeper = open_engine(parse_url(postgres_url, setting="X"), setting="X")
     limit_transactions(sleeper, seconds=0.5)
-    lock = text("SELECT id FROM parcels FOR UPDATE")
+    lock = "SELECT id FROM parcels FOR UPDATE"
+    found = []
 
     def sleep_in_a_transaction() -> None:
         with writing(sleeper) as suspended:
-            suspended.execute(lock)
-            with writing(other) as connection:
-                connection.execute(text("SET LOCAL lock_timeout = '60s'"))
-                assert connection.execute(lock).scalar() == 1
+            suspended.execute(text(lock))
+            other.execute("SET lock_timeout = '60s'")
+            found.extend(other.execute(lock).fetchall())
 
-    with pytest.raises(LogUnavailable):
-        sleep_in_a_transaction()
+    with closing(psycopg.connect(postgres_url, autocommit=True)) as other:
+        other.execute("CREATE TABLE parcels (id integer PRIMARY KEY)")
+        other.execute("INSERT INTO parcels VALUES (1)")
+        with pytest.raises(LogUnavailable):
+            sleep_in_a_transaction()
+    assert found == [(1,)]
     sleeper.dispose()
-    other.dispose()
