@@ -298,7 +298,7 @@ def test_a_worker_takes_nothing(production: Terminal, operator: Operator, desk: 
     """Its heartbeats go on, its pool is stopped, and emails wait: neither is said to be well."""
     window = production.worker("-c", "1")
     [child] = children_of(window.process.pid)
-    os.kill(child, signal.SIGSTOP)
+    production.suspend(child)
     ids = [desk.send() for _ in range(3)]
     desk.wait_for(lambda: desk.why(ids[-1])["state"] == "queued")
     let_pass(production, 20)
@@ -317,7 +317,7 @@ def test_a_worker_takes_nothing(production: Terminal, operator: Operator, desk: 
 def test_a_worker_is_stopped_by_a_signal(production: Terminal, operator: Operator, desk: Desk) -> None:
     """It is named with the command that resumes it, before and after it counts as dead."""
     window = production.worker(*ALONE)
-    os.kill(window.process.pid, signal.SIGSTOP)
+    production.suspend(window.process.pid)
     _, failed = operator.health()
     assert failed["suspended"].endswith(f"its process {window.process.pid} is stopped by a signal"), failed
     assert "kill -CONT" in operator.workers()["celery"]["problems"][-1]

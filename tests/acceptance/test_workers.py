@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ def test_in_memory_the_log_knows_the_workers(terminal: Terminal, desk: Desk) -> 
     )
     assert (found["shares_log"], found["answers"]) == (True, "not asked")
     desk.wait_for(lambda: desk.run("workers", "ping") == (0, [answer("mail@here", yes=True)], ""))
-    frozen(window.process.pid, desk)
+    frozen(window.process.pid, terminal, desk)
     window.process.send_signal(signal.SIGCONT)
     desk.wait_for(lambda: desk.run("workers", "stop")[0] == 4)  # its next heartbeat may take a moment
     assert desk.run("workers", "stop", "mail@there", "--yes")[0] == 3
@@ -64,7 +63,7 @@ def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) 
         True,
     )
     desk.go_to(production.folder)
-    frozen(window.process.pid, desk)
+    frozen(window.process.pid, production, desk)
     assert desk.run("workers", "stop", "mail@here", "--yes") == (
         1,
         [{"schema": "mailctl/1", "worker": "mail@here", "is_requested": False, "detail": "no answer"}],
@@ -93,8 +92,8 @@ def answer(name: str, *, yes: bool) -> dict[str, object]:
     return {"schema": "mailctl/1", "worker": name, "answers": yes}
 
 
-def frozen(pid: int, desk: Desk) -> None:
+def frozen(pid: int, terminal: Terminal, desk: Desk) -> None:
     """Freeze a worker: it gives no answer, which is something else than that nobody is there."""
-    os.kill(pid, signal.SIGSTOP)
+    terminal.suspend(pid)
     code, [found], _ = desk.run("workers", "ping")
     assert (code, found) == (1, answer("mail@here", yes=False))

@@ -171,8 +171,7 @@ class Site:
     def freeze_worker(self, worker: Window) -> list[int]:
         """Stop a worker with all its pool processes, as a host that is suspended; return their ids."""
         family = [worker.process.pid, *children_of(worker.process.pid)]
-        for pid in family:
-            os.kill(pid, signal.SIGSTOP)
+        self.terminal.suspend(*family)
         return family
 
     def kill_worker(self, worker: Window) -> None:

@@ -132,7 +132,7 @@ def test_its_queue_is_purged(site: Site, check: Checker, rabbit: str, rabbit_ser
     site.start_worker("-c", "1")
     site.wait_until_finished(1)
     worker = site.workers[0]
-    worker.process.send_signal(signal.SIGSTOP)
+    site.terminal.suspend(worker.process.pid)
     site.enqueue(30)
     with _connection(rabbit_server, rabbit) as connection:
         connection.channel().queue_purge(QUEUE)
