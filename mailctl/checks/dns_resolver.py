@@ -9,6 +9,8 @@ import dns.asyncresolver
 import dns.exception
 import dns.resolver
 import dns.reversename
+from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.TXT import TXT
 
 from mailctl.errors import InvalidInput, MailctlError
 
@@ -57,13 +59,14 @@ class DnsResolver:
             DnsUnavailable: there is no answer, as in all methods here.
         """
         records = await self._ask(name, "TXT")
-        return [b"".join(record.strings).decode("utf-8", "replace") for record in records]  # type: ignore[attr-defined]
+        texts = [b"".join(record.strings) for record in records if isinstance(record, TXT)]
+        return [text.decode("utf-8", "replace") for text in texts]
 
     async def mail_hosts(self, domain: str) -> list[str]:
         """Return the mail servers of a domain (MX), the preferred one first; "." takes no email at all."""
-        records = await self._ask(domain, "MX")
-        ordered = sorted(records, key=lambda record: record.preference)  # type: ignore[attr-defined]
-        return [str(record.exchange).rstrip(".") or "." for record in ordered]  # type: ignore[attr-defined]
+        records = [record for record in await self._ask(domain, "MX") if isinstance(record, MX)]
+        ordered = sorted(records, key=lambda record: record.preference)
+        return [str(record.exchange).rstrip(".") or "." for record in ordered]
 
     async def addresses(self, name: str) -> list[str]:
         """Return the IP addresses of a host, or the address that the name itself is."""

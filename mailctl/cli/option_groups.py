@@ -47,6 +47,11 @@ REFERENCE_HELP = (
 )
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done without doing it.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+HostOption = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")]
+PortOption = Annotated[
+    int,
+    typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for any free port."),
+]
 LogFormatOption = Annotated[
     str,
     typer.Option(

@@ -50,7 +50,7 @@ class RoutableEmail:
 
 
 class EmailRoutes(Repository):
-    """Reads what routes depend on, and records that an attempt goes on at another mail server."""
+    """Reads what routes depend on, and records that an attempt continues at another mail server."""
 
     def find(self, ids: Sequence[str]) -> list[RoutableEmail]:
         """Return the emails for which a mail server is to be chosen.

@@ -144,7 +144,7 @@ class OperatorActions(Repository):
         values: dict[str, Any] = {
             "due_at": now,
             "not_before": None,
-            # Attempts are counted anew, except for a deferred email, which is in the middle of its attempts.
+            # A deferred email is in the middle of its attempts.
             "attempts": case((emails.c.state == State.DEFERRED, emails.c.attempts), else_=0),
             **_CLEARED,
         }

@@ -42,18 +42,20 @@ class _Call(Generic[_T]):
         self.is_done = False
         #: Whether its own thread writes it, in a transaction of its own.
         self.is_alone = False
-        self.result: _T | None = None
+        #: The result alone; empty until there is one.
+        self._results: tuple[_T, ...] = ()
         self.error: BaseException | None = None
 
     def run(self, connection: Connection) -> None:
         """Write in a transaction."""
-        self.result, self.error = self._context.run(self._write, connection), None
+        self._results, self.error = (self._context.run(self._write, connection),), None
 
     def take_result(self) -> _T:
         """Return the result, or raise the error."""
         if self.error is not None:
             raise self.error
-        return self.result  # type: ignore[return-value]
+        [result] = self._results
+        return result
 
 
 class SharedTransactions:

@@ -45,7 +45,7 @@ class Readability:
     checked: int
     #: Those of another key, or whose row another program has changed.
     unreadable: int
-    #: Those that an earlier version of mailctl has sealed, and that have to be sealed anew.
+    #: Those that an earlier version of mailctl has sealed, and that have to be resealed.
     unbound: int
 
 

@@ -128,7 +128,7 @@ class EligibilityChecker:
         )
 
     def _has_given_links(self, email: Email, kind: Kind | None, content: Content | None) -> bool:
-        """Whether links came with an email that expire, because mailctl cannot make them anew."""
+        """Whether links came with an email that expire, because mailctl cannot make new ones."""
         if content is None or kind is None:
             return content is not None and bool(content.urls)
         if content.unvalidated:

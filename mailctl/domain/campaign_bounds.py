@@ -27,7 +27,7 @@ class CampaignBounds:
     max_complained: float = 0.003
 
     def reason_to_pause(self, *, accepted: int, bounces: int, complaints: int) -> str:
-        """Return why a campaign has to be paused, as a clause; "" if it may go on.
+        """Return why a campaign has to be paused, as a clause; "" if it may continue.
 
         Args:
             accepted: how many of its emails a mail server has accepted.

@@ -52,7 +52,7 @@ class Lease:
         self._ends_at = 0.0
 
     def require(self) -> None:
-        """Let the worker go on only if enough of the lease is left.
+        """Let the worker continue only if enough of the lease is left.
 
         Raises:
             LeaseEnded: too little is left; another worker may have claimed the email.

@@ -49,7 +49,7 @@ class ReasonCode(StrEnum):
     CANARY_FAILED = "canary_failed"  #: a step of a canary failed
     # Feedback came after a mail server had accepted it.
     DELIVERY_REPORTED = "delivery_reported"  #: the recipient's mail server has it
-    DELAY_REPORTED = "delay_reported"  #: not delivered yet; the mail server that has it goes on trying
+    DELAY_REPORTED = "delay_reported"  #: not delivered yet; the mail server that has it keeps trying
     BOUNCE_REPORTED = "bounce_reported"  #: given up, and not tried again
     COMPLAINT_REPORTED = "complaint_reported"  #: its recipient marked it as spam
     UNSUBSCRIBE_REPORTED = "unsubscribe_reported"  #: its recipient wants no more of these

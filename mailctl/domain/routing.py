@@ -96,7 +96,7 @@ class Routing:
         )
 
     def has_alternative(self, server: str) -> bool:
-        """Whether emails go on to another server when this one does not work."""
+        """Whether emails move to another server when this one does not work."""
         return any(server in order[:-1] for order in self.orders)
 
 

@@ -103,7 +103,7 @@ class FollowedFile:
         return Place(inode=self._inode(), offset=self._file.tell() - len(self._rest))
 
     def save(self, place: Place) -> None:
-        """Keep a place, from which a later run goes on."""
+        """Save the position from which a later run continues."""
         if self._state is None:
             return
         self._state.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ _BATCH = 50
 _PORTS = {"imaps": 993, "imap": 143}
 SETTING = "MAILCTL_FEEDBACK_IMAP"
 
-#: What goes wrong with a connection; the source connects anew.
+#: What goes wrong with a connection; the source reconnects.
 IMAP_ERRORS = (OSError, imaplib.IMAP4.error, EOFError)
 
 

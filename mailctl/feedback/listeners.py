@@ -1,4 +1,4 @@
-"""Functions of the service that hear of feedback when this process records it."""
+"""Functions of the service that are called when this process records feedback."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _listeners: list[Callable[[FeedbackEvent], object]] = []
 
 
 def on_feedback(listener: Callable[[FeedbackEvent], object]) -> Callable[[FeedbackEvent], object]:
-    """Register a function that hears of each new report that this process records; it can be a decorator.
+    """Register a function that is called with each new report that this process records; also a decorator.
 
     The function is called after the report is in the delivery log, once for each report, in the process that
     records it: the service itself, if it includes the routes for webhooks, or `mailctl feedback`, if

@@ -67,7 +67,7 @@ class LmtpSource:
 
         Args:
             take: records what a message says, given the message and its envelope recipient; if it raises,
-                the client is told to try again.
+                the client is asked to try again.
             stopped: set when the process ends.
             once: must be False: mail comes whenever a mail server has some.
 

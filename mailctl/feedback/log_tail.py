@@ -147,7 +147,7 @@ def follow(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[FeedbackReceipt]:
-    """Record what a log says, and go on as it grows; yield what became of each batch.
+    """Record what a log says, and follow it as it grows; yield what became of each batch.
 
     While the delivery log cannot be written, nothing more is read, and it is tried again each second.
 

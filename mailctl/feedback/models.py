@@ -12,7 +12,7 @@ class FeedbackKind(StrEnum):
     """The recipient's mail server has it (RFC 3464, action ``delivered``)."""
 
     DELAYED = "delayed"
-    """Not delivered yet; the reporting server goes on trying (RFC 3464, action ``delayed``)."""
+    """Not delivered yet; the reporting server keeps trying (RFC 3464, action ``delayed``)."""
 
     BOUNCED = "bounced"
     """Given up: not delivered, and not tried again (RFC 3464, action ``failed``)."""

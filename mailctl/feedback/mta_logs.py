@@ -178,7 +178,7 @@ class PostfixLog(MtaLog):
         )
 
     def _is_passed_on(self, message: _Message, found: re.Match[str]) -> bool:
-        """Whether a local program took the message, such as a content filter, that goes on with it."""
+        """Whether a local program took the message, such as a content filter, that processes it further."""
         if not _LOCAL_RELAY.fullmatch(found["relay"]):
             return False
         following = _NEXT_QUEUE_ID.search(found["text"])

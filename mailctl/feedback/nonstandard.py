@@ -29,7 +29,7 @@ _SERVER = re.compile(
 )
 _ADDRESS = re.compile(r"<?([\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]+(?:\.[\w-]+)+)>?")
 _MAX_DIAGNOSTIC = 600
-#: Lines after one with a code that go on with what it says.
+#: Lines after one with a code that continue its text.
 _MAX_LINES = 3
 
 
@@ -87,7 +87,7 @@ def _own_text(mail: ReceivedMail) -> str:
 
 
 def _quoted_reply(text: str) -> str:
-    """Return the last reply in a text that has a code, with the lines that go on with it."""
+    """Return the last reply in a text that has a code, with the lines that continue it."""
     found = list(_CODED.finditer(text))
     best = next((each for each in found if re.search(r"(?<![\d.])[45]\d\d[ \-#]", each[0])), None) or (
         found[0] if found else None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SILENT_EMAILS = 1000
 #: Feedback may take that long; what was accepted before any was heard counts from then on.
 _PATIENCE, _LONGEST = timedelta(hours=24), timedelta(days=7)
-_FIX = "Send an email to an address that does not exist; `mailctl feedback` should hear of its bounce."
+_FIX = "Send an email to an address that does not exist; its bounce should reach `mailctl feedback`."
 
 
 def feedback_hops(runtime: Runtime) -> Iterator[Hop]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -16,6 +16,7 @@ from mailctl.errors import ConfigurationError, InvalidInput, Refused
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 #: Bytes of the generated SECRET_KEY.
@@ -92,12 +93,12 @@ def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Se
     return Settings.load(path)
 
 
-def _check(values: dict[str, str]) -> None:
+def _check(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if any(not char.isprintable() for char in value):
             raise InvalidInput(name, "contains a control character.")
     try:
-        Settings(**values)  # type: ignore[arg-type]
+        Settings(**values)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         reason = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")

@@ -37,7 +37,7 @@ def html_to_text(html: str) -> str:
 def prepare_for_parser(html: str) -> str:
     """Return HTML that html.parser reads in a time linear to its length: without what has no end.
 
-    It looks for the end of each comment, declaration and tag anew, so that 180 kB of `<!--` take it seconds,
+    It looks for the end of each comment, declaration and tag separately: 180 kB of `<!--` take it seconds,
     and of `<a` minutes; of `<![` it takes none. Comments and declarations are left out, and a `<` that begins
     no tag with an end is text.
     """

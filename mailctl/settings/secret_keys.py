@@ -25,7 +25,7 @@ _MIN_DISTINCT_CHARACTERS = 8
 _MAX_REPEATED_LENGTH = MIN_KEY_LENGTH // 2
 _OLD_KEYS_SETTING = "MAILCTL_SECRET_KEYS_OLD"
 _OLD_KEYS_FIX = (
-    f"Remove it from {_OLD_KEYS_SETTING}; `mailctl db rekey` alone takes such a key, to encrypt anew what it"
+    f"Remove it from {_OLD_KEYS_SETTING}; `mailctl db rekey` alone takes such a key, to re-encrypt what it"
     " encrypted."
 )
 _GENERATE_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(48))"'

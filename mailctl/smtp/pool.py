@@ -55,7 +55,7 @@ class PoolLimits:
     #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
     max_idle_seconds: float = 20.0
     max_age_seconds: float = 300.0
-    #: Whether messages that wait for a session when one cannot be opened share that outcome: they can go on
+    #: Whether messages that wait for a session when one cannot be opened share that outcome: they can move
     #: to another server at once, instead of each trying this one.
     shares_failures: bool = False
 

@@ -283,7 +283,7 @@ class SmtpSession:
         await sign_in(server.username, server.password)
 
     async def _authenticate_by_token(self) -> None:
-        """Sign in with an access token; one that has expired is fetched anew once."""
+        """Sign in with an access token; one that has expired is renewed once."""
         tokens = self._server.tokens
         if tokens is None:
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Assembles what hears of emails over HTTP: a router for an application that exists, and one of its own."""
+"""HTTP endpoints for feedback, as a router for an application, and as an application of their own."""
 
 from __future__ import annotations
 

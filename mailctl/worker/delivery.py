@@ -62,7 +62,7 @@ class Delivery:
         event_loop: runs what waits for the network.
         sender: sends the messages; it is used on the event loop only.
         turn_seconds: seconds after which a delivery returns, so that other emails have their turn: a group
-            claims no more, and what is being sent goes on by itself.
+            claims no more, and what is being sent is finished in the background.
     """
 
     def __init__(
@@ -328,11 +328,11 @@ class Delivery:
             raise
         if attempt.done():
             return self._recorder.record(claim, attempt.result())
-        self._let_go_on(claim, attempt, options)
+        self._finish_later(claim, attempt, options)
         return DeliveryResult(email_id=claim.id, state=State.SENDING, text="is being sent")
 
-    def _let_go_on(self, claim: Claim, attempt: Future[AttemptResult], options: DeliveryOptions) -> None:
-        """Let an attempt go on that takes long; it is recorded when it ends."""
+    def _finish_later(self, claim: Claim, attempt: Future[AttemptResult], options: DeliveryOptions) -> None:
+        """Leave an attempt that takes long running in the background; it is recorded when it ends."""
         group = Group(claims=[claim], is_campaign=False, on_recorded=options.on_recorded)
         self._flight.launch(group)
         attempt.add_done_callback(lambda ended: self._flight.land(claim, result_of(ended)))

@@ -182,7 +182,7 @@ def test_a_server_that_is_silent_is_left_after_seconds(site: Site) -> None:
     [email] = site.wait_until_sent(site.record("silent", kind="reset"))
     assert (email.server, email.attempts) == ("backup", 1)
     texts = [event.text for event in site.parts.history.events(email.id)]
-    assert any(re.search("timed out after 3 s at connect.*; going on to backup", text) for text in texts)
+    assert any(re.search("timed out after 3 s at connect.*; trying backup next", text) for text in texts)
 
 
 def test_while_the_circuit_is_open_the_second_server_is_the_first(site: Site) -> None:

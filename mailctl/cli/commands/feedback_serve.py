@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.option_groups import LogFormatOption
+from mailctl.cli.option_groups import HostOption, LogFormatOption, PortOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
 @uses_log(AccessMode.ON_WRITE)
 def serve(
     session: CliSession,
-    host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for any free port."
-        ),
-    ] = 8026,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8026,
     log_format: LogFormatOption = "text",
 ) -> None:
     """Serve the webhooks of email providers, and the endpoint for unsubscribing.

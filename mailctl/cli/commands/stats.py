@@ -142,7 +142,7 @@ def _show(session: CliSession, report: StatsReport) -> None:
 
 
 def _with_rate(count: int, rate: float | None) -> str:
-    """Return how many of the emails sent feedback was heard of; "" if of none."""
+    """Return for how many of the emails sent there is feedback; "" for none."""
     return f"{count}  {format_share(rate)} of those sent" if count else ""
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from mailctl.cli.context import CliSession, uses_log
-from mailctl.cli.option_groups import LogFormatOption
+from mailctl.cli.option_groups import HostOption, LogFormatOption, PortOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 if TYPE_CHECKING:
@@ -18,15 +16,8 @@ if TYPE_CHECKING:
 @uses_log(AccessMode.UPDATE)
 def web(
     session: CliSession,
-    host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for any free port."
-        ),
-    ] = 8025,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8025,
     log_format: LogFormatOption = "text",
 ) -> None:
     """Serve the read-only dashboard.

@@ -35,7 +35,7 @@ class RowIdentity:
     kind: str
     #: The address in the row, in lower case.
     recipient: str
-    #: When the email expires; it is inside the seal, so that what changes it has to seal the content anew.
+    #: When the email expires; it is inside the seal, so that what changes it has to reseal the content.
     expires_at: datetime | None
 
     @property
@@ -77,7 +77,7 @@ def reseal(sealed: bytes, keyring: Keyring, row: RowIdentity, *, changed: RowIde
 
 
 def renew(sealed: bytes, keyring: Keyring, row: RowIdentity) -> bytes | None:
-    """Return the content of a row, sealed anew unless the newest key sealed it for this row.
+    """Return the content of a row, resealed unless the newest key sealed it for this row.
 
     This alone reads contents that earlier versions did not bind to their rows. They are taken only if they
     are for the recipient of the row.
@@ -121,7 +121,7 @@ def _unreadable_error(sealed: bytes) -> ConfigurationError:
     if is_unbound(sealed):
         return ConfigurationError(
             "An earlier version of mailctl sealed the content of this email, and did not bind it to its row;"
-            " `mailctl db rekey` seals it anew.",
+            " `mailctl db rekey` reseals it.",
             fix="Run: mailctl db rekey",
         )
     return ConfigurationError(

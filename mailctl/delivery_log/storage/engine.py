@@ -266,23 +266,10 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         connection.execution_options(**{sqlite.DURABLE: durable})
         with connection.begin():
             _limit_time(connection)
-            if settings := _transaction_settings(engine, durable=durable):
-                connection.exec_driver_sql("; ".join(settings))
+            _set_up_transaction(connection, durable=durable)
             yield connection
     if durable:
         checkpoint(engine)
-
-
-def _transaction_settings(engine: Engine, *, durable: bool) -> list[str]:
-    """Return the statements that set up a transaction that writes to PostgreSQL, sent in one round trip."""
-    if engine.dialect.name != "postgresql":
-        return []
-    settings = [] if durable else ["SET LOCAL synchronous_commit = off"]
-    seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
-    if seconds is not None:
-        # The rows that a suspended process has locked are free again for other workers.
-        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(seconds * 1000)}")
-    return settings
 
 
 def limit_transactions(engine: Engine, *, seconds: float) -> None:
@@ -311,6 +298,14 @@ def _connected(engine: Engine) -> Iterator[Connection]:
     limited = nullcontext() if seconds is None else time_limit(seconds, is_for_server=False)
     with limited, checked_out as connection:
         yield connection
+
+
+def _set_up_transaction(connection: Connection, *, durable: bool) -> None:
+    if connection.dialect.name == "postgresql":
+        from mailctl.delivery_log.storage.postgresql import set_up_transaction
+
+        seconds = connection.get_execution_options().get(_TRANSACTION_SECONDS)
+        set_up_transaction(connection, durable=durable, idle_seconds=seconds)
 
 
 def _limit_time(connection: Connection) -> None:

@@ -72,6 +72,22 @@ def set_timeouts(connection: Connection) -> None:
         connection.execute(_SET_TIMEOUTS, {"limit": f"{limit}ms"})
 
 
+def set_up_transaction(connection: Connection, *, durable: bool, idle_seconds: float | None) -> None:
+    """Set up a transaction that writes, in one round trip at most.
+
+    Args:
+        connection: in the transaction.
+        durable: whether the transaction is on disk when its commit returns.
+        idle_seconds: how long the client may be silent, such as a suspended process, before the server undoes
+            the transaction and frees the rows that it has locked; None for any time.
+    """
+    settings = [] if durable else ["SET LOCAL synchronous_commit = off"]
+    if idle_seconds is not None:
+        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
+    if settings:
+        connection.exec_driver_sql("; ".join(settings))
+
+
 def is_read_only_error(error: BaseException) -> bool:
     """Whether a server refuses to write, as a former primary does after a failover."""
     cause = getattr(error, "orig", error)

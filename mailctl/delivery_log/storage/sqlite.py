@@ -41,7 +41,7 @@ DURABLE = "mailctl_durable"
 #: one busy writer can keep all others out.
 _BUSY_POLL_SECONDS = 0.0005
 #: Bytes of the write-ahead log after which it is copied into the main file. It is large and keeps its size,
-#: because a writer waits for the disk when the log starts anew, or grows while it is being flushed.
+#: because a writer waits for the disk when the write-ahead log restarts, or grows while it is being flushed.
 _MAX_WAL_BYTES = 32 * 1024 * 1024
 #: Error codes of SQLite where it cannot create the files that it keeps beside a database in use.
 _CANNOT_CREATE_WAL_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
@@ -138,8 +138,8 @@ def open_empty(statements: Sequence[str]) -> Engine:
 def _follow_replaced_file(engine: Engine) -> None:
     """Make an engine notice that its file was replaced or deleted, which SQLite does not.
 
-    A process that has the old file open would go on in it, apart from all others. A replaced file is opened
-    instead; a deleted one is never created again by an engine that had it open.
+    A process that has the old file open would continue to write to it, apart from all others. A replaced file
+    is opened instead; a deleted one is never created again by an engine that had it open.
     """
     path = sqlite_path(engine.url)
     seen: set[tuple[int, int]] = set()

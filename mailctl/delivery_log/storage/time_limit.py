@@ -21,7 +21,7 @@ class _Limit:
 
     #: The time of the monotonic clock.
     deadline: float
-    #: Whether the server is told to give up in time, too, which costs a round trip for each transaction.
+    #: Whether the server has to give up in time, too, which costs a round trip for each transaction.
     is_for_server: bool
 
 
@@ -58,6 +58,6 @@ def remaining_seconds() -> float | None:
 
 
 def is_server_limited() -> bool:
-    """Whether there is a limit that the server has to be told."""
+    """Whether there is a limit that the server has to keep as well."""
     limit = _limit.get()
     return limit is not None and limit.is_for_server

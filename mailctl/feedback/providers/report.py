@@ -31,6 +31,11 @@ SOFT_BOUNCE = Verdict(kind=FeedbackKind.BOUNCED, is_permanent=False)
 BOUNCE = Verdict(kind=FeedbackKind.BOUNCED)
 
 
+def bounce_of_type(name: str | None) -> Verdict:
+    """Return the verdict on a bounce by the type that Amazon SES gives it, and Resend, which sends by SES."""
+    return {"Permanent": HARD_BOUNCE, "Transient": SOFT_BOUNCE}.get(name or "", BOUNCE)
+
+
 def make_report(
     source: str,
     verdict: Verdict,

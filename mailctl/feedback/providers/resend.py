@@ -39,10 +39,6 @@ _VERDICTS: Mapping[str, Verdict] = {
     "email.failed": report.SOFT_BOUNCE,
     "email.suppressed": report.SOFT_BOUNCE,
 }
-_BOUNCES: Mapping[str | None, Verdict] = {
-    "Permanent": report.HARD_BOUNCE,
-    "Transient": report.SOFT_BOUNCE,
-}
 
 
 class Resend(WebhookProvider):
@@ -63,9 +59,7 @@ class Resend(WebhookProvider):
         )
         if not message_id or not is_signed:
             raise WebhookRefused(RefusalReason.FORGED)
-        if (signed_at := time_from_seconds(timestamp)) is None:
-            raise WebhookRefused(RefusalReason.MALFORMED)
-        require_fresh(signed_at, request, window=_WINDOW)
+        require_fresh(time_from_seconds(timestamp), request, window=_WINDOW)
 
     @override
     def parse(self, request: WebhookRequest) -> ParsedWebhook:
@@ -76,7 +70,7 @@ class Resend(WebhookProvider):
         name, data = event.required("type"), event.object("data")
         bounce = data.object("bounce")
         is_bounce = name == "email.bounced"
-        verdict = _BOUNCES.get(bounce.text("type"), report.BOUNCE) if is_bounce else _VERDICTS.get(name)
+        verdict = report.bounce_of_type(bounce.text("type")) if is_bounce else _VERDICTS.get(name)
         if verdict is None:
             return
         headers = {

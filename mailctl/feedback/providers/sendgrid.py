@@ -60,9 +60,7 @@ class SendGrid(WebhookProvider):
         signed = timestamp.encode("utf-8", "replace") + request.body
         if not self._is_signed(request.headers.get(_SIGNATURE, ""), signed):
             raise WebhookRefused(RefusalReason.FORGED)
-        if (signed_at := time_from_seconds(timestamp)) is None:
-            raise WebhookRefused(RefusalReason.MALFORMED)
-        require_fresh(signed_at, request, window=_RETRIES)
+        require_fresh(time_from_seconds(timestamp), request, window=_RETRIES)
 
     @cached_property
     def _keys(self) -> list[EllipticCurvePublicKey]:

@@ -43,20 +43,10 @@ _CONFIRMATION = "SubscriptionConfirmation"
 #: The members that are signed, in this order; those that are missing are left out.
 _SIGNED: Mapping[str, tuple[str, ...]] = {
     _NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
-    _CONFIRMATION: ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
-    "UnsubscribeConfirmation": (
-        "Message",
-        "MessageId",
-        "SubscribeURL",
-        "Timestamp",
-        "Token",
-        "TopicArn",
-        "Type",
+    **dict.fromkeys(
+        (_CONFIRMATION, "UnsubscribeConfirmation"),
+        ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
     ),
-}
-_BOUNCES: Mapping[str | None, Verdict] = {
-    "Permanent": report.HARD_BOUNCE,
-    "Transient": report.SOFT_BOUNCE,
 }
 
 
@@ -92,9 +82,7 @@ class AmazonSes(WebhookProvider):
         if topic not in self._secrets or not isinstance(message, dict):
             raise WebhookRefused(RefusalReason.FORGED)
         self._verify_signature(message, region=topic.split(":")[3])
-        if (signed_at := fields.iso("Timestamp")) is None:
-            raise WebhookRefused(RefusalReason.MALFORMED)
-        require_fresh(signed_at, request, window=_RETRIES)
+        require_fresh(fields.iso("Timestamp"), request, window=_RETRIES)
 
     def _verify_signature(self, message: dict[str, object], *, region: str) -> None:
         from cryptography.exceptions import InvalidSignature
@@ -193,7 +181,7 @@ def _recipients(name: str, event: Fields) -> Iterator[tuple[Verdict, Fields, Fie
     match name:
         case "Bounce":
             details = event.object("bounce")
-            verdict = _BOUNCES.get(details.text("bounceType"), report.BOUNCE)
+            verdict = report.bounce_of_type(details.text("bounceType"))
             recipients = details.objects("bouncedRecipients")
         case "Complaint":
             verdict, details = report.COMPLAINED, event.object("complaint")

@@ -130,17 +130,19 @@ class UnsignedProvider(WebhookProvider):
             raise WebhookRefused(RefusalReason.FORGED)
 
 
-def require_fresh(signed_at: datetime, request: WebhookRequest, *, window: timedelta) -> None:
+def require_fresh(signed_at: datetime | None, request: WebhookRequest, *, window: timedelta) -> None:
     """Refuse a request that was signed longer ago than the provider retries, or in the future.
 
     Args:
-        signed_at: the signed time, aware.
+        signed_at: the signed time, aware; None if the request has none that can be read.
         request: the request.
         window: how long after that time the provider may send it.
 
     Raises:
-        WebhookRefused: it is too old or too new.
+        WebhookRefused: it is too old or too new, or has no time.
     """
+    if signed_at is None:
+        raise WebhookRefused(RefusalReason.MALFORMED)
     if not -CLOCK_SKEW <= request.received_at - signed_at <= window + CLOCK_SKEW:
         raise WebhookRefused(RefusalReason.STALE)
 
