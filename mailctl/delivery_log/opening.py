@@ -13,7 +13,8 @@ from sqlalchemy.schema import CreateTable
 from mailctl.delivery_log.discovery import find_homes
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import LateCreation, open_engine, open_log_reader
+from mailctl.delivery_log.storage.engine import open_engine, open_log_reader
+from mailctl.delivery_log.storage.late_creation import LateCreation
 from mailctl.delivery_log.storage.schema_version import (
     check_creation,
     ensure_current,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from mailctl.deadlines import boottime
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of
+from mailctl.delivery_log.storage.late_creation import late_creation_of
 from mailctl.delivery_log.storage.time_limit import (
     CONNECT_TIMEOUT_SECONDS,
     is_server_limited,
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 
-#: The execution options of an engine that hold its `LateCreation` and its `ServerClock`.
-_LATE_CREATION = "mailctl_late_creation"
+#: The execution option of an engine that holds its `ServerClock`.
 _CLOCK = "mailctl_clock"
 #: The execution option with the seconds that a transaction on a server may take.
 _TRANSACTION_SECONDS = "mailctl_transaction_seconds"
@@ -184,50 +183,14 @@ def _ask_time_once(connection: Connection) -> ServerTime:
     return ServerTime(time=moment, asked_at=asked_at, answered_at=boottime())
 
 
-class LateCreation:
-    """Creation of a delivery log by the first write; until then readers see an empty one.
-
-    Args:
-        stand_in: an engine on the empty log.
-        create: creates the real log.
-    """
-
-    def __init__(self, stand_in: Engine, create: Callable[[], None]) -> None:
-        self._stand_in = stand_in
-        self._create = create
-        self._lock = threading.Lock()
-        self._is_done = False
-
-    def attach_to(self, engine: Engine) -> None:
-        """Make `reading` and `writing` of an engine use this late creation."""
-        engine.update_execution_options(**{_LATE_CREATION: self})
-        event.listen(engine, "engine_disposed", lambda _: self._stand_in.dispose())
-
-    def readable(self, engine: Engine) -> Engine:
-        """Return the engine to read from: the given one after the creation, the stand-in before."""
-        return engine if self._is_done else self._stand_in
-
-    def finish(self) -> None:
-        """Create the log, unless it was created before."""
-        with self._lock:
-            if not self._is_done:
-                self._create()
-                self._is_done = True
-
-
 def create_log(engine: Engine) -> None:
     """Create the delivery log of an engine now, if its creation was left to the first write.
 
     Raises:
         LogUnavailable: the delivery log cannot be created.
     """
-    if (late := _late_creation(engine)) is not None:
+    if (late := late_creation_of(engine)) is not None:
         late.finish()
-
-
-def _late_creation(engine: Engine) -> LateCreation | None:
-    late = engine.get_execution_options().get(_LATE_CREATION)
-    return late if isinstance(late, LateCreation) else None
 
 
 @contextmanager
@@ -237,7 +200,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Raises:
         LogUnavailable: the delivery log cannot be reached or read.
     """
-    late = _late_creation(engine)
+    late = late_creation_of(engine)
     source = engine if late is None else late.readable(engine)
     with translate_database_errors(engine.url), _connected(source) as connection:
         connection.execution_options(**{sqlite.READ_ONLY: True})
