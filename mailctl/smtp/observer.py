@@ -252,7 +252,11 @@ def _message_id(message: object) -> str | None:
 
 
 def _bare_address(address: str) -> str:
-    return getaddresses([address])[0][1].strip("<>").lower() or address.lower()
+    # Some versions of Python return nothing for what holds no address.
+    for _, found in getaddresses([address]):
+        if bare := found.strip("<>").lower():
+            return bare
+    return address.lower()
 
 
 def _as_text(text: object) -> str:

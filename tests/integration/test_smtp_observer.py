@@ -119,7 +119,8 @@ def test_a_lost_reply_is_ambiguous(send: Any, action: Any, smtp: ScriptedSmtpSer
 @pytest.mark.parametrize("send", LIBRARIES)
 def test_nothing_is_seen_outside(send: Any, smtp: ScriptedSmtpServer) -> None:
     """Other tasks of the process send as they did."""
-    observer = observe(with_smtplib, smtp)
+    with observing() as observer:
+        pass
     send(smtp, ["zoe@example.com"])
     smtp.wait_for(1)
     assert observer.results == {}

@@ -89,12 +89,13 @@ class PostgresServer(TemporaryServer):
     @override
     def _signal(self, number: signal.Signals) -> None:
         """Signal the server; also the processes of its sessions if that stops it or lets it go on."""
+        super()._signal(number)
         assert self._process is not None
-        family = [self._process.pid]
         if number in (signal.SIGSTOP, signal.SIGCONT):
-            family += children_of(self._process.pid)
-        for pid in family:
-            os.kill(pid, number)
+            for pid in children_of(self._process.pid):
+                # A session may end meanwhile.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def _run(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -202,3 +202,11 @@ def test_a_reply_without_a_transaction_is_about_nobody() -> None:
     observer = SmtpObserver()
     observer.note_reply(SESSION, 250, b"ok", stage="body")
     assert observer.results == {}
+
+
+@pytest.mark.parametrize("address", ["", "<>", "<"])
+def test_a_recipient_without_an_address_is_noted_as_it_was_given(address: str) -> None:
+    """An observer never raises into the service's task, whatever the task sends."""
+    observer = SmtpObserver()
+    observer.note_recipient(SESSION, address, 501, b"5.1.3 bad address")
+    assert kinds(observer) == {address: OutcomeKind.BOUNCED}
