@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,10 @@ BLANKS = {
 }
 
 
-def modules() -> Iterator[tuple[Path, ast.Module]]:
-    """Yield the package's modules."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path, ast.parse(path.read_text())
+@cache
+def modules() -> list[tuple[Path, ast.Module]]:
+    """Return the package's modules."""
+    return [(path, ast.parse(path.read_text())) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
 def with_holes(node: ast.AST) -> str | None:
