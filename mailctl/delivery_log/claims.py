@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, bindparam, update
 
 from mailctl.deadlines import boottime
+from mailctl.delivery_log.claim_tokens import new_claim_token
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.email_routes import ROUTE_COLUMNS, RoutableEmail, record_plans
 from mailctl.delivery_log.pauses import is_not_paused, return_paused
@@ -99,7 +99,7 @@ class Claims(Repository):
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
         asked_at = boottime()
-        now, token = self._clock(), secrets.token_hex(16)
+        now, token = self._clock(), new_claim_token()
         plans: Mapping[str, ServerPlan] = {}
         with writing(self._engine, durable=self._durable) as connection:
             statement = _CLAIM_CANARIES if are_canaries else _CLAIM_ROUTED if planner else _CLAIM_EMAILS

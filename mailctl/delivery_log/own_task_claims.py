@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, or_, select, update
 
 from mailctl.deadlines import boottime
+from mailctl.delivery_log.claim_tokens import new_claim_token
 from mailctl.delivery_log.claims import claim_of
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.new_rows import email_row
@@ -112,7 +112,7 @@ class OwnTaskClaims(Repository):
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
         lease = Lease(seconds=self._lease.total_seconds(), asked_at=boottime())
-        now, token = self._clock(), secrets.token_hex(16)
+        now, token = self._clock(), new_claim_token()
         ids = [draft.id for draft in drafts]
         of_message = emails.c.id.in_(ids)
         # Durable: after a power failure nothing else says that the task may have sent the email.
@@ -149,7 +149,7 @@ class OwnTaskClaims(Repository):
             LogUnavailable: the delivery log cannot be used; nothing is claimed.
         """
         lease = Lease(seconds=self._lease.total_seconds(), asked_at=boottime())
-        now, token = self._clock(), secrets.token_hex(16)
+        now, token = self._clock(), new_claim_token()
         of_message = emails.c.id.in_([draft.id for draft in drafts])
         is_open = and_(of_message, UNINDEXED_STATE.in_([State.PENDING, State.QUEUED, State.DEFERRED]))
         with writing(self._engine) as connection:

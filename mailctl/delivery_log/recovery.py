@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.claim_tokens import process_mark
 from mailctl.delivery_log.due import message_queue
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
 from mailctl.delivery_log.repository import Repository
@@ -64,18 +65,33 @@ class Recovery(Repository):
             max_resends: how often an email is sent again although the mail server may have accepted it
                 already, until it is held for an operator. Emails of the service's own tasks are always held.
         """
-        now = self._clock()
-        is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < now)
-        text = f"its worker disappeared while sending; {MAYBE_SENT}"
-        self._hold_own(is_stale, why="its worker disappeared while sending")
-        is_stale = and_(is_stale, ~_IS_OWN)
-        code, in_doubt = ReasonCode.WORKER_DISAPPEARED, CLAIM_CLEARED | {"maybe_sent": True}
-        values = in_doubt | reason_values(Reason(code=code, text=text))
-        is_spent = and_(is_stale, _count_doubts() >= max_resends)
-        held = self._change_state(is_spent, State.HELD, text=text, code=code, values=values)
-        values = in_doubt | {"due_at": now, "not_before": None}
+        is_stale = and_(emails.c.state == State.SENDING, emails.c.lease_until < self._clock())
+        why, code = "its worker disappeared while sending", ReasonCode.WORKER_DISAPPEARED
+        return self._release(is_stale, why=why, code=code, max_resends=max_resends)
+
+    def release_of_processes(self, pids: Collection[int], *, max_resends: int) -> int:
+        """Release emails that processes of this worker's pool were sending when they died; return how many.
+
+        Args:
+            pids: the ids of the processes, none of which exists any more.
+            max_resends: as `release_stale`.
+        """
+        has_claim = or_(*(emails.c.claim.startswith(process_mark(pid)) for pid in pids))
+        is_sending = and_(emails.c.state == State.SENDING, has_claim)
+        why, code = "a process of its worker died while sending", ReasonCode.PROCESS_DIED
+        return self._release(is_sending, why=why, code=code, max_resends=max_resends)
+
+    def _release(self, where: ColumnElement[bool], *, why: str, code: ReasonCode, max_resends: int) -> int:
+        """Release emails that nobody is sending any more, and that the mail server may have accepted."""
+        text = f"{why}; {MAYBE_SENT}"
+        self._hold_own(where, why=why)
+        where = and_(where, ~_IS_OWN)
+        in_doubt = CLAIM_CLEARED | {"maybe_sent": True} | reason_values(Reason(code=code, text=text))
+        is_spent = and_(where, _count_doubts() >= max_resends)
+        held = self._change_state(is_spent, State.HELD, text=text, code=code, values=in_doubt)
+        values = in_doubt | {"due_at": self._clock(), "not_before": None}
         text += " (same Message-ID)"
-        return held + self._change_state(is_stale, State.PENDING, text=text, code=code, values=values)
+        return held + self._change_state(where, State.PENDING, text=text, code=code, values=values)
 
     def return_lost(self, *, queue: str, queued_before: datetime, on_broker: int) -> int:
         """Return emails whose messages the broker lost to the log; return how many.

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 #: How long sending one email may take before the mail server counts as slow.
 _SLOW_SECONDS = 30
 _RATE_LIMITED = "rate_limited"
+#: Why an attempt failed that ended without a reply, by its reason code.
+_WITHOUT_REPLY = {
+    ReasonCode.INTERRUPTED: Cause(
+        name="interrupted",
+        sentence="it was interrupted before the mail server had the message",
+        next_step=mailctl_command("check-config"),
+    ),
+    ReasonCode.NO_REPLY: Cause(
+        name="no_reply",
+        sentence="the mail server received the message but did not reply, so it may have accepted it",
+        certainty=Certainty.LIKELY,
+    ),
+}
 
 
 def dead_worker(case: Case) -> Cause | None:
@@ -62,7 +75,22 @@ def dead_process(case: Case) -> Cause | None:
     return Cause(
         name="process_died",
         sentence=f"{died} of {email.worker} died after it had begun to send it, probably the one that was"
-        f" sending it; its lease expires {_at(email.lease_until)}, after which it is taken over",
+        f" sending it; it is released in a moment, or when its lease expires {_at(email.lease_until)}",
+        next_step=wording.follow_command(email),
+        certainty=Certainty.LIKELY,
+    )
+
+
+def died_before(case: Case) -> Cause | None:
+    """Return the cause if a pool process died at the attempt before, so that it is sent again."""
+    email, event = case.email, case.last_event(State.PENDING)
+    if email.reason_code is not ReasonCode.PROCESS_DIED or event is None:
+        return None
+    again = f"it is sent again by {email.worker}" if email.state is State.SENDING else "it is sent again next"
+    return Cause(
+        name="process_died",
+        sentence=f"a process of {event.worker} died while it was sending it, at"
+        f" {wording.format_time(event.at)}; {again}",
         next_step=wording.follow_command(email),
         certainty=Certainty.LIKELY,
     )
@@ -165,6 +193,8 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
         stage: the SMTP stage at which it failed; None if no mail server was contacted.
         reply: the reply of the mail server; without a code if none came.
     """
+    if code in _WITHOUT_REPLY:
+        return _WITHOUT_REPLY[code]
     category = reply_category(reply, stage=stage or "") if reply.code else None
     if code is ReasonCode.CONFIGURATION and (ours := find_our_fault(category)):
         return ours
@@ -180,12 +210,6 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
         )
     if stage == "connect":
         return cause_of_server_failure(stage)
-    if code is ReasonCode.NO_REPLY:
-        return Cause(
-            name="no_reply",
-            sentence="the mail server received the message but did not reply, so it may have accepted it",
-            certainty=Certainty.LIKELY,
-        )
     if code is ReasonCode.CONFIGURATION and stage:
         return Cause(
             name="sender_refused",

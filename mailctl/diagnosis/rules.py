@@ -34,6 +34,7 @@ _WAITING: tuple[Rule, ...] = (
     waiting.worker_stalled,
     waiting.unpublishable,
     waiting.broker_lost,
+    attempts.died_before,
     waiting.held_by_worker,
     waiting.in_line,
     waiting.disagreement,
@@ -41,7 +42,7 @@ _WAITING: tuple[Rule, ...] = (
 _RULES: Mapping[State, tuple[Rule, ...]] = {
     State.PENDING: _WAITING,
     State.QUEUED: _WAITING,
-    State.SENDING: (attempts.dead_worker, attempts.dead_process, attempts.in_hand),
+    State.SENDING: (attempts.dead_worker, attempts.dead_process, attempts.died_before, attempts.in_hand),
     State.SENT: (ended.accepted,),
     State.DELIVERED: (ended.delivered,),
     State.BOUNCED: (ended.bounced,),

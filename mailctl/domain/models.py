@@ -330,6 +330,14 @@ class CeleryResult:
     task: str = ""
 
 
+@dataclass(eq=False, kw_only=True)
+class Handover:
+    """Notes how far an attempt has come, for the case that it is interrupted."""
+
+    #: Whether the mail server may have the body.
+    has_begun: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
     """A composed message; sender and recipient are decided here, never by a header (RFC 5321)."""
@@ -353,3 +361,5 @@ class Envelope:
     bounce_token: str = ""
     #: Whether it belongs to a campaign, which leaves a session to other email.
     is_of_campaign: bool = False
+    #: Noted by the session that sends it.
+    handover: Handover = field(default_factory=Handover, repr=False, compare=False)

@@ -74,6 +74,7 @@ class OutcomeKind(StrEnum):
     ACCEPTED = "accepted"  #: the server took responsibility (250 after the body)
     CAPTURED = "captured"  #: written to a file instead
     DEFERRED = "deferred"  #: not accepted; to be tried again
+    INTERRUPTED = "interrupted"  #: ended before the server had the message; to be tried again
     BOUNCED = "bounced"  #: refused permanently
     AMBIGUOUS = "ambiguous"  #: the body was sent and no reply came
     FORBIDDEN = "forbidden"  #: the recipient policy of this environment forbids it
@@ -82,6 +83,7 @@ class OutcomeKind(StrEnum):
 
 _REASON_CODES: Mapping[OutcomeKind, ReasonCode] = {
     OutcomeKind.DEFERRED: ReasonCode.DEFERRED,
+    OutcomeKind.INTERRUPTED: ReasonCode.INTERRUPTED,
     OutcomeKind.BOUNCED: ReasonCode.REFUSED,
     OutcomeKind.AMBIGUOUS: ReasonCode.NO_REPLY,
     OutcomeKind.FORBIDDEN: ReasonCode.NOT_ALLOWED,

@@ -25,6 +25,8 @@ class ReasonCode(StrEnum):
     WORKER_LOST = "worker_lost"  #: the worker that had its message in memory is gone
     # An attempt failed.
     WORKER_DISAPPEARED = "worker_disappeared"  #: the lease of the worker that was sending it expired
+    PROCESS_DIED = "process_died"  #: a process of the worker's pool died while it was sending it
+    INTERRUPTED = "interrupted"  #: a time limit ended the attempt before the mail server had the message
     NEXT_SERVER = "next_server"  #: a mail server does not work, so that the next one of its route was tried
     DEFERRED = "deferred"  #: the mail server said "later", or could not be reached
     NO_REPLY = "no_reply"  #: the body was sent, and no reply came

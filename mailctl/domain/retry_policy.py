@@ -35,7 +35,7 @@ OWN_TASK_GRACE_SECONDS = 60.0
 #: Attempts after which an email fails, so that one that kills its worker does not do so forever.
 MAX_ATTEMPTS = 100
 #: Why it is unknown whether an attempt has handed over the email.
-IN_DOUBT = frozenset({ReasonCode.NO_REPLY, ReasonCode.WORKER_DISAPPEARED})
+IN_DOUBT = frozenset({ReasonCode.NO_REPLY, ReasonCode.WORKER_DISAPPEARED, ReasonCode.PROCESS_DIED})
 
 
 @dataclass(frozen=True, kw_only=True)

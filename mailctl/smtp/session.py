@@ -23,7 +23,7 @@ from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import is_full_host_name
 
 if TYPE_CHECKING:
-    from mailctl.domain.models import Envelope
+    from mailctl.domain.models import Envelope, Handover
     from mailctl.domain.outcomes import Outcome
     from mailctl.smtp.server import SmtpServer
 
@@ -141,7 +141,7 @@ class SmtpSession:
             SESSION_ERRORS: there was no reply; `explain` returns the outcome.
         """
         self.transactions += 1
-        self.body_handed_over = False
+        self.body_handed_over = envelope.handover.has_begun = False
         self.stage = "mail"
         protocol = self._ensure_protocol()
         lines = with_crlf(envelope.data)
@@ -161,7 +161,7 @@ class SmtpSession:
             if refusal is not None:
                 return refusal
             fence()
-        return await self._send_body(protocol, dot_stuff(lines))
+        return await self._send_body(protocol, dot_stuff(lines), envelope.handover)
 
     def explain(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception that was raised at the current stage."""
@@ -327,10 +327,10 @@ class SmtpSession:
     def _mail_command(self, sender: str, *, size: int, envelope_id: str = "") -> bytes:
         return mail_command(sender, size=size, extensions=self.extensions, envelope_id=envelope_id)
 
-    async def _send_body(self, protocol: SmtpProtocol, body: bytes) -> Outcome:
+    async def _send_body(self, protocol: SmtpProtocol, body: bytes, handover: Handover) -> Outcome:
         # No await before the flags are set: a cancellation must not come in between.
         protocol.write(body)
-        self.body_handed_over = True
+        self.body_handed_over = handover.has_begun = True
         self.stage = "body"
         reply = await protocol.read(within=self._server.data_timeout_seconds)
         return self._classify_reply(reply.code, reply.text)

@@ -16,6 +16,7 @@ from typing_extensions import override
 from mailctl import runtime
 from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.checks.placeholders import find_placeholders
+from mailctl.delivery_log.claim_tokens import begin_worker
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.errors import ExitCode
 from mailctl.worker.consumer_watch import CeleryConsumer
@@ -42,6 +43,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, *, drain: bool = False, **options: Any) -> None:
         super().__init__(parent, **options)
+        begin_worker()  # before the pool forks its processes
         self._drain = drain
         self._relay: Relay | None = None
 
@@ -59,6 +61,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
             on_drained=_stop_worker if self._drain else None,
             on_failed=partial(give_up, parent),
             is_busy=_has_tasks,
+            list_processes=partial(_list_processes, parent),
             on_tick=partial(_wake_if_stopping, parent),
         )
         self._relay.start()
@@ -99,6 +102,14 @@ def _make_worker_record(worker: Any, identity: ProcessIdentity, *, now: datetime
 
 def _has_tasks() -> bool:
     return bool(state.reserved_requests or state.active_requests)
+
+
+def _list_processes(worker: Any) -> list[int]:
+    """Return the ids of the processes of a worker's pool; none if its tasks run in the main process."""
+    # Not `worker.pool.info`, which another thread may not read while processes come and go.
+    pool = getattr(worker.pool, "_pool", None)
+    found = (getattr(process, "pid", None) for process in list(getattr(pool, "_pool", ())))
+    return [pid for pid in found if isinstance(pid, int)]
 
 
 def _wake_if_stopping(worker: Any) -> None:

@@ -26,6 +26,8 @@ _log = logging.getLogger("mailctl.breaker")
 _CACHE_SECONDS = 1.0
 #: The time after which the publisher of an email has recorded that it is queued.
 _MARK_QUEUED_GRACE = timedelta(seconds=3)
+#: Outcomes that do not prove that the server works.
+_WITHOUT_REPLY = frozenset({OutcomeKind.AMBIGUOUS, OutcomeKind.INTERRUPTED})
 
 
 class CircuitBreaker:
@@ -98,7 +100,7 @@ class CircuitBreaker:
             return None  # the server was not asked
         if is_server_failure(outcome):
             return self._record_failure(self._circuits, outcome)
-        circuit = None if outcome.kind is OutcomeKind.AMBIGUOUS else self.read()
+        circuit = None if outcome.kind in _WITHOUT_REPLY else self.read()
         if circuit is None:
             return None
         if circuit.is_about_emails and outcome.kind is not OutcomeKind.ACCEPTED:

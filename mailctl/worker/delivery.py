@@ -17,7 +17,7 @@ from mailctl.delivery_log.due import GROUP_SIZE
 from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Claim, Content, Envelope, State
+from mailctl.domain.models import Claim, Envelope, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
@@ -30,22 +30,22 @@ from mailctl.worker.outcomes import (
     DeliveryResult,
     OutcomeRecorder,
     as_reason,
+    interrupted,
     without_links,
 )
 from mailctl.worker.server_choice import ServerChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from concurrent.futures import Future
 
     from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Content, Draft, Json
+    from mailctl.domain.models import Draft, Json
     from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
-    from mailctl.worker.event_loop import CoroutineRunner
+    from mailctl.worker.event_loop import CoroutineRun, CoroutineRunner
 
 _log = logging.getLogger("mailctl.delivery")
 #: Seconds of a turn.
@@ -264,7 +264,7 @@ class Delivery:
             LogUnavailable: the delivery log does not answer; emails that were not claimed were not sent.
         """
         deadline = time.monotonic() + self._turn_seconds
-        attempts: list[Future[None]] = []
+        attempts: list[CoroutineRun[None]] = []
         remaining, started = list(ids), 0
         try:
             while remaining:
@@ -283,7 +283,7 @@ class Delivery:
         except BaseException:
             # A time limit of Celery interrupts this thread, but not the event loop.
             for attempt in attempts:
-                attempt.cancel()
+                attempt.interrupt()
             raise
         return started
 
@@ -297,10 +297,10 @@ class Delivery:
             on_recorded=options.on_recorded,
         )
 
-    def _launch(self, group: Group, *, seconds: float | None) -> Future[None]:
+    def _launch(self, group: Group, *, seconds: float | None) -> CoroutineRun[None]:
         self._flight.launch(group)
         attempts = self._event_loop.start(self._attempt_group(group, seconds=seconds))
-        # Those that were cancelled before they began have no result.
+        # Those that were interrupted before they began have no result.
         attempts.add_done_callback(lambda _: self._flight.land_rest(group))
         return attempts
 
@@ -310,11 +310,7 @@ class Delivery:
                 await asyncio.gather(*(self._attempt_and_land(claim, group) for claim in group.claims))
 
     async def _attempt_and_land(self, claim: Claim, group: Group) -> None:
-        try:
-            result: AttemptResult = await self._attempt(claim, is_campaign=group.is_campaign)
-        except Exception as error:
-            result = error
-        self._flight.land(claim, result)
+        self._flight.land(claim, await self._attempt_to_end(claim, is_campaign=group.is_campaign))
 
     def _send(self, claim: Claim, options: DeliveryOptions) -> DeliveryResult:
         if expired := self._recorder.expire_if_too_late(claim):
@@ -324,14 +320,17 @@ class Delivery:
             wait([attempt], timeout=self._turn_seconds)
         except BaseException:
             # A time limit of Celery interrupts this thread, but not the event loop.
-            attempt.cancel()
+            self._finish_later(claim, attempt, options)
+            attempt.interrupt()
             raise
         if attempt.done():
             return self._recorder.record(claim, attempt.result())
         self._finish_later(claim, attempt, options)
         return DeliveryResult(email_id=claim.id, state=State.SENDING, text="is being sent")
 
-    def _finish_later(self, claim: Claim, attempt: Future[AttemptResult], options: DeliveryOptions) -> None:
+    def _finish_later(
+        self, claim: Claim, attempt: CoroutineRun[AttemptResult], options: DeliveryOptions
+    ) -> None:
         """Leave an attempt that takes long running in the background; it is recorded when it ends."""
         group = Group(claims=[claim], is_campaign=False, on_recorded=options.on_recorded)
         self._flight.launch(group)
@@ -339,15 +338,19 @@ class Delivery:
 
     async def _attempt_one(self, claim: Claim, *, seconds: float | None) -> AttemptResult:
         async with asyncio.timeout(seconds):
-            [result] = await asyncio.gather(self._attempt(claim), return_exceptions=True)
-            return result
+            return await self._attempt_to_end(claim)
+
+    async def _attempt_to_end(self, claim: Claim, *, is_campaign: bool = False) -> AttemptResult:
+        """Attempt to send an email; return how that ended, also if it was interrupted."""
+        try:
+            return await self._attempt(claim, is_campaign=is_campaign)
+        except (Exception, asyncio.CancelledError) as error:
+            return error
 
     async def _attempt(self, claim: Claim, *, is_campaign: bool = False) -> tuple[Envelope, Outcome]:
         with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
-            envelope = await self._compose(claim)
-            if is_campaign:
-                envelope = replace(envelope, is_of_campaign=True)
+            envelope = replace(await self._compose(claim), is_of_campaign=is_campaign)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
                 outcome = without_links(await self._hand_over(claim, envelope), envelope, claim.content)
                 smtp_span.set_attributes(
@@ -362,7 +365,10 @@ class Delivery:
         server, tried = claim.plan.server, []
         while True:
             tried.append(server)
-            outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
+            try:
+                outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
+            except asyncio.CancelledError:
+                return replace(interrupted(has_begun=envelope.handover.has_begun), server=server)
             if len(tried) > len(claim.plan.alternatives):
                 return outcome
             following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
@@ -375,7 +381,7 @@ class Delivery:
             return await self._composer.compose(
                 id=claim.id,
                 kind=claim.kind,
-                content=self._validated(claim),
+                content=validated_content(self._catalog.get_recorded(claim.kind), claim.content, self._rules),
                 created_at=claim.created_at,
                 now=self._clock(),
                 can_unsubscribe=claim.can_unsubscribe,
@@ -385,9 +391,6 @@ class Delivery:
         except Exception as error:
             # A retry would fail again. The text of the error may quote the content of the email.
             raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
-
-    def _validated(self, claim: Claim) -> Content:
-        return validated_content(self._catalog.get_recorded(claim.kind), claim.content, self._rules)
 
 
 def _valid_id(task_id: object) -> str:

@@ -114,7 +114,7 @@ class Flight:
             self._changed.notify_all()
 
     def land_rest(self, group: Group) -> None:
-        """Land the emails of a group that have no result, because their attempts were cancelled."""
+        """Land the emails of a group that have no result: they were interrupted before they began."""
         for claim in group.claims:
             self.land(claim, asyncio.CancelledError())
 
@@ -197,6 +197,4 @@ class Flight:
 
 def result_of(attempt: Future[AttemptResult]) -> AttemptResult:
     """Return how an attempt ended, as its result."""
-    if attempt.cancelled() or isinstance(attempt.exception(), TimeoutError):
-        return asyncio.CancelledError()  # by a time limit; the mail server may have the message
     return attempt.exception() or attempt.result()

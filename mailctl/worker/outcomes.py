@@ -95,6 +95,8 @@ class OutcomeRecorder:
             text = result.message if isinstance(result, ConfigurationError) else _file_error(result)
             outcome = Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=text))
             return self._defer_or_give_up(claim, outcome, message_id=None)
+        if isinstance(result, asyncio.CancelledError):
+            return self._defer_or_give_up(claim, interrupted(has_begun=False), message_id=None)
         if isinstance(result, LeaseEnded):
             return self._let_go(claim)
         if isinstance(result, BaseException):
@@ -131,8 +133,6 @@ class OutcomeRecorder:
     def _record_or_log(self, claim: Claim, result: AttemptResult) -> list[DeliveryResult]:
         try:
             return [self.record(claim, result)]
-        except asyncio.CancelledError:
-            _log.warning("email %s: its attempt was cancelled", claim.id)
         except Exception as error:  # without the traceback, which may quote the email
             _log.error("email %s: its attempt failed (%s)", claim.id, type(error).__name__)
         return []
@@ -289,6 +289,18 @@ class OutcomeRecorder:
 def _result_of(sent: SentClaim) -> DeliveryResult:
     text = mask_addresses_in_text(str(sent.outcome))
     return DeliveryResult(email_id=sent.claim.id, state=sent.state, text=text)
+
+
+def interrupted(*, has_begun: bool) -> Outcome:
+    """Return the outcome of an attempt that was interrupted, as by a time limit of Celery.
+
+    Args:
+        has_begun: whether the mail server may have the body.
+    """
+    reply = SmtpReply(text="the attempt was interrupted by a time limit, or because the worker was stopped")
+    if has_begun:
+        return Outcome(kind=OutcomeKind.AMBIGUOUS, reply=reply, stage="body")
+    return Outcome(kind=OutcomeKind.INTERRUPTED, reply=reply)
 
 
 def _file_error(error: BaseException) -> str:

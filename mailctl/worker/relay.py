@@ -26,7 +26,7 @@ from mailctl.worker.restarts import RestartLimit, describe_failure
 from mailctl.worker.stuck_emails import StuckEmails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.runtime import Runtime
@@ -59,6 +59,7 @@ class Relay:
         on_drained: called once when no work is left; None to continue then.
         on_failed: called with the reason when the relay or the consumer fails again after too many restarts.
         is_busy: whether the worker is executing tasks.
+        list_processes: returns the ids of the processes of the worker's pool.
         on_tick: called at the end of every tick.
     """
 
@@ -71,12 +72,14 @@ class Relay:
         on_drained: Callable[[], None] | None = None,
         on_failed: Callable[[str], None] = lambda _: None,
         is_busy: Callable[[], bool] = lambda: False,
+        list_processes: Callable[[], Collection[int]] = tuple,
         on_tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._runtime = runtime
         self._worker = worker
         self._on_failed = on_failed
         self._is_busy = is_busy
+        self._list_processes = list_processes
         self._on_tick = on_tick
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
@@ -103,7 +106,11 @@ class Relay:
             runtime, publisher=self._publisher, broker=broker, is_stopped=self._is_stopped
         )
         self._stuck_emails = StuckEmails(
-            runtime, broker=broker, worker_id=self._worker.id, is_busy=self._is_busy
+            runtime,
+            broker=broker,
+            worker_id=self._worker.id,
+            is_busy=self._is_busy,
+            list_processes=self._list_processes,
         )
         self._heartbeat_timer = IntervalTimer(HEARTBEAT_SECONDS)
         self._recovery_timer = IntervalTimer(RECOVERY_SECONDS)

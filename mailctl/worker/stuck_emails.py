@@ -17,10 +17,11 @@ from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.feedback_follow_up import FeedbackFollowUp
+from mailctl.worker.pool_watch import PoolWatch
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.runtime import Runtime
@@ -37,6 +38,7 @@ class StuckEmails:
         broker: tells how many messages it has.
         worker_id: the id of the worker in which this runs.
         is_busy: whether that worker is executing tasks.
+        list_processes: returns the ids of the processes of that worker's pool.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class StuckEmails:
         broker: BrokerInspector,
         worker_id: str,
         is_busy: Callable[[], bool] = lambda: False,
+        list_processes: Callable[[], Collection[int]] = tuple,
     ) -> None:
         self._runtime = runtime
         self._recovery = runtime.recovery
@@ -57,6 +60,7 @@ class StuckEmails:
         self._own_tasks = OwnTaskWatch(
             runtime, app=runtime.app, broker=broker, worker_id=worker_id, is_busy=is_busy
         )
+        self._pool_watch = PoolWatch(list_processes)
         self._shared_refusals = SharedRefusalWatch(runtime)
         self._feedback = FeedbackFollowUp(runtime)
 
@@ -75,6 +79,7 @@ class StuckEmails:
             BrokerUnavailable: the broker does not answer.
             LogUnavailable: the delivery log does not answer.
         """
+        self._release_of_dead_processes()
         if self._leases.check():
             self._recovery.release_stale(max_resends=self._runtime.settings.resends_in_doubt)
         if self._leases.is_clock_set_back():
@@ -91,6 +96,18 @@ class StuckEmails:
         elif self._lost_message_timer.restart_if_due():
             self._return_lost()
             self._own_tasks.check()
+
+    def _release_of_dead_processes(self) -> None:
+        """Release what processes of the pool were sending when they died, before their leases end."""
+        gone = self._pool_watch.find_gone()
+        if not gone:
+            return
+        most = self._runtime.settings.resends_in_doubt
+        released = self._recovery.release_of_processes(gone, max_resends=most)
+        self._pool_watch.forget(gone)
+        if released:
+            died = "a process" if len(gone) == 1 else f"{len(gone)} processes"
+            _log.warning("%s of the pool died while sending %s", died, pluralize(released, "email"))
 
     def _return_lost(self) -> None:
         """Put back emails whose messages the broker lost, comparing each queue with the delivery log."""

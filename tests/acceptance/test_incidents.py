@@ -200,15 +200,16 @@ def test_worker_killed_for_its_memory(production: Terminal, desk: Desk, on_call:
 def test_pool_process_killed_for_its_memory(
     production: Terminal, desk: Desk, on_call: OnCall, smtp_server: ScriptedSmtpServer
 ) -> None:
-    """The worker lives on, and nobody is sending the email."""
-    smtp_server.script["banner"] = [Stall(60)]
-    worker = production.worker("-c", "1")
+    """The worker lives on: another process sends the email again, long before the lease ends."""
+    smtp_server.script["banner"] = [Stall(60), Stall(60)]
+    worker = production.worker("-c", "1", MAILCTL_LEASE_SECONDS="3600")
     task_id = desk.send()
     desk.wait_for_state(task_id, "sending")
     [child] = children_of(worker.process.pid)
     os.kill(child, signal.SIGKILL)
-    desk.wait_for(lambda: desk.cause(task_id) != "in_hand")
+    desk.wait_for(lambda: smtp_server.sessions == 2)
     assert on_call.first(task_id) == ("process_died", "process_died")
+    worker.wait_until_printed("a process of the pool died while sending 1 email")
 
 
 def test_mail_server_has_no_address(production: Terminal, desk: Desk, on_call: OnCall) -> None:

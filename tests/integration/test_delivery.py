@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi_mail.fastmail import email_dispatched
@@ -21,12 +21,13 @@ from mailctl.operations.message_viewer import MessageSource, MessageViewer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
-from mailctl.worker.event_loop import EventLoopThread
-from tests.smtp_server import AcceptThenDrop, Drop, Reply, ScriptedSmtpServer
+from mailctl.worker.delivery_options import DeliveryOptions
+from mailctl.worker.event_loop import CoroutineRun, EventLoopThread
+from tests.smtp_server import AcceptThenDrop, Drop, Reply, ScriptedSmtpServer, Stall
 from tests.tokens import hs256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from email.message import EmailMessage
     from pathlib import Path
 
@@ -39,6 +40,18 @@ WORKER = "w@host"
 ZOE = {"id": 7, "email": "zoe@example.com", "username": "zoe"}
 ELSEWHERE = "https://shop.example"
 LINK = f"{ELSEWHERE}/page?t=a-token-of-the-service"
+
+
+class Loop(EventLoopThread):
+    """An event loop that remembers what runs on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs: list[CoroutineRun[Any]] = []
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> CoroutineRun[Any]:
+        self.runs.append(super().start(coroutine))
+        return self.runs[-1]
 
 
 class Post:
@@ -57,7 +70,7 @@ class Post:
                 **more,  # type: ignore[arg-type]
             )
         )
-        self._event_loop = EventLoopThread()
+        self._event_loop = self.loop = Loop()
         self._sender = self.runtime.make_sender()
         self.delivery = self._make_delivery(self.runtime)
         self._others: list[Runtime] = []
@@ -179,6 +192,48 @@ def test_a_temporary_reply_defers_an_email(post: Post) -> None:
     email = post.email(email_id)
     assert (email.reply.code, email.reply.enhanced, email.attempts) == (451, "4.3.0", 1)
     assert email.next_attempt_at is not None
+
+
+def one_by_one(post: Post, email_id: str) -> None:
+    """Deliver an email by itself."""
+    post.deliver(email_id)
+
+
+def in_a_group(post: Post, email_id: str) -> None:
+    """Deliver an email as its group does."""
+    post.deliver_batch([email_id])
+
+
+@pytest.mark.parametrize("deliver", [one_by_one, in_a_group])
+@pytest.mark.parametrize(("stage", "code"), [("rcpt", ReasonCode.INTERRUPTED), ("body", ReasonCode.NO_REPLY)])
+def test_an_interrupted_attempt_ends_when_it_is_interrupted(
+    post: Post, stage: str, code: ReasonCode, deliver: Callable[[Post, str], None]
+) -> None:
+    """And not with its lease; only what the mail server has may have been sent."""
+
+    def interrupt(_: object) -> Stall:
+        post.loop.runs[-1].interrupt()
+        return Stall(1)
+
+    post.smtp.script[stage] = interrupt
+    email_id = post.record()
+    deliver(post, email_id)
+    email = post.email(email_id)
+    assert (email.state, email.reason_code, email.attempts) == (State.DEFERRED, code, 1)
+    assert post.runtime.actions.read_facts([email_id]).maybe_sent == (
+        {email_id} if stage == "body" else set()
+    )
+
+
+def test_a_time_limit_ends_an_attempt(post: Post) -> None:
+    """It is tried again like any other that failed."""
+    post.smtp.script["banner"] = [Stall(60), Stall(60)]
+    ids = [post.record(), post.record()]
+    options = DeliveryOptions(seconds=0.1)
+    assert post.delivery.deliver(ids[0], worker=WORKER, options=options).state is State.DEFERRED
+    post.delivery.deliver_batch(ids[1:], worker=WORKER, options=options)
+    post.delivery.finish()
+    assert {post.email(email_id).state for email_id in ids} == {State.DEFERRED}
 
 
 @pytest.mark.parametrize("tokens", ["as-given", "sealed"])

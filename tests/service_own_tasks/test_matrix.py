@@ -144,6 +144,32 @@ def test_a_worker_of_mailctl_sees_what_own_tasks_do(
     note(f"kept, recorded-{results}-debug=False-{broker}", service, good, bad, ids, record_property, SEEN)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "state"), [("kept", "unconfirmed"), ("recorded", "unconfirmed"), ("removed", "captured")]
+)
+def test_a_service_whose_email_is_disabled_is_never_said_to_have_sent(
+    tasks: str,
+    state: str,
+    service: Service,
+    redis_url: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Its tasks return True then, as if they had sent the email; mailctl's own write it to a file."""
+    broker = {"CELERY_BROKER_URL": redis_url, "CELERY_RESULT_BACKEND": redis_url}
+    service.set(DEBUG=False, SERVICE_TASKS=tasks, EMAIL_ENABLED="False", **broker)
+    [address, _] = new_addresses()
+    own = service.own_worker() if tasks != "removed" else None
+    ids = service.send(address)
+    if own is not None:
+        work_off(own, ids)
+    service.drain()
+    [(found, why)] = asked(service, ids)
+    cause = why["causes"][0]["cause"]
+    name = f"{tasks}, EMAIL_ENABLED=False-kept-debug=False-redis"
+    record_property("own tasks", (name, f"{service.accepted(address)}", found["state"], cause))
+    assert (found["state"], cause, service.accepted(address)) == (state, state, 0)
+
+
 @pytest.mark.parametrize("tasks", ["kept", "removed"])
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_with_a_memory_broker_each_email_is_sent_once(

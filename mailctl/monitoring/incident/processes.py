@@ -41,6 +41,7 @@ def find_worker_problems(facts: LogFacts) -> Iterator[Problem]:
     yield from _unconsumed_queues(facts)
     yield from _suspended(facts)
     yield from _dead(facts)
+    yield from _dead_processes(facts)
     yield from _overdue(facts)
     if facts.workers:
         yield from _stalled(facts)
@@ -139,24 +140,43 @@ def _takeover(facts: LogFacts, groups: list[UnfinishedEmails]) -> str:
     return f"other workers take its emails over when its leases expire, at {until}"
 
 
+def _dead_processes(facts: LogFacts) -> Iterator[Problem]:
+    """Yield the problem that processes of a pool died while they were sending."""
+    alive = {worker.name: worker for worker in facts.workers}
+    groups = [
+        group
+        for group in facts.unfinished
+        if group.reason_code is ReasonCode.PROCESS_DIED
+        or _has_dead_process(alive.get(group.worker or ""), group)
+    ]
+    if groups:
+        whose = " and ".join(sorted({group.worker for group in groups if group.worker})) or "a worker"
+        yield Problem(
+            subject=Subject.WORKERS,
+            name="process_died",
+            sentence=f"A process of the pool of {whose} died while it was sending",
+            fix="Find out why: `journalctl -k` names processes that were killed because memory ran out."
+            " Other processes send these emails again",
+            held_up=sum(group.count for group in groups),
+        )
+
+
+def _has_dead_process(worker: Worker | None, group: UnfinishedEmails) -> bool:
+    """Whether a process of the live worker that is sending emails has died since it claimed them."""
+    if group.state is not State.SENDING or worker is None or not _may_hold(worker, group):
+        return False
+    return bool(count_replaced_processes(worker, since=group.changed_at))
+
+
 def _overdue(facts: LogFacts) -> Iterator[Problem]:
-    """Yield a problem for live workers of which a process died, or whose leases have expired."""
+    """Yield a problem for live workers whose leases have expired."""
     alive = {worker.name: worker for worker in facts.workers}
     for group in facts.unfinished:
         worker = alive.get(group.worker or "")
         if group.state is not State.SENDING or worker is None or not _may_hold(worker, group):
             continue
-        if replaced := count_replaced_processes(worker, since=group.changed_at):
-            died = "A process" if replaced == 1 else f"{replaced} processes"
-            yield Problem(
-                subject=Subject.WORKERS,
-                name="process_died",
-                sentence=f"{died} of the pool of worker {worker.name} died while it was sending",
-                fix="Find out why: `journalctl -k` names processes that were killed because memory ran out."
-                " Other processes take the emails over when the leases expire",
-                held_up=group.count,
-            )
-        elif group.lease_until is not None and group.lease_until < facts.now:
+        has_expired = group.lease_until is not None and group.lease_until < facts.now
+        if has_expired and not _has_dead_process(worker, group):
             yield Problem(
                 subject=Subject.WORKERS,
                 name="lease_expired",

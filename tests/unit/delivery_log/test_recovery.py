@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.claim_tokens import begin_worker
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
@@ -28,6 +30,27 @@ def test_an_email_whose_worker_disappeared_is_in_doubt(log: Log, max_resends: in
     assert log.email(email_id).state is state
     assert log.last_event(email_id).reason_code is ReasonCode.WORKER_DISAPPEARED
     assert log.maybe_sent(email_id)
+
+
+@pytest.mark.parametrize(("max_resends", "state"), [(1, State.PENDING), (0, State.HELD)])
+def test_an_email_whose_process_died_is_released_before_its_lease_ends(
+    log: Log, max_resends: int, state: State
+) -> None:
+    """Only what that process had claimed, and no process of another worker."""
+    email_id = log.queue()
+    log.claim(email_id)
+    assert log.recovery.release_of_processes([os.getpid() + 1], max_resends=max_resends) == 0
+    assert log.recovery.release_of_processes([os.getpid()], max_resends=max_resends) == 1
+    assert (log.email(email_id).state, log.maybe_sent(email_id)) == (state, True)
+    event = log.last_event(email_id)
+    assert (event.reason_code, "a process of its worker died" in event.text) == (
+        ReasonCode.PROCESS_DIED,
+        True,
+    )
+    other_id = log.queue()
+    log.claim(other_id)
+    begin_worker()
+    assert log.recovery.release_of_processes([os.getpid()], max_resends=max_resends) == 0
 
 
 def test_every_doubt_counts_until_an_operator_acts(log: Log) -> None:

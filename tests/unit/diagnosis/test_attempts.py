@@ -93,8 +93,30 @@ def test_a_process_of_the_pool_has_died_meanwhile() -> None:
     """Then nobody may be sending it, and the lease says until when."""
     [first, *_] = causes(SENDING, replaced_processes=1)
     assert (first.name, first.certainty) == ("process_died", Certainty.LIKELY)
-    assert "its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
+    assert "when its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
     assert names(SENDING, replaced_processes=0) == ["in_hand"]
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.QUEUED, State.SENDING])
+def test_a_process_that_died_at_the_attempt_before_is_why_it_is_sent_again(state: State) -> None:
+    """As long as that is the last that is known of it."""
+    again = replace(SENDING, state=state, reason_code=ReasonCode.PROCESS_DIED, not_before=None)
+    died = replace(
+        event(State.PENDING, "a process of its worker died", code=ReasonCode.PROCESS_DIED),
+        worker="celery@web",
+    )
+    [first, *_] = causes(again, died)
+    assert first.name == "process_died"
+    assert "a process of celery@web died while it was sending it" in first.sentence
+    assert "may have arrived up to 1 time" in first.sentence
+    assert "process_died" not in names(replace(again, reason_code=None), died)
+
+
+def test_an_attempt_that_was_interrupted_is_no_fault_of_the_mail_server() -> None:
+    """It has not been asked to the end."""
+    cut = event(State.DEFERRED, "the attempt was interrupted", code=ReasonCode.INTERRUPTED)
+    [first, *_] = causes(DEFERRED, cut)
+    assert (first.name, "before the mail server had the message" in first.sentence) == ("interrupted", True)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,14 @@ def test_the_probe_and_a_missing_email_are_not_postponed() -> None:
         assert breaker.postpone_if_open("a") == ""
 
 
+@pytest.mark.parametrize("kind", [OutcomeKind.AMBIGUOUS, OutcomeKind.INTERRUPTED])
+def test_an_attempt_without_a_reply_leaves_the_circuit_as_it_is(kind: OutcomeKind) -> None:
+    """It proves neither that the server works nor that it does not."""
+    circuits = Calls(read=open_circuit())
+    assert CircuitBreaker(circuits, clock=utc_now).record_outcome(Outcome(kind=kind)) is None  # type: ignore[arg-type]
+    assert circuits.calls == []
+
+
 def test_a_failure_of_the_server_is_recorded() -> None:
     """The circuit is returned, because it says when to retry."""
     circuit = open_circuit()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
+import asyncio
 import threading
+import time
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -24,15 +27,25 @@ SENDER = SimpleNamespace(capacity=SESSIONS)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+class Run(Future[Any]):
+    """A run of which nothing is executed; it ends when it is interrupted, or when a test says so."""
+
+    was_interrupted = False
+
+    def interrupt(self) -> None:
+        self.was_interrupted = True
+        self.set_exception(asyncio.CancelledError())
+
+
 class EventLoop:
     """An event loop on which nothing runs: attempts end without a result when a test says so."""
 
     def __init__(self) -> None:
-        self.futures: list[Future[Any]] = []
+        self.futures: list[Run] = []
 
     def start(self, coroutine: Any) -> Any:
         coroutine.close()
-        self.futures.append(Future())
+        self.futures.append(Run())
         return self.futures[-1]
 
     def end(self) -> None:
@@ -129,7 +142,7 @@ def test_an_outage_in_the_middle_of_a_batch_leaves_what_was_started() -> None:
     log = Log(claim=[claimed("a"), LogUnavailable("the log does not answer.")])
     with pytest.raises(LogUnavailable):
         log.delivery.deliver_batch(ids, worker="w", options=CAMPAIGN)
-    assert [future.cancelled() for future in log.event_loop.futures] == [False]
+    assert [run.was_interrupted for run in log.event_loop.futures] == [False]
     log.end()
     assert "record_all" in log.recorder.names
 
@@ -162,8 +175,31 @@ def test_an_interrupted_batch_cancels_what_it_started() -> None:
     ids = [str(number) for number in range(SESSIONS - 1)]
     with pytest.raises(KeyboardInterrupt):
         log.delivery.deliver_batch(ids * 2, worker="w", options=CAMPAIGN)
-    assert [future.cancelled() for future in log.event_loop.futures] == [True]
+    assert [run.was_interrupted for run in log.event_loop.futures] == [True]
     log.delivery.close()
+    # It is recorded at once that it was interrupted; nobody waits for the end of its lease.
+    [(claims, results)] = [args for name, args, _ in log.recorder.calls if name == "record_all"]
+    assert ([claim.id for claim in claims], [type(each) for each in results]) == (
+        ["a"],
+        [asyncio.CancelledError],
+    )
+
+
+def test_an_interrupted_single_email_is_recorded_when_it_has_ended() -> None:
+    """The exception reaches the task, and its email does not wait for the end of the lease."""
+    log = Log(claim=claimed("a"))
+
+    def interrupt_main() -> None:
+        while not (log.event_loop.futures and log.event_loop.futures[0]._waiters):
+            time.sleep(0)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        log.delivery.deliver("a", worker="w")
+    log.delivery.close()
+    assert [run.was_interrupted for run in log.event_loop.futures] == [True]
+    assert log.recorder.names == ["expire_if_too_late", "record_all"]
 
 
 def test_an_invalid_message_is_recorded_as_failed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,35 @@ def test_an_exception_is_raised_in_the_caller(loop: EventLoopThread) -> None:
 
     with pytest.raises(ValueError):  # noqa: PT011 - it has no text
         loop.start(fail()).result(timeout=60)
+
+
+def test_an_interrupted_coroutine_ends_before_its_future(loop: EventLoopThread) -> None:
+    """What it does to the end is its result."""
+    started, ended = threading.Event(), []
+
+    async def wait_forever() -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append(1)
+        return "interrupted"
+
+    run = loop.start(wait_forever())
+    assert started.wait(60)
+    assert not run.cancel()
+    run.interrupt()
+    assert (run.result(timeout=60), ended) == ("interrupted", [1])
+
+
+def test_what_is_interrupted_before_it_begins_ends(loop: EventLoopThread) -> None:
+    """With the exception that says so."""
+    is_blocked = threading.Event()
+    loop._loop.call_soon_threadsafe(is_blocked.wait, 60)
+    run = loop.start(nothing())
+    run.interrupt()
+    is_blocked.set()
+    assert isinstance(run.exception(timeout=60), asyncio.CancelledError)
 
 
 def test_close_runs_a_last_coroutine_and_ends_the_thread() -> None:

@@ -16,7 +16,7 @@ from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import RetryPolicy
 from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError
-from mailctl.worker.outcomes import OutcomeRecorder
+from mailctl.worker.outcomes import OutcomeRecorder, interrupted
 from tests.unit.worker.fakes import Calls, parts
 
 ENVELOPE = Envelope(
@@ -89,6 +89,20 @@ def test_an_email_whose_lease_ended_is_let_go() -> None:
     log = Log()
     assert log.record(LeaseEnded("too late")) is State.PENDING
     assert log.results.names == ["let_go"]
+
+
+def test_an_interrupted_attempt_is_tried_again() -> None:
+    """It counts as an attempt, and the mail server is not said to have the message."""
+    log = Log()
+    assert log.record(asyncio.CancelledError()) is State.DEFERRED
+    [(name, _, kwargs)] = log.results.calls
+    assert (name, kwargs["outcome"].reason_code, kwargs["counts_as_attempt"]) == (
+        "defer",
+        ReasonCode.INTERRUPTED,
+        True,
+    )
+    assert log.record((ENVELOPE, interrupted(has_begun=True))) is State.DEFERRED
+    assert log.results.calls[-1][2]["outcome"].reason_code is ReasonCode.NO_REPLY
 
 
 def test_an_ambiguous_outcome_can_hold_the_email() -> None:
@@ -170,10 +184,11 @@ def test_a_group_without_sent_emails_needs_no_transaction() -> None:
 
 
 def test_an_unexpected_error_of_one_email_keeps_no_other_from_being_recorded() -> None:
-    """Its own lease runs out."""
+    """Its own lease runs out; what was interrupted is tried again."""
     log = Log()
     results = [ValueError("secret"), asyncio.CancelledError(), outcome(OutcomeKind.ACCEPTED)]
-    [recorded] = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
+    [cut, recorded] = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
+    assert (cut.email_id, cut.state) == ("b", State.DEFERRED)
     assert (recorded.email_id, recorded.state) == ("c", State.SENT)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from celery import Celery
 
 from mailctl.broker.inspector import MessageCounts
 from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
 from mailctl.delivery_log.reports import RecordedReports
 from mailctl.domain.catalog import BUILT_IN_CATALOG
+from mailctl.errors import LogUnavailable
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 from mailctl.worker.stuck_emails import StuckEmails
 from tests.emails import utc_now
@@ -20,7 +24,9 @@ from tests.unit.worker.fakes import Broker, Calls, parts
 LEASE_SECONDS = 60
 
 
-def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",)) -> StuckEmails:
+def make(
+    broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",), **more: Any
+) -> StuckEmails:
     """Return stuck emails with an app without overridden tasks."""
     settings = SimpleNamespace(
         mailctl_lease_seconds=LEASE_SECONDS, mailctl_retry_cap_seconds=3600, resends_in_doubt=0
@@ -39,7 +45,7 @@ def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery"
         campaign_guard=Calls(pause_failing=()),
         catalog=BUILT_IN_CATALOG,
     )
-    return StuckEmails(runtime, broker=broker, worker_id="w-1")  # type: ignore[arg-type]
+    return StuckEmails(runtime, broker=broker, worker_id="w-1", **more)  # type: ignore[arg-type]
 
 
 def returned(recovery: Calls) -> list[dict[str, Any]]:
@@ -56,6 +62,22 @@ def test_stale_leases_are_released_and_orphans_are_returned() -> None:
         ("expire", (), {}),
         ("return_orphans", (), {"alive": ["w-1"]}),
     ]
+
+
+def test_what_dead_processes_were_sending_is_released_until_the_log_has_it() -> None:
+    """Whether or not leases are trusted."""
+    recovery = Calls(release_of_processes=[LogUnavailable("down"), 2])
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    stuck = make(Broker(is_in_memory=True), recovery=recovery, list_processes=lambda: [gone.pid])
+    stuck.distrust_leases()
+    gone.wait()
+    with pytest.raises(LogUnavailable):
+        stuck.recover()
+    stuck._pool_watch._list_processes = tuple
+    stuck.recover()
+    stuck._release_of_dead_processes()
+    asked = [call for call in recovery.calls if call[0] == "release_of_processes"]
+    assert asked == [("release_of_processes", ({gone.pid},), {"max_resends": 0})] * 2
 
 
 def test_leases_are_not_released_after_an_outage_of_the_log() -> None:

@@ -62,6 +62,21 @@ def test_a_live_worker_that_does_not_finish_is_named(scene: Scene) -> None:
     assert names(find_worker_problems(scene.facts())) == ["lease_expired"]
 
 
+def test_a_process_that_died_while_sending_is_a_problem_until_the_email_is_sent(scene: Scene) -> None:
+    """Its email waits, or is sent again, by a worker that is alive."""
+    scene.worker()
+    waiting, again = scene.add(2)
+    for email_id in (waiting, again):
+        scene.change(email_id, reason_code=ReasonCode.PROCESS_DIED)
+    scene.claim(again)
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.held_up) == ("process_died", 2)
+    assert found.sentence == "A process of the pool of good died while it was sending"
+    scene.change(waiting, reason_code=None)
+    scene.change(again, reason_code=None)
+    assert names(find_worker_problems(scene.facts())) == []
+
+
 def test_a_silent_worker_is_named_with_what_it_held(scene: Scene) -> None:
     """Beside one that is alive, and as the last one that was."""
     scene.worker("gone")
