@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Content, Draft, Json
+    from mailctl.domain.models import Draft, Json
     from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
@@ -363,7 +363,7 @@ class Delivery:
         while True:
             tried.append(server)
             outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
-            if len(tried) > len(claim.plan.alternatives):
+            if not self._servers.may_move_on(claim, outcome, tried):
                 return outcome
             following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
             if following is None:

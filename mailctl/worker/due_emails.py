@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.delivery_log.circuits import Circuit
+    from mailctl.delivery_log.due import GroupableEmails
     from mailctl.enqueue.publisher import Publisher
     from mailctl.runtime import Runtime
 
@@ -77,26 +78,28 @@ class DueEmails:
         if failing and len(failing) == len(self._runtime.circuits_by_server):
             return
         others = {"but_routes": self._runtime.mail_servers.routing.routes_by(failing)} if failing else {}
-        queues = self._publisher.groups.queues()
-        self.has_groups = bool(queues) and self._publish_groups(others)
+        groupable = self._publisher.groups.groupable()
+        self.has_groups = bool(groupable.queues) and self._publish_groups(groupable, others)
         if not self.has_groups or self._others_timer.restart_if_due():
-            self._publish_others(outside=queues if self.has_groups else (), others=others)
+            self._publish_others(besides=groupable if self.has_groups else None, others=others)
         self._publish_campaigns(others)
 
-    def _publish_groups(self, others: Mapping[str, Collection[str]]) -> bool:
+    def _publish_groups(self, groupable: GroupableEmails, others: Mapping[str, Collection[str]]) -> bool:
         """Publish a backlog in groups, as far as there is room; return whether there is one."""
         waiting = self._publisher.groups.count() if self.has_groups else 0
-        if not waiting and self._runtime.publications.count_due(limit=MAX_SINGLE_EMAILS + 1, **others) <= (
-            MAX_SINGLE_EMAILS
-        ):
-            return False
+        if not waiting:
+            enough = MAX_SINGLE_EMAILS + 1
+            if self._runtime.publications.count_due(groupable, limit=enough, **others) < enough:
+                return False
         for _ in range(MAX_GROUPS_ON_BROKER - waiting):
             if self._is_stopped() or not self._publisher.groups.publish_due(limit=GROUP_SIZE, **others):
                 break
         return True
 
-    def _publish_others(self, *, outside: Collection[str], others: Mapping[str, Collection[str]]) -> None:
-        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, outside=outside, **others):
+    def _publish_others(
+        self, *, besides: GroupableEmails | None, others: Mapping[str, Collection[str]]
+    ) -> None:
+        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, besides=besides, **others):
             self._publisher.publish_all(due)
             if self._is_stopped():
                 return
@@ -123,16 +126,16 @@ class DueEmails:
         """Publish one email as a probe of each mail server for which emails wait, if a probe is due."""
         if len(self._runtime.circuits_by_server) == 1:
             if all(circuit.probe_at <= self._runtime.clock() for circuit in failing.values()):
-                self._publish_probe({})
+                self._publish_probe()
             return
         routing = self._runtime.mail_servers.routing
         waiting = set(routing.routes_by(failing))
         for name, circuit in failing.items():
             routes = waiting.intersection(routing.routes_over(name))
             if routes and circuit.probe_at <= self._runtime.clock():
-                self._publish_probe({"only_routes": routes})
+                self._publish_probe(only_routes=routes)
 
-    def _publish_probe(self, routes: Mapping[str, Collection[str]]) -> None:
-        due = self._runtime.publications.reserve_due(limit=1, **routes)
+    def _publish_probe(self, *, only_routes: Collection[str] = ()) -> None:
+        due = self._runtime.publications.reserve_due(limit=1, only_routes=only_routes)
         if not self._publisher.publish_all(due):
-            self._publisher.publish_batch(limit=1, **routes)
+            self._publisher.publish_batch(limit=1, only_routes=only_routes)

@@ -407,7 +407,7 @@ class TestManyEmails:
         """They go back to the log."""
         self.drafts(site)
         returned: list[Any] = []
-        site.publications.take_group = lambda **_: ["a", "b"]  # type: ignore[attr-defined]
+        site.publications.take_group = lambda *_, **__: ["a", "b"]  # type: ignore[attr-defined]
         site.runtime.claims.return_unstarted = lambda ids, **_: returned.append(ids)  # type: ignore[method-assign]
         producer = site.publisher._sender._open_producer()
         site.publisher._sender._producer = FailingProducer(producer, ConnectionResetError("gone"))
