@@ -29,7 +29,7 @@ _MARK_QUEUED_GRACE = timedelta(seconds=3)
 
 
 class CircuitBreaker:
-    """The circuit breaker of one process, whose threads share it.
+    """The circuit breaker of one process, whose threads share it: each decision reads the circuit once.
 
     Args:
         circuits: the circuits in the delivery log; None if nothing is sent by SMTP.
@@ -63,12 +63,12 @@ class CircuitBreaker:
 
         Args:
             email_id: the id of the email.
-            circuit: the open circuit, as it was a moment ago.
+            circuit: the open circuit, as the caller has read it: another thread may close it at any time.
             route: the mail servers that it waits for; () if there is only one.
             servers: what the log calls them, as for `Circuits.postpone_email`.
 
         Returns:
-            The reason; "" if there is no such email to postpone, or a server works again.
+            The reason; "" if there is no such email to postpone, or the circuit is closed in the log.
         """
         if self._circuits is None:
             return ""
@@ -124,7 +124,6 @@ class CircuitBreaker:
             category=outcome.category,
             opens_at_once=outcome.category is ReplyCategory.QUOTA,
         )
-        # Another thread may close the circuit in the meantime.
         self._circuit, self._read_at = circuit, time.monotonic()
         if circuit.has_just_opened:
             _log.error("%s", circuit)
@@ -136,8 +135,8 @@ class CircuitBreaker:
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        if self._circuits is None or time.monotonic() - self._read_at <= _CACHE_SECONDS:
-            return self._circuit
-        self._circuit = circuit = self._circuits.read()
-        self._read_at = time.monotonic()
-        return circuit
+        if self._circuits is not None and time.monotonic() - self._read_at > _CACHE_SECONDS:
+            circuit = self._circuits.read()
+            self._circuit, self._read_at = circuit, time.monotonic()
+            return circuit
+        return self._circuit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
+from mailctl.delivery_log.due import BATCH_SIZE, EMAILS_OF_MESSAGE
 from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
-from mailctl.settings import BULK_QUEUE
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 from mailctl.worker.clocks import IntervalTimer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_BATCHES_ON_BROKER = 10
 #: Seconds between two searches for due emails that travel one by one, while others wait for room in groups:
 #: such a search passes over all of these.
 _OTHERS_SECONDS = 1.0
-#: Seconds between two looks at the pace, by which the batches of campaigns are sized.
+#: Seconds between two looks at the pace, by which batches and groups are sized.
 _PACE_SECONDS = 1.0
 
 
@@ -55,7 +55,8 @@ class DueEmails:
         self.has_groups = False
         self._others_timer = IntervalTimer(_OTHERS_SECONDS)
         self._pace_timer = IntervalTimer(_PACE_SECONDS)
-        self._batch_size = BATCH_SIZE
+        #: How many emails one message of each queue gets.
+        self._sizes = dict(EMAILS_OF_MESSAGE)
 
     @property
     def has_backlog(self) -> bool:
@@ -92,7 +93,8 @@ class DueEmails:
             if self._runtime.publications.count_due(groupable, limit=enough, **others) < enough:
                 return False
         for _ in range(MAX_GROUPS_ON_BROKER - waiting):
-            if self._is_stopped() or not self._publisher.groups.publish_due(limit=GROUP_SIZE, **others):
+            size = self._size_for(GROUPS_QUEUE)
+            if self._is_stopped() or not self._publisher.groups.publish_due(limit=size, **others):
                 break
         return True
 
@@ -114,13 +116,20 @@ class DueEmails:
         if not self.has_campaign:
             return
         room = MAX_BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
-        if self._pace_timer.restart_if_due():
-            slots = self._publisher.count_slots(BULK_QUEUE)
-            self._batch_size = batch_size(pace=self._runtime.campaigns.pace(), slots=slots)
-        while room > 0 and self._publisher.publish_batch(limit=self._batch_size, **others):
+        size = self._size_for(BULK_QUEUE)
+        while room > 0 and self._publisher.publish_batch(limit=size, **others):
             room -= 1
             if self._is_stopped():
                 return
+
+    def _size_for(self, queue: str) -> int:
+        """Return how many emails one message of a queue gets."""
+        if self._pace_timer.restart_if_due():
+            pace = self._runtime.campaigns.pace()
+            for each, most in EMAILS_OF_MESSAGE.items():
+                slots = self._publisher.count_slots(each)
+                self._sizes[each] = batch_size(pace=pace, slots=slots, most=most)
+        return self._sizes[queue]
 
     def _publish_probes(self, failing: Mapping[str, Circuit]) -> None:
         """Publish one email as a probe of each mail server for which emails wait, if a probe is due."""

@@ -130,6 +130,16 @@ def test_a_slow_mail_server_gets_small_batches() -> None:
     assert first == {"limit": batch_size(pace=50.0, slots=2)}
 
 
+def test_a_slow_mail_server_gets_small_groups() -> None:
+    """What a worker does not reach in its turn goes back to the log with two events, and comes again."""
+    publisher = Publisher(queues=["celery"], groups=0, count_slots=2)
+    publications = Calls(count_due=MAX_SINGLE_EMAILS + 1, reserve_due=[[]])
+    make(publisher, publications=publications, pace=50.0).publish()
+    [first] = [kwargs for name, _, kwargs in publisher.groups.calls if name == "publish_due"]
+    assert first == {"limit": batch_size(pace=50.0, slots=2, most=GROUP_SIZE)}
+    assert first["limit"] < GROUP_SIZE
+
+
 def test_a_campaign_waits_for_a_worker_that_consumes_its_queue() -> None:
     """Its batches would stay on the broker."""
     publisher = Publisher(is_consumed=False, publish_batch=True)
