@@ -12,6 +12,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: The longest URL in characters: with the longest token, a link still has room.
 MAX_WEB_URL = 2000
 _FIX = "Write it as https://HOST, with :PORT and /PATH if need be."
+#: Characters that an operator may have typed or pasted by mistake.
+_ODD = frozenset(" \\\"'<>`{}|^")
+_ODD_REASON = "contains a space, a control character, a quote, a brace, a backslash or a non-ASCII letter."
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?P<rest>.*)"
 )
@@ -51,16 +54,19 @@ def parse_web_url(text: str) -> WebUrl:
     """
     if len(text) > MAX_WEB_URL:
         raise InvalidUrl(f"is longer than {MAX_WEB_URL} characters.", fix=_FIX)
-    if not text.isascii() or not text.isprintable() or set(" \\\"'<>`{}|^") & set(text):
-        raise InvalidUrl(
-            "contains a space, a control character, a quote, a brace, a backslash or a non-ASCII letter.",
-            fix=_FIX,
-        )
+    try:
+        return _parse(text)
+    except InvalidUrl:
+        # No part takes such characters; which part it is says less.
+        if not text.isascii() or not text.isprintable() or _ODD & set(text):
+            raise InvalidUrl(_ODD_REASON, fix=_FIX) from None
+        raise
+
+
+def _parse(text: str) -> WebUrl:
     found = _URL.fullmatch(text)
     if found is None or found["scheme"].lower() not in _DEFAULT_PORTS:
         raise InvalidUrl("is not an http or https URL.", fix=_FIX)
-    if "@" in found["authority"]:
-        raise InvalidUrl("contains a user name or a password.", fix=_FIX)
     if found["rest"]:
         raise InvalidUrl("contains a query or a fragment.", fix=_FIX)
     scheme = found["scheme"].lower()
@@ -77,7 +83,8 @@ def _parse_authority(text: str) -> tuple[str, int | None]:
     found = _AUTHORITY.fullmatch(text)
     port = int(found["port"]) if found and found["port"] else None
     if found is None or port not in (None, *range(1, 65536)):
-        raise InvalidUrl("has no valid host and port.", fix=_FIX)
+        reason = "contains a user name or a password." if "@" in text else "has no valid host and port."
+        raise InvalidUrl(reason, fix=_FIX)
     return _checked_address(found["address"]) if found["address"] else _checked_name(found["name"]), port
 
 

@@ -49,7 +49,7 @@ class CampaignGuard(Repository):
     ) -> None:
         super().__init__(engine, clock=clock)
         self._bounds = bounds
-        #: Bounces and complaints of each campaign when its emails were counted last, which takes long.
+        #: Bounces and complaints of each campaign that were not too many: counting its emails takes long.
         self._seen: dict[str, tuple[int, int]] = {}
 
     def pause_failing(self) -> list[PausedCampaign]:
@@ -89,13 +89,15 @@ class CampaignGuard(Repository):
             return len(connection.execute(query).all()) == MIN_ACCEPTED
 
     def _reason(self, name: str, bounces: int, complaints: int) -> str:
-        self._seen[name] = (bounces, complaints)
         query = select(func.count()).where(
             emails.c.campaign == name, (emails.c.state + "").in_(ACCEPTED_STATES)
         )
         with reading(self._engine) as connection:
             accepted = connection.execute(query).scalar_one()
-        return self._bounds.reason_to_pause(accepted=accepted, bounces=bounces, complaints=complaints)
+        reason = self._bounds.reason_to_pause(accepted=accepted, bounces=bounces, complaints=complaints)
+        if not reason:
+            self._seen[name] = (bounces, complaints)
+        return reason
 
     def _pause(self, campaign: PausedCampaign) -> bool:
         """Pause a campaign; return False if another process has done so."""

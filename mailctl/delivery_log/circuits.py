@@ -30,7 +30,7 @@ from mailctl.timefmt import TimeStyle, format_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from sqlalchemy import Engine, Row
+    from sqlalchemy import Connection, Engine, Row
 
     from mailctl.delivery_log.heartbeats import Worker
 
@@ -196,7 +196,13 @@ class Circuits(Repository):
             return connection.execute(taken).first() is not None
 
     def postpone_email(
-        self, email_id: str, *, until: datetime, reason: str, route: str | None = None
+        self,
+        email_id: str,
+        *,
+        until: datetime,
+        reason: str,
+        route: str | None = None,
+        servers: Collection[str] = (),
     ) -> bool:
         """Return a published email to the log while the circuit is open.
 
@@ -204,9 +210,11 @@ class Circuits(Repository):
             until: when a worker may try it again.
             reason: what is wrong with the mail server, for people.
             route: the mail servers that it waits for; None if there is only one.
+            servers: the same as `Circuit.server` has them; () if there is only one.
 
         Returns:
-            Whether that was done; False if the email is not waiting to be sent any more.
+            Whether that was done; False if the email is not waiting to be sent any more, or the circuit to
+            one of the servers has closed: nothing would end the wait of an email that is postponed later.
         """
         now, code, text = self._clock(), ReasonCode.MAIL_SERVER_DOWN, f"postponed: {reason}"
         values = reason_values(Reason(code=code, text=text))
@@ -215,6 +223,8 @@ class Circuits(Repository):
         is_due = and_(emails.c.id == email_id, may_start(now))
         is_published = and_(is_due, emails.c.state.in_([State.QUEUED, State.DEFERRED]))
         with writing(self._engine) as connection:
+            if not _hold_open(connection, servers or (self._server,)):
+                return False
             # The worker may have its message before `mark_queued` has committed. This statement comes first
             # because it waits for that transaction.
             is_not_marked = and_(is_due, emails.c.state == State.PENDING)
@@ -226,6 +236,14 @@ class Circuits(Repository):
                 connection, is_published, State.PENDING, text=text, values=values, now=now, code=code
             )
             return bool(changed)
+
+
+def _hold_open(connection: Connection, servers: Collection[str]) -> bool:
+    """Return whether the circuits to all of these servers are open, and keep them from closing meanwhile."""
+    is_open = and_(circuits.c.server.in_(servers), circuits.c.failures >= FAILURES_TO_OPEN)
+    query = select(circuits.c.server).where(is_open).order_by(circuits.c.server)
+    found = connection.execute(query.with_for_update(read=True)).all()
+    return len(found) == len(set(servers))
 
 
 def read_circuits(engine: Engine) -> list[Circuit]:

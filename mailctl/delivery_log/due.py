@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
 
 from mailctl.delivery_log.storage.tables import emails
+from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import State
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 
@@ -23,6 +25,33 @@ GROUP_SIZE = 50
 EMAILS_OF_MESSAGE = {BULK_QUEUE: BATCH_SIZE, GROUPS_QUEUE: GROUP_SIZE}
 #: The states of emails that wait for a relay.
 WAITING_STATES = (State.DEFERRED, State.PENDING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupableEmails:
+    """The single emails that may travel in groups; all others travel one by one."""
+
+    #: Their queues; empty if none may.
+    queues: frozenset[str] = frozenset()
+    #: The kinds whose task the service defines itself: such a task sends one email.
+    own_task_kinds: frozenset[str] = frozenset()
+
+    def include(self, *, queue: str, kind: str, is_own_task: bool) -> bool:
+        """Whether an email is one of them."""
+        return queue in self.queues and not is_own_task and kind not in self._other_kinds
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition that an email is one of them."""
+        return and_(
+            emails.c.queue.in_(sorted(self.queues)),
+            emails.c.is_own_task.is_(False),
+            emails.c.kind.not_in(sorted(self._other_kinds)),
+        )
+
+    @property
+    def _other_kinds(self) -> frozenset[str]:
+        return self.own_task_kinds | {CANARY.name}
 
 
 def may_start(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:

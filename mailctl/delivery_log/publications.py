@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, not_, select, true, update
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.due import WAITING_STATES, may_start, route_condition
@@ -20,7 +20,6 @@ from mailctl.delivery_log.storage.tables import (
     emails,
 )
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
-from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from mailctl.delivery_log.due import GroupableEmails
     from mailctl.domain.models import Email
 
 #: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
@@ -57,7 +57,7 @@ class Publications(Repository):
         self,
         *,
         limit: int,
-        outside: Collection[str] = (),
+        besides: GroupableEmails | None = None,
         only_routes: Collection[str] = (),
         but_routes: Collection[str] = (),
     ) -> list[Email]:
@@ -67,7 +67,7 @@ class Publications(Repository):
 
         Args:
             limit: how many at most.
-            outside: queues whose emails are left out.
+            besides: the emails that wait to travel in groups, which are left out; None for all emails.
             only_routes: only emails with one of these routes, or without a known one; () for any route.
             but_routes: no emails with one of these routes.
         """
@@ -76,14 +76,20 @@ class Publications(Repository):
         with writing(self._engine) as connection:
             # One query for each state, so that the index gives the first ones at once.
             where = route_condition(only=only_routes, but=but_routes)
-            where = and_(where, emails.c.queue.not_in(outside)) if outside else where
+            where = and_(where, not_(besides.condition)) if besides else where
             for state in WAITING_STATES:
                 found += _reserve(connection, state, where, limit=limit - len(found), now=now)
         return found
 
-    def count_due(self, *, limit: int, but_routes: Collection[str] = ()) -> int:
-        """Return how many emails are due and not on the broker, counting up to a limit, without campaigns."""
-        now, found, where = self._clock(), 0, route_condition(but=but_routes)
+    def count_due(self, groupable: GroupableEmails, *, limit: int, but_routes: Collection[str] = ()) -> int:
+        """Return how many emails are due that may travel in groups and are not on the broker.
+
+        Args:
+            groupable: the emails that may travel in groups.
+            limit: how many are counted at most.
+            but_routes: no emails with one of these routes.
+        """
+        now, found, where = self._clock(), 0, and_(groupable.condition, route_condition(but=but_routes))
         with reading(self._engine) as connection:
             for state in WAITING_STATES:
                 due = select(emails.c.seq).where(_is_due(state, now=now), where).limit(limit - found)
@@ -92,39 +98,32 @@ class Publications(Repository):
 
     def take_group(
         self,
+        groupable: GroupableEmails,
         *,
         limit: int,
-        queues: Collection[str],
-        own_task_kinds: Collection[str] = (),
         worker_id: str | None = None,
         but_routes: Collection[str] = (),
     ) -> list[str]:
-        """Take due emails of some queues to be published as one group; return their ids.
+        """Take due emails to be published as one group; return their ids.
 
         Security emails come first, and then the oldest. They are marked as queued: the caller has to publish
         them, or return them to the log.
 
         Args:
+            groupable: the emails that may travel in groups.
             limit: how many at most.
-            queues: the queues whose emails may travel in groups.
-            own_task_kinds: the kinds whose task the service defines itself: their emails travel one by one.
             worker_id: as for `mark_queued`.
             but_routes: no emails with one of these routes.
         """
         now = self._clock()
-        may_be_grouped = and_(
-            emails.c.queue.in_(queues),
-            emails.c.is_own_task.is_(False),
-            emails.c.kind.not_in([CANARY.name, *own_task_kinds]),
-            route_condition(but=but_routes),
-        )
+        may_be_taken = and_(groupable.condition, route_condition(but=but_routes))
         values = {"queued_at": now, "queued_in": worker_id, "is_grouped": True}
         found: list[str] = []
         with writing(self._engine) as connection:
             # The condition of the partial index, literally, so that the index is used.
             for which in (sql_text(IS_WAITING_SECURITY_EMAIL), true()):
                 for state in WAITING_STATES if len(found) < limit else ():
-                    due = _due(state, and_(which, may_be_grouped), limit=limit - len(found), now=now)
+                    due = _due(state, and_(which, may_be_taken), limit=limit - len(found), now=now)
                     is_due = emails.c.seq.in_(due.scalar_subquery())
                     text = "published to the broker in a group"
                     rows = change_state(connection, is_due, State.QUEUED, text=text, values=values, now=now)

@@ -7,9 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
-
-from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.engine import is_about_a_row, writing
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.errors import LogUnavailable
 
@@ -152,7 +150,7 @@ class SharedTransactions:
         except Exception as error:
             sqlstate = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
             if sqlstate not in _LOCK_STATES and (
-                len(calls) == 1 or (isinstance(error, LogUnavailable) and not _is_about_a_row(error))
+                len(calls) == 1 or (isinstance(error, LogUnavailable) and not is_about_a_row(error))
             ):
                 for call in calls:
                     call.error = error
@@ -166,11 +164,3 @@ class SharedTransactions:
                 call.run(connection)
         except Exception as error:
             call.error = error
-
-
-def _is_about_a_row(error: LogUnavailable) -> bool:
-    """Whether the database has refused what was to be written, and would take something else."""
-    cause = error.__cause__
-    if isinstance(cause, DBAPIError):
-        return isinstance(cause, DataError | IntegrityError)
-    return isinstance(cause, StatementError)

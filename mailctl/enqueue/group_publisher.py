@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.celery_app import overridden_tasks
-from mailctl.domain.catalog import BUILT_IN_KINDS, CANARY
+from mailctl.delivery_log.due import GroupableEmails
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import Email
 from mailctl.enqueue.grouping import grouped_queues, groups_of, in_order, single_emails_allowed
 from mailctl.errors import MailctlError
@@ -66,18 +67,19 @@ class GroupPublisher:
         #: When the broker was asked last, and how many emails may still be published one by one.
         self._single_emails: tuple[float, int] = (0.0, 0)
 
-    def queues(self) -> frozenset[str]:
-        """Return the queues whose emails may travel in groups; none while no worker takes groups.
+    def groupable(self) -> GroupableEmails:
+        """Return the emails that may travel in groups; none while no worker takes groups.
 
         Raises:
             LogUnavailable: the delivery log cannot be used.
         """
         if self._runtime.settings.mailctl_messages == "full":
-            return frozenset()
+            return GroupableEmails()
         # The memory of a worker is out of reach of the others.
-        return grouped_queues(
+        queues = grouped_queues(
             worker for worker in self._workers.list() if self._worker_id in (None, worker.id)
         )
+        return GroupableEmails(queues=queues, own_task_kinds=self.own_task_kinds)
 
     def divide(self, emails: Sequence[Email | Draft]) -> Division:
         """Return how emails are published, and make those due that are left to relays.
@@ -86,11 +88,11 @@ class GroupPublisher:
             BrokerUnavailable: the broker does not answer.
             LogUnavailable: the delivery log cannot be used.
         """
-        queues, other_kinds = self.queues(), self.own_task_kinds | {CANARY.name}
+        groupable = self.groupable()
         may_be_grouped = {
             email.id: email
             for email in emails
-            if email.queue in queues and email.kind not in other_kinds and not is_own_task(email)
+            if groupable.include(queue=email.queue, kind=email.kind, is_own_task=is_own_task(email))
         }
         single = [email for email in emails if email.id not in may_be_grouped]
         if not may_be_grouped:
@@ -124,11 +126,7 @@ class GroupPublisher:
             LogUnavailable: the delivery log cannot be used.
         """
         ids = self._runtime.publications.take_group(
-            limit=limit,
-            queues=self.queues(),
-            own_task_kinds=self.own_task_kinds,
-            worker_id=self._worker_id,
-            but_routes=but_routes,
+            self.groupable(), limit=limit, worker_id=self._worker_id, but_routes=but_routes
         )
         try:
             if ids:

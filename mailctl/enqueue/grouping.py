@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Groups that wait on the broker at most.
 MAX_GROUPS_ON_BROKER = 10
-#: Emails of a campaign in one message, however slow the mail server is, and the seconds that they take.
+#: Emails in one message, however slow the mail server is, and the seconds that those of a message take.
 MIN_BATCH_SIZE = 5
 _BATCH_SECONDS = 0.8
 #: Emails of one queue that wait on the broker one by one, beyond which others travel in groups.
@@ -51,18 +51,19 @@ def single_emails_allowed(*, waiting: int, groups: int) -> int:
     return 0 if groups else max(0, MAX_SINGLE_EMAILS - waiting)
 
 
-def batch_size(*, pace: float, slots: int) -> int:
-    """Return how many emails of a campaign one message gets: what a process sends in less than a second.
+def batch_size(*, pace: float, slots: int, most: int = BATCH_SIZE) -> int:
+    """Return how many emails one message gets: what a process sends in less than a second.
 
     What it does not reach in that time would go back to the log, and be published again.
 
     Args:
         pace: emails a second that all workers finish; 0 if that is not known.
         slots: how many tasks they execute at the same time.
+        most: how many it gets at most, and if the pace is not known.
     """
     if not pace:
-        return BATCH_SIZE
-    return max(MIN_BATCH_SIZE, min(BATCH_SIZE, int(pace / max(1, slots) * _BATCH_SECONDS)))
+        return most
+    return max(MIN_BATCH_SIZE, min(most, int(pace / max(1, slots) * _BATCH_SECONDS)))
 
 
 def in_order(emails: Iterable[Email | Draft]) -> list[Email | Draft]:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: A comment, a style sheet, or a tag. What is malformed counts as text.
+#: A comment, a style sheet, or a tag. What is malformed counts as text, and what is not closed as text to the
+#: end: so nothing is searched for its end twice, however hostile the source is.
 _MARKUP = re.compile(
-    r"(?P<comment><!--(?P<inside>.*?)-->)|(?P<style><style\b[^>]*>.*?</style\s*>)|(?P<tag></?[a-z!?][^<>]*>)",
+    r"<!--(?P<comment>.*?)(?P<end>-->|\Z)"
+    r"|(?P<style><style\b[^<>]*>.*?(?:(?P<closing></style\s*>)|\Z))"
+    r"|(?P<tag></?[a-z!?][^<>]*>)",
     re.IGNORECASE | re.DOTALL,
 )
-_ATTRIBUTE = re.compile(r"""(?P<name>[\w:.-]+)(?P<equals>\s*=\s*)(?P<value>"[^"]*"|'[^']*'|[^\s"'>]+)""")
+_ATTRIBUTE = re.compile(
+    r"""(?<![\w:.-])(?P<name>[\w:.-]+)(?P<equals>\s*=\s*)(?P<value>"[^"]*"|'[^']*'|[^\s"'>]+)"""
+)
 #: Attributes that say how something looks.
 _STYLE_ATTRIBUTES = frozenset(
     (
@@ -35,11 +40,13 @@ def mask_html(source: str, *, text: Callable[[str], str], style: Callable[[str],
     for found in _MARKUP.finditer(source):
         parts.append(text(source[end : found.start()]))
         end = found.end()
-        if found["comment"] is not None:
-            # Mail programs of Microsoft read HTML in comments.
-            parts.append(f"<!--{mask_html(found['inside'], text=text, style=style)}-->")
-        elif found["style"] is not None:
+        if found["end"]:
+            # Mail programs of Microsoft read HTML in comments, which hold no other comments.
+            parts.append(f"<!--{mask_html(found['comment'], text=text, style=style)}-->")
+        elif found["closing"]:
             parts.append(style(found["style"]))
+        elif found["tag"] is None:
+            parts.append(text(found[0]))
         else:
             parts.append(_mask_tag(found["tag"], text=text, style=style))
     return "".join([*parts, text(source[end:])])

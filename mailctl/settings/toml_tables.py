@@ -87,7 +87,7 @@ class TomlTable:
         value, file = self.text(name), self.file(f"{name}_file")
         if value and file is not None:
             raise self.error(name, f"and {name}_file are both given; remove one of them")
-        return SecretStr(value if file is None else read_secret_file(file, self._place(f"{name}_file")))
+        return SecretStr(value if file is None else read_secret_file(file, self.place(f"{name}_file")))
 
     def table(self, name: str) -> TomlTable:
         """Take a table; an empty one if there is none."""
@@ -118,7 +118,11 @@ class TomlTable:
 
     def error(self, name: str, problem: str) -> ConfigurationError:
         """Return the error about a value."""
-        return ConfigurationError(f"{self._place(name)} {problem}.", fix="Correct the file.")
+        return ConfigurationError(f"{self.place(name)} {problem}.", fix="Correct the file.")
+
+    def place(self, name: str) -> str:
+        """Return where a value stands, for error messages: the setting, the file and the full name."""
+        return f"{self._source}: {self._full_name(name)}"
 
     def _take(self, name: str, default: object) -> Any:
         self._known.append(name)
@@ -126,9 +130,6 @@ class TomlTable:
 
     def _full_name(self, name: str) -> str:
         return f"{self._path}.{name}" if self._path else name
-
-    def _place(self, name: str) -> str:
-        return f"{self._source}: {self._full_name(name)}"
 
 
 def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool] | None = None) -> TomlTable:
@@ -145,24 +146,29 @@ def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool]
     """
     source = f"{setting} ({path})"
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise ConfigurationError(f"{source}: the file is too large.", fix="Name the right file.")
         text = content.decode("utf-8-sig")
-        values = tomllib.loads(text) if len(content) <= _LARGEST_FILE else None
+        values = tomllib.loads(text)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise ConfigurationError(
             f"{source}: the file cannot be read: {reason}.",
             fix="Name a file that the user of this process can read.",
         ) from None
-    except (UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
         raise ConfigurationError(f"{source}: the file is not UTF-8 text.", fix="Correct the file.") from None
+    except RecursionError:
+        raise ConfigurationError(
+            f"{source}: the file is too deeply nested.", fix="Correct the file."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         # It says line and column, and quotes no value.
         raise ConfigurationError(
             f"{source}: the file is not TOML: {_reason(error)}.", fix="Correct the file."
         ) from None
-    if values is None:
-        raise ConfigurationError(f"{source}: the file is too large.", fix="Name the right file.")
     if runs_code is not None and runs_code(text) and (writer := find_foreign_writer(path)):
         raise ConfigurationError(
             f"{source}: the file names code that is run, and {writer}.",

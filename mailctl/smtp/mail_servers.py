@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from mailctl.delivery_log.circuits import Circuits
@@ -168,7 +169,14 @@ def _with_sign_in(server: SmtpServer, table: TomlTable) -> Callable[[], SmtpServ
     signed_in = replace(server, auth=auth)
     if auth != "xoauth2":
         return lambda: signed_in
-    return lambda: replace(signed_in, tokens=make_token_source(function=function, command=command))
+    make_tokens = partial(
+        make_token_source,
+        function=function,
+        command=command,
+        function_setting=table.place("oauth_token"),
+        command_setting=table.place("oauth_token_command"),
+    )
+    return lambda: replace(signed_in, tokens=make_tokens())
 
 
 def _route(table: TomlTable, known: Mapping[str, Any]) -> Route:

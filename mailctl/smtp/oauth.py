@@ -72,25 +72,33 @@ def token_source_from_settings(settings: Settings) -> TokenSource | None:
     return make_token_source(function=settings.email_oauth_token, command=command)
 
 
-def make_token_source(*, function: str, command: str) -> TokenSource | None:
+def make_token_source(
+    *,
+    function: str,
+    command: str,
+    function_setting: str = _FUNCTION_SETTING,
+    command_setting: str = _COMMAND_SETTING,
+) -> TokenSource | None:
     """Return the source of an access token; None if there is neither a function nor a command.
 
     Args:
         function: MODULE:CALLABLE, or "".
         command: the command, or "".
+        function_setting: the setting that names the function, for error messages.
+        command_setting: the setting that names the command, for error messages.
 
     Raises:
         ConfigurationError: the function cannot be loaded.
     """
     if function:
-        loaded = load_object(function, setting=_FUNCTION_SETTING)
+        loaded = load_object(function, setting=function_setting)
         if not callable(loaded):
             raise ConfigurationError(
-                f"{_FUNCTION_SETTING} {function} is not a function.",
+                f"{function_setting} {function} is not a function.",
                 fix="Name a function without parameters that returns the access token.",
             )
-        return TokenSource(partial(_call, loaded), setting=_FUNCTION_SETTING)
-    return token_source_of_command(command, setting=_COMMAND_SETTING) if command else None
+        return TokenSource(partial(_call, loaded, function_setting), setting=function_setting)
+    return token_source_of_command(command, setting=command_setting) if command else None
 
 
 def token_source_of_command(command: str, *, setting: str) -> TokenSource:
@@ -103,12 +111,12 @@ def token_source_of_command(command: str, *, setting: str) -> TokenSource:
     return TokenSource(partial(_run, command, setting), setting=setting)
 
 
-def _call(function: Callable[[], object]) -> object:
+def _call(function: Callable[[], object], setting: str) -> object:
     try:
         return function()
     except Exception as error:
         raise ConfigurationError(
-            f"{_FUNCTION_SETTING} fails: {summarize_error(error)}.", fix="Correct that function."
+            f"{setting} fails: {summarize_error(error)}.", fix="Correct that function."
         ) from None
 
 

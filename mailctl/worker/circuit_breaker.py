@@ -13,7 +13,7 @@ from mailctl.domain.routing import join_order
 from mailctl.smtp.classify import is_server_failure, leaves_fault_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from mailctl.delivery_log.circuits import Circuit, Circuits
@@ -31,7 +31,7 @@ _WITHOUT_REPLY = frozenset({OutcomeKind.AMBIGUOUS, OutcomeKind.INTERRUPTED})
 
 
 class CircuitBreaker:
-    """The circuit breaker of one process.
+    """The circuit breaker of one process, whose threads share it: each decision reads the circuit once.
 
     Args:
         circuits: the circuits in the delivery log; None if nothing is sent by SMTP.
@@ -56,30 +56,36 @@ class CircuitBreaker:
         circuit = self.read()
         if self._circuits is None or circuit is None or not circuit.is_open or self._circuits.acquire_probe():
             return ""
-        return self.postpone(email_id)
+        return self.postpone(email_id, circuit)
 
-    def postpone(self, email_id: str, *, route: ServerOrder = ()) -> str:
+    def postpone(
+        self, email_id: str, circuit: Circuit, *, route: ServerOrder = (), servers: Collection[str] = ()
+    ) -> str:
         """Postpone an email until the next probe.
 
         Args:
             email_id: the id of the email.
+            circuit: the open circuit, as the caller has read it: another thread may close it at any time.
             route: the mail servers that it waits for; () if there is only one.
+            servers: what the log calls them, as for `Circuits.postpone_email`.
 
         Returns:
-            The reason; "" if there is no such email to postpone.
+            The reason; "" if there is no such email to postpone, or the circuit is closed in the log.
         """
-        if self._circuits is None or self._circuit is None:
+        if self._circuits is None:
             return ""
-        reason = str(self._circuit)
-        until = max(self._circuit.probe_at, self._clock() + _MARK_QUEUED_GRACE)
-        is_postponed = self._circuits.postpone_email(
-            email_id, until=until, reason=reason, route=join_order(route) or None
-        )
-        return reason if is_postponed else ""
+        reason, until = str(circuit), max(circuit.probe_at, self._clock() + _MARK_QUEUED_GRACE)
+        if self._circuits.postpone_email(
+            email_id, until=until, reason=reason, route=join_order(route) or None, servers=servers
+        ):
+            return reason
+        self._read_at = 0.0  # the circuit may have closed
+        return ""
 
     def may_probe(self) -> bool:
         """Acquire the right to probe the server with one email, if a probe is due."""
-        if self._circuits is None or self._circuit is None or self._circuit.probe_at > self._clock():
+        circuit = self._circuit
+        if self._circuits is None or circuit is None or circuit.probe_at > self._clock():
             return False
         is_acquired = self._circuits.acquire_probe()
         self._read_at = 0.0  # the time of the next probe has changed
@@ -88,7 +94,8 @@ class CircuitBreaker:
     @property
     def is_open_as_known(self) -> bool:
         """Whether the circuit was open when it was last read."""
-        return self._circuit is not None and self._circuit.is_open
+        circuit = self._circuit
+        return circuit is not None and circuit.is_open
 
     def record_outcome(self, outcome: Outcome) -> Circuit | None:
         """Update the circuit, and return it if the attempt failed because of the server.
@@ -113,16 +120,16 @@ class CircuitBreaker:
         return None
 
     def _record_failure(self, circuits: Circuits, outcome: Outcome) -> Circuit:
-        self._circuit = circuits.record_failure(
+        circuit = circuits.record_failure(
             outcome.text_with_stage,
             stage=outcome.stage or None,
             category=outcome.category,
             opens_at_once=outcome.category is ReplyCategory.QUOTA,
         )
-        self._read_at = time.monotonic()
-        if self._circuit.has_just_opened:
-            _log.error("%s", self._circuit)
-        return self._circuit
+        self._circuit, self._read_at = circuit, time.monotonic()
+        if circuit.has_just_opened:
+            _log.error("%s", circuit)
+        return circuit
 
     def read(self) -> Circuit | None:
         """Return the circuit, read at most a second ago; None if no failure is recorded.
@@ -131,6 +138,7 @@ class CircuitBreaker:
             LogUnavailable: the delivery log does not answer.
         """
         if self._circuits is not None and time.monotonic() - self._read_at > _CACHE_SECONDS:
-            self._circuit = self._circuits.read()
-            self._read_at = time.monotonic()
+            circuit = self._circuits.read()
+            self._circuit, self._read_at = circuit, time.monotonic()
+            return circuit
         return self._circuit

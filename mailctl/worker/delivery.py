@@ -369,7 +369,7 @@ class Delivery:
                 outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
             except asyncio.CancelledError:
                 return replace(interrupted(has_begun=envelope.handover.has_begun), server=server)
-            if len(tried) > len(claim.plan.alternatives):
+            if not self._servers.may_move_on(claim, outcome, tried):
                 return outcome
             following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
             if following is None:

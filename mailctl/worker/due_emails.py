@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
+from mailctl.delivery_log.due import BATCH_SIZE, EMAILS_OF_MESSAGE
 from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
-from mailctl.settings import BULK_QUEUE
+from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 from mailctl.worker.clocks import IntervalTimer
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.delivery_log.circuits import Circuit
+    from mailctl.delivery_log.due import GroupableEmails
     from mailctl.enqueue.publisher import Publisher
     from mailctl.runtime import Runtime
 
@@ -22,7 +23,7 @@ MAX_BATCHES_ON_BROKER = 10
 #: Seconds between two searches for due emails that travel one by one, while others wait for room in groups:
 #: such a search passes over all of these.
 _OTHERS_SECONDS = 1.0
-#: Seconds between two looks at the pace, by which the batches of campaigns are sized.
+#: Seconds between two looks at the pace, by which batches and groups are sized.
 _PACE_SECONDS = 1.0
 
 
@@ -54,7 +55,8 @@ class DueEmails:
         self.has_groups = False
         self._others_timer = IntervalTimer(_OTHERS_SECONDS)
         self._pace_timer = IntervalTimer(_PACE_SECONDS)
-        self._batch_size = BATCH_SIZE
+        #: How many emails one message of each queue gets.
+        self._sizes = dict(EMAILS_OF_MESSAGE)
 
     @property
     def has_backlog(self) -> bool:
@@ -77,26 +79,29 @@ class DueEmails:
         if failing and len(failing) == len(self._runtime.circuits_by_server):
             return
         others = {"but_routes": self._runtime.mail_servers.routing.routes_by(failing)} if failing else {}
-        queues = self._publisher.groups.queues()
-        self.has_groups = bool(queues) and self._publish_groups(others)
+        groupable = self._publisher.groups.groupable()
+        self.has_groups = bool(groupable.queues) and self._publish_groups(groupable, others)
         if not self.has_groups or self._others_timer.restart_if_due():
-            self._publish_others(outside=queues if self.has_groups else (), others=others)
+            self._publish_others(besides=groupable if self.has_groups else None, others=others)
         self._publish_campaigns(others)
 
-    def _publish_groups(self, others: Mapping[str, Collection[str]]) -> bool:
+    def _publish_groups(self, groupable: GroupableEmails, others: Mapping[str, Collection[str]]) -> bool:
         """Publish a backlog in groups, as far as there is room; return whether there is one."""
         waiting = self._publisher.groups.count() if self.has_groups else 0
-        if not waiting and self._runtime.publications.count_due(limit=MAX_SINGLE_EMAILS + 1, **others) <= (
-            MAX_SINGLE_EMAILS
-        ):
-            return False
+        if not waiting:
+            enough = MAX_SINGLE_EMAILS + 1
+            if self._runtime.publications.count_due(groupable, limit=enough, **others) < enough:
+                return False
         for _ in range(MAX_GROUPS_ON_BROKER - waiting):
-            if self._is_stopped() or not self._publisher.groups.publish_due(limit=GROUP_SIZE, **others):
+            size = self._size_for(GROUPS_QUEUE)
+            if self._is_stopped() or not self._publisher.groups.publish_due(limit=size, **others):
                 break
         return True
 
-    def _publish_others(self, *, outside: Collection[str], others: Mapping[str, Collection[str]]) -> None:
-        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, outside=outside, **others):
+    def _publish_others(
+        self, *, besides: GroupableEmails | None, others: Mapping[str, Collection[str]]
+    ) -> None:
+        while due := self._runtime.publications.reserve_due(limit=BATCH_SIZE, besides=besides, **others):
             self._publisher.publish_all(due)
             if self._is_stopped():
                 return
@@ -111,28 +116,35 @@ class DueEmails:
         if not self.has_campaign:
             return
         room = MAX_BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
-        if self._pace_timer.restart_if_due():
-            slots = self._publisher.count_slots(BULK_QUEUE)
-            self._batch_size = batch_size(pace=self._runtime.campaigns.pace(), slots=slots)
-        while room > 0 and self._publisher.publish_batch(limit=self._batch_size, **others):
+        size = self._size_for(BULK_QUEUE)
+        while room > 0 and self._publisher.publish_batch(limit=size, **others):
             room -= 1
             if self._is_stopped():
                 return
+
+    def _size_for(self, queue: str) -> int:
+        """Return how many emails one message of a queue gets."""
+        if self._pace_timer.restart_if_due():
+            pace = self._runtime.campaigns.pace()
+            for each, most in EMAILS_OF_MESSAGE.items():
+                slots = self._publisher.count_slots(each)
+                self._sizes[each] = batch_size(pace=pace, slots=slots, most=most)
+        return self._sizes[queue]
 
     def _publish_probes(self, failing: Mapping[str, Circuit]) -> None:
         """Publish one email as a probe of each mail server for which emails wait, if a probe is due."""
         if len(self._runtime.circuits_by_server) == 1:
             if all(circuit.probe_at <= self._runtime.clock() for circuit in failing.values()):
-                self._publish_probe({})
+                self._publish_probe()
             return
         routing = self._runtime.mail_servers.routing
         waiting = set(routing.routes_by(failing))
         for name, circuit in failing.items():
             routes = waiting.intersection(routing.routes_over(name))
             if routes and circuit.probe_at <= self._runtime.clock():
-                self._publish_probe({"only_routes": routes})
+                self._publish_probe(only_routes=routes)
 
-    def _publish_probe(self, routes: Mapping[str, Collection[str]]) -> None:
-        due = self._runtime.publications.reserve_due(limit=1, **routes)
+    def _publish_probe(self, *, only_routes: Collection[str] = ()) -> None:
+        due = self._runtime.publications.reserve_due(limit=1, only_routes=only_routes)
         if not self._publisher.publish_all(due):
-            self._publisher.publish_batch(limit=1, **routes)
+            self._publisher.publish_batch(limit=1, only_routes=only_routes)

@@ -149,9 +149,9 @@ class Flight:
             try:
                 self._record(landed)
                 self._extend_leases()
-            except Exception:
+            except Exception as error:  # without the traceback, which may quote the emails
                 # Of the emails that are not recorded the lease runs out, and another worker has them then.
-                _log.exception("cannot record %d outcomes", len(landed))
+                _log.error("cannot record %d outcomes (%s)", len(landed), type(error).__name__)
             with self._changed:
                 self._recording = 0
                 self._changed.notify_all()

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from mailctl.delivery_log.storage.engine import is_about_a_row
 from mailctl.domain import unicode_safety
 from mailctl.domain.models import MAYBE_SENT, Claim, Content, Envelope, SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
@@ -109,26 +110,20 @@ class OutcomeRecorder:
         return recorded
 
     def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> list[DeliveryResult]:
-        """Record the outcomes of several emails, those of sent and captured ones in one transaction.
+        """Record the outcomes of several emails: first those of sent and captured ones, in one transaction.
 
         Returns:
-            The results; without those of attempts that an unexpected error ended, whose leases run out.
+            The results; without those of attempts that an unexpected error ended, or whose outcomes the log
+            does not take: their leases run out.
         """
-        sent: list[SentClaim] = []
-        accepted: list[Envelope] = []
-        recorded: list[DeliveryResult] = []
-        for claim, result in zip(claims, results, strict=True):
-            one = None if isinstance(result, BaseException) else self._as_sent(claim, *result)
-            if one is None or isinstance(result, BaseException):
+        attempts = list(zip(claims, results, strict=True))
+        recorded = self._record_sent([sent for each in attempts if (sent := _as_sent(*each))])
+        for claim, result in attempts:
+            if _as_sent(claim, result) is None:
                 recorded += self._record_or_log(claim, result)
-                continue
-            sent.append(one)
-            if one.outcome.kind is OutcomeKind.ACCEPTED:
-                accepted.append(result[0])
-        self._finish_all(sent)
-        for envelope in accepted:
-            signal_dispatched(envelope)
-        return recorded + [_result_of(each) for each in sent]
+            elif not isinstance(result, BaseException):
+                self._follow_up(claim, *result)
+        return recorded
 
     def _record_or_log(self, claim: Claim, result: AttemptResult) -> list[DeliveryResult]:
         try:
@@ -137,22 +132,33 @@ class OutcomeRecorder:
             _log.error("email %s: its attempt failed (%s)", claim.id, type(error).__name__)
         return []
 
-    def _as_sent(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> SentClaim | None:
-        """Return the record of an email that was sent or captured; None for any other outcome."""
-        state = SENT_STATE_BY_KIND.get(outcome.kind)
-        if state is None:
-            return None
+    def _record_sent(self, sent: Sequence[SentClaim]) -> list[DeliveryResult]:
+        """Record emails that were sent or captured; one that cannot be recorded keeps back no other."""
+        if not sent:
+            return []
+        try:
+            self._finish_all(sent)
+        except Exception as error:  # without the traceback, which may quote the email
+            if len(sent) > 1:
+                return [recorded for each in sent for recorded in self._record_sent([each])]
+            [one] = sent
+            _log.error("email %s: its outcome cannot be recorded (%s)", one.claim.id, type(error).__name__)
+            return []
+        return [_result_of(each) for each in sent]
+
+    def _follow_up(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
+        """Do what follows from an email that was sent or captured, once that is recorded."""
         self._update_breaker(outcome)
         self._log_links(claim, envelope, outcome)
-        return SentClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            signal_dispatched(envelope)
 
     def _finish_all(self, sent: Sequence[SentClaim]) -> None:
-        if not sent:
-            return
         while True:
             try:
                 lost = self._results.finish_sent(sent)
             except LogUnavailable as error:
+                _raise_if_permanent(error)
                 _log.error("cannot record %d outcomes yet; retrying: %s", len(sent), error)
                 time.sleep(_RECORD_RETRY_SECONDS)
                 continue
@@ -192,11 +198,14 @@ class OutcomeRecorder:
         return DeliveryResult(email_id=claim.id, state=State.PENDING, text=text)
 
     def _update_breaker(self, outcome: Outcome) -> Circuit | None:
+        """Update the circuit, and return it if it is open; an error there loses no outcome of an email."""
         try:
             return self._breaker.record_outcome(outcome)
         except LogUnavailable as error:
             _log.warning("cannot record the state of the mail server: %s", error)
-            return None
+        except Exception as error:
+            _log.error("cannot record the state of the mail server (%s)", type(error).__name__)
+        return None
 
     def _defer_or_give_up(
         self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
@@ -276,6 +285,7 @@ class OutcomeRecorder:
             try:
                 return call()
             except LogUnavailable as error:
+                _raise_if_permanent(error)
                 _log.error("cannot record the outcome of email %s yet; retrying: %s", claim.id, error)
                 time.sleep(_RECORD_RETRY_SECONDS)
 
@@ -284,6 +294,17 @@ class OutcomeRecorder:
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
                 _log.info("email %s %s: %s", claim.id, name, url, extra=log_extra(claim.id, "link_shown"))
+
+
+def _as_sent(claim: Claim, result: AttemptResult) -> SentClaim | None:
+    """Return the record of an email that was sent or captured; None for any other result."""
+    if isinstance(result, BaseException):
+        return None
+    envelope, outcome = result
+    state = SENT_STATE_BY_KIND.get(outcome.kind)
+    if state is None:
+        return None
+    return SentClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
 
 
 def _result_of(sent: SentClaim) -> DeliveryResult:
@@ -301,6 +322,12 @@ def interrupted(*, has_begun: bool) -> Outcome:
     if has_begun:
         return Outcome(kind=OutcomeKind.AMBIGUOUS, reply=reply, stage="body")
     return Outcome(kind=OutcomeKind.INTERRUPTED, reply=reply)
+
+
+def _raise_if_permanent(error: LogUnavailable) -> None:
+    """Raise an error that comes again with each try: the log takes other values, and not these."""
+    if is_about_a_row(error):
+        raise error
 
 
 def _file_error(error: BaseException) -> str:

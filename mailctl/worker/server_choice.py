@@ -67,10 +67,15 @@ class ServerChoice:
         # The circuit may have opened since the decision that the email does not wait.
         return order, plan or ServerPlan(server=order[0], alternatives=order[1:])
 
-    def move_on(self, claim: Claim, outcome: Outcome, tried: Sequence[str]) -> str | None:
-        """Return the next mail server for an email that one has not accepted because it does not work.
+    def may_move_on(self, claim: Claim, outcome: Outcome, tried: Sequence[str]) -> bool:
+        """Whether another mail server may get an email, because one has not accepted it and does not work.
 
         What the server said about the email itself, and what it may have accepted, never moves on.
+        """
+        return is_server_failure(outcome) and len(tried) <= len(claim.plan.alternatives)
+
+    def move_on(self, claim: Claim, outcome: Outcome, tried: Sequence[str]) -> str | None:
+        """Return the next mail server for an email that may move on.
 
         Args:
             claim: the email.
@@ -80,8 +85,6 @@ class ServerChoice:
         Returns:
             The name of the server, recorded durably; None if there is none, or the email must not go there.
         """
-        if not is_server_failure(outcome):
-            return None
         following = None
         try:
             following = self._move(claim, outcome, tried)
@@ -114,6 +117,7 @@ class ServerChoice:
 
     def _postpone_one(self, email: RoutableEmail, failing: dict[str, Circuit]) -> str:
         order = self._order_of(email)
+        self._probes.pop(email.id, None)  # of an earlier attempt that was not made
         for server in order:
             if server not in failing:
                 return ""
@@ -121,8 +125,9 @@ class ServerChoice:
                 self._probes[email.id] = server
                 return ""
         first = min((failing[server] for server in order), key=lambda circuit: circuit.probe_at)
-        names = [name for name in order if failing[name] is first]
-        return self._breakers[names[0]].postpone(email.id, route=order)
+        [breaker, *_] = [self._breakers[name] for name in order if failing[name] is first]
+        labels = [failing[name].server for name in order]
+        return breaker.postpone(email.id, first, route=order, servers=labels)
 
     def _order_of(self, email: RoutableEmail) -> ServerOrder:
         # A server that the settings do not have any more cannot get it again.

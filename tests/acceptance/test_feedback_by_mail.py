@@ -16,7 +16,7 @@ from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
 from mailctl.feedback.imap import ImapMailbox, ImapSource
 from mailctl.feedback.watching import FeedbackWatch
-from tests.integration.test_delivery import Post
+from tests.integration.delivering import Post
 from tests.servers.dovecot import PASSWORD, USER, Dovecot, missing_for_dovecot
 from tests.servers.postfix import COMMAND_USER, Postfix, missing_for_postfix
 from tests.servers.process import PATIENCE

@@ -181,3 +181,8 @@ def signature(task: str = TASK) -> dict[str, Any]:
         "subtask_type": None,
         "immutable": True,
     }
+
+
+def shape_of(name: str, envelope: Envelope, end: End, *, id: str | None = None) -> Shape:
+    task_id = id or envelope.headers.get("id") or envelope.properties.get("correlation_id")
+    return Shape(name, envelope, end, task_id if isinstance(task_id, str) else None)

@@ -8,16 +8,14 @@ import lzma
 import uuid
 import zlib
 from dataclasses import replace
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tests.fuzz.broker_shapes import of_amqp, of_redis
 from tests.fuzz.envelopes import (
     BOMB,
     EMBED,
     ESCAPES,
-    QUEUE,
     STOLEN,
     TASK,
     USER,
@@ -27,6 +25,7 @@ from tests.fuzz.envelopes import (
     bare,
     in_time,
     nested,
+    shape_of,
     signature,
     whole,
 )
@@ -49,25 +48,20 @@ def shapes() -> list[Shape]:
         *_properties(),
         *_foreign(),
         *_own_tasks(),
-        *_of_redis(),
-        *_of_amqp(),
+        *of_redis(),
+        *of_amqp(),
     ]
     names = [shape.name for shape in made]
     assert len(set(names)) == len(names), sorted(name for name in names if names.count(name) > 1)
     return made
 
 
-def _shape(name: str, envelope: Envelope, end: End, *, id: str | None = None) -> Shape:
-    task_id = id or envelope.headers.get("id") or envelope.properties.get("correlation_id")
-    return Shape(name, envelope, end, task_id if isinstance(task_id, str) else None)
-
-
 def _good() -> Iterator[Shape]:
-    yield _shape("as Celery publishes it", whole(), End.SENT)
+    yield shape_of("as Celery publishes it", whole(), End.SENT)
     traced = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "headers": {"sentry-trace": "a-b-1"}, "x": 1}
-    yield _shape("with headers of tracers", whole(**traced), End.SENT)
-    yield _shape("content encoding in capitals", replace(whole(), content_encoding="UTF-8"), End.SENT)
-    yield _shape("no content encoding", replace(whole(), content_encoding=None), End.SENT)
+    yield shape_of("with headers of tracers", whole(**traced), End.SENT)
+    yield shape_of("content encoding in capitals", replace(whole(), content_encoding="UTF-8"), End.SENT)
+    yield shape_of("no content encoding", replace(whole(), content_encoding=None), End.SENT)
 
 
 def _headers() -> Iterator[Shape]:
@@ -85,10 +79,10 @@ def _headers() -> Iterator[Shape]:
     }
     for name, values in wrong.items():
         for number, value in enumerate(values):
-            yield _shape(f"header {name}, wrong value {number}", whole(**{name: value}), End.FAILED)
+            yield shape_of(f"header {name}, wrong value {number}", whole(**{name: value}), End.FAILED)
     deep = ("unknown", "timelimit", "eta", "root_id", "lang", "argsrepr", "origin", "stamps", "ignore_result")
     for name in deep:
-        yield _shape(f"header {name} nests 900 levels", whole(**{name: nested(900)}), End.RECORDED)
+        yield shape_of(f"header {name} nests 900 levels", whole(**{name: nested(900)}), End.RECORDED)
     harmless: Mapping[str, list[Any]] = {
         "timelimit": [[None, None], [0.001, 0.001], None],
         "shadow": [ESCAPES, "another_name", ""],
@@ -106,7 +100,7 @@ def _headers() -> Iterator[Shape]:
     }
     for name, values in harmless.items():
         for number, value in enumerate(values):
-            yield _shape(f"header {name}, odd value {number}", whole(**{name: value}), End.SENT)
+            yield shape_of(f"header {name}, odd value {number}", whole(**{name: value}), End.SENT)
     # What Celery's context of a task has, under the same name: attributes and methods.
     overriding = (
         "update",
@@ -128,9 +122,9 @@ def _headers() -> Iterator[Shape]:
         "correlation_id",
         "__dict__",
     ):
-        yield _shape(f"header {name} of the task's context", whole(**{name: "x"}), End.SENT)
-    yield _shape("5,000 headers", whole(**{f"x{n}": n for n in range(5000)}), End.SENT)
-    yield _shape("70,000 headers", whole(**{f"x{n}": n for n in range(70_000)}), End.FAILED)
+        yield shape_of(f"header {name} of the task's context", whole(**{name: "x"}), End.SENT)
+    yield shape_of("5,000 headers", whole(**{f"x{n}": n for n in range(5000)}), End.SENT)
+    yield shape_of("70,000 headers", whole(**{f"x{n}": n for n in range(70_000)}), End.FAILED)
 
 
 def _times() -> Iterator[Shape]:
@@ -138,34 +132,34 @@ def _times() -> Iterator[Shape]:
         for number, value in enumerate(
             ["soon", 7, 1e300, ["x"], {"x": 1}, "0000-00-00", "2026-13-01T00:00:00", "1" * 5000, ESCAPES]
         ):
-            yield _shape(f"{name} is no time: {number}", whole(**{name: value}), End.FAILED)
-        yield _shape(f"{name} out of range", whole(**{name: "0001-01-01T00:00:00+23:59"}), End.FAILED)
-    yield _shape("eta in the past", whole(eta=in_time(days=-3)), End.SENT)
-    yield _shape("eta in an hour", whole(eta=in_time(hours=1)), End.SCHEDULED)
-    yield _shape("eta in an hour, no time zone", whole(eta=in_time(hours=1)[:26]), End.SCHEDULED)
-    yield _shape("eta in a month", whole(eta=in_time(days=30)), End.SCHEDULED)
-    yield _shape("eta in ten years", whole(eta=in_time(days=3653)), End.FAILED)
-    yield _shape("eta in the year 9999", whole(eta="9999-12-31T23:59:59.999999"), End.FAILED)
-    yield _shape("expired", whole(expires=in_time(days=-1)), End.EXPIRED)
-    yield _shape("expires in an hour", whole(expires=in_time(hours=1)), End.SENT)
-    yield _shape("expires in the year 9999", whole(expires="9999-12-31T23:59:59"), End.SENT)
+            yield shape_of(f"{name} is no time: {number}", whole(**{name: value}), End.FAILED)
+        yield shape_of(f"{name} out of range", whole(**{name: "0001-01-01T00:00:00+23:59"}), End.FAILED)
+    yield shape_of("eta in the past", whole(eta=in_time(days=-3)), End.SENT)
+    yield shape_of("eta in an hour", whole(eta=in_time(hours=1)), End.SCHEDULED)
+    yield shape_of("eta in an hour, no time zone", whole(eta=in_time(hours=1)[:26]), End.SCHEDULED)
+    yield shape_of("eta in a month", whole(eta=in_time(days=30)), End.SCHEDULED)
+    yield shape_of("eta in ten years", whole(eta=in_time(days=3653)), End.FAILED)
+    yield shape_of("eta in the year 9999", whole(eta="9999-12-31T23:59:59.999999"), End.FAILED)
+    yield shape_of("expired", whole(expires=in_time(days=-1)), End.EXPIRED)
+    yield shape_of("expires in an hour", whole(expires=in_time(hours=1)), End.SENT)
+    yield shape_of("expires in the year 9999", whole(expires="9999-12-31T23:59:59"), End.SENT)
     for number in range(40):
-        yield _shape(f"one of many far etas: {number}", whole(eta=in_time(hours=2)), End.SCHEDULED)
+        yield shape_of(f"one of many far etas: {number}", whole(eta=in_time(hours=2)), End.SCHEDULED)
 
 
 def _ids() -> Iterator[Shape]:
     odd: list[Any] = ["", "x" * 2000, "a\0b", "\ud800", 7, ESCAPES, "é" * 90, "two words"]
     for number, value in enumerate(odd):
         final = str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(value)))
-        yield _shape(f"id is odd: {number}", whole(id=value), End.FAILED, id=final)
+        yield shape_of(f"id is odd: {number}", whole(id=value), End.FAILED, id=final)
     for number, value in enumerate([["x"], {"x": 1}, nested(900), 1.5, True]):
         task_id = str(uuid.uuid4())
         envelope = replace(whole(), properties={"correlation_id": task_id})
         envelope.headers["id"] = value
-        yield _shape(f"id is no text: {number}", envelope, End.FAILED, id=task_id)
+        yield shape_of(f"id is no text: {number}", envelope, End.FAILED, id=task_id)
     envelope = whole()
     del envelope.headers["id"]
-    yield _shape("no id, a correlation id", envelope, End.FAILED)
+    yield shape_of("no id, a correlation id", envelope, End.FAILED)
 
 
 def _bodies() -> Iterator[Shape]:
@@ -199,20 +193,20 @@ def _bodies() -> Iterator[Shape]:
         "an argument that says it cannot be read": b'[[], {"mailctl_unreadable": "\\u001b]52;c;x"}, {}]',
     }
     for name, body in bodies.items():
-        yield _shape(f"body: {name}", replace(whole(), body=body), End.FAILED)
+        yield shape_of(f"body: {name}", replace(whole(), body=body), End.FAILED)
     for number, value in enumerate(
         ["application/x-python-serialize", "application/data", "text/plain", "", None]
     ):
-        yield _shape(f"content type: {number}", replace(whole(), content_type=value), End.FAILED)
+        yield shape_of(f"content type: {number}", replace(whole(), content_type=value), End.FAILED)
     pickled = replace(
         whole(), content_type="application/x-python-serialize", body=b"cos\nsystem\n(S'true'\ntR."
     )
-    yield _shape("body: a pickle", pickled, End.FAILED)
+    yield shape_of("body: a pickle", pickled, End.FAILED)
     for charset in ("zlib_codec", "bz2_codec", "punycode", "unicode_escape", "no such thing", ESCAPES):
         packed = replace(whole(), content_encoding=charset)
-        yield _shape(f"content encoding {charset!a}", packed, End.FAILED)
+        yield shape_of(f"content encoding {charset!a}", packed, End.FAILED)
         packed = replace(packed, content_type="application/data", body=_bomb(zlib.compress))
-        yield _shape(f"a bomb in the content encoding {charset!a}", packed, End.FAILED)
+        yield shape_of(f"a bomb in the content encoding {charset!a}", packed, End.FAILED)
 
 
 @cache
@@ -236,15 +230,15 @@ def _compressed() -> Iterator[Shape]:
     }
     for name, compress in methods.items():
         envelope = whole(compression=name)
-        yield _shape(f"{name}", replace(envelope, body=compress(envelope.body)), End.SENT)
-        yield _shape(f"{name}: a bomb", replace(whole(compression=name), body=_bomb(compress)), End.FAILED)
+        yield shape_of(f"{name}", replace(envelope, body=compress(envelope.body)), End.SENT)
+        yield shape_of(f"{name}: a bomb", replace(whole(compression=name), body=_bomb(compress)), End.FAILED)
         cut = replace(whole(compression=name), body=compress(envelope.body)[:-5])
-        yield _shape(f"{name}: cut off", cut, End.FAILED)
-        yield _shape(f"{name}: not compressed at all", whole(compression=name), End.FAILED)
+        yield shape_of(f"{name}: cut off", cut, End.FAILED)
+        yield shape_of(f"{name}: not compressed at all", whole(compression=name), End.FAILED)
     for number, value in enumerate(["no such thing", ["gzip"], {"x": 1}, 7, nested(900)]):
-        yield _shape(f"unknown compression: {number}", whole(compression=value), End.FAILED)
+        yield shape_of(f"unknown compression: {number}", whole(compression=value), End.FAILED)
     for number, value in enumerate(["", None, False]):
-        yield _shape(f"no compression: {number}", whole(compression=value), End.SENT)
+        yield shape_of(f"no compression: {number}", whole(compression=value), End.SENT)
 
 
 def _embedded() -> Iterator[Shape]:
@@ -262,12 +256,14 @@ def _embedded() -> Iterator[Shape]:
     for name, value in asked.items():
         envelope = whole()
         body = json.dumps([[], USER, {**EMBED, name: value}]).encode()
-        yield _shape(f"embedded {name}", replace(envelope, body=body), End.SENT)
-        yield _shape(f"embedded {name} of an email that fails", _failing({**EMBED, name: value}), End.FAILED)
+        yield shape_of(f"embedded {name}", replace(envelope, body=body), End.SENT)
+        yield shape_of(
+            f"embedded {name} of an email that fails", _failing({**EMBED, name: value}), End.FAILED
+        )
     for name in ("callbacks", "errbacks", "chain", "chord"):
-        yield _shape(f"{name} in the headers", whole(**{name: asked[name]}), End.SENT)
+        yield shape_of(f"{name} in the headers", whole(**{name: asked[name]}), End.SENT)
     unset = replace(whole(), body=json.dumps([[], USER, None]).encode())
-    yield _shape("nothing embedded", unset, End.SENT)
+    yield shape_of("nothing embedded", unset, End.SENT)
 
 
 def _failing(embed: dict[str, Any]) -> Envelope:
@@ -275,26 +271,26 @@ def _failing(embed: dict[str, Any]) -> Envelope:
 
 
 def _protocol_1() -> Iterator[Shape]:
-    yield _shape("protocol 1", bare(), End.SENT)
-    yield _shape("protocol 1: positional arguments", bare(args=[USER["user_data"]], kwargs={}), End.SENT)
-    yield _shape("protocol 1: eta", bare(eta=in_time(hours=1)), End.SCHEDULED)
-    yield _shape("protocol 1: expired", bare(expires=in_time(hours=-1)), End.EXPIRED)
-    yield _shape("protocol 1: calls back", bare(callbacks=[signature()], errbacks=[signature()]), End.SENT)
-    yield _shape("protocol 1: a chord", bare(chord=signature(), taskset="x"), End.SENT)
+    yield shape_of("protocol 1", bare(), End.SENT)
+    yield shape_of("protocol 1: positional arguments", bare(args=[USER["user_data"]], kwargs={}), End.SENT)
+    yield shape_of("protocol 1: eta", bare(eta=in_time(hours=1)), End.SCHEDULED)
+    yield shape_of("protocol 1: expired", bare(expires=in_time(hours=-1)), End.EXPIRED)
+    yield shape_of("protocol 1: calls back", bare(callbacks=[signature()], errbacks=[signature()]), End.SENT)
+    yield shape_of("protocol 1: a chord", bare(chord=signature(), taskset="x"), End.SENT)
     for name, value in {"args": {}, "kwargs": [], "timelimit": "x", "retries": -1, "eta": "x"}.items():
-        yield _shape(f"protocol 1: wrong {name}", bare(**{name: value}), End.FAILED)
-    yield _shape("protocol 1: arguments nest 900 levels", bare(args=nested(900)), End.FAILED)
+        yield shape_of(f"protocol 1: wrong {name}", bare(**{name: value}), End.FAILED)
+    yield shape_of("protocol 1: arguments nest 900 levels", bare(args=nested(900)), End.FAILED)
     task_id = str(uuid.uuid4())
     damaged = replace(bare(id=ESCAPES), properties={"correlation_id": task_id})
-    yield _shape("protocol 1: odd id", damaged, End.FAILED, id=task_id)
+    yield shape_of("protocol 1: odd id", damaged, End.FAILED, id=task_id)
     envelope = whole()
     both = replace(bare(id=envelope.headers["id"]), headers=envelope.headers)
-    yield _shape("protocols 1 and 2 at once", both, End.SENT)
+    yield shape_of("protocols 1 and 2 at once", both, End.SENT)
     packed = bare()
     packed = replace(packed, headers={"compression": "gzip"}, body=zlib.compress(packed.body))
-    yield _shape("protocol 1: compressed", packed, End.SENT)
+    yield shape_of("protocol 1: compressed", packed, End.SENT)
     bomb = replace(bare(), headers={"compression": "gzip"}, body=_bomb(zlib.compress))
-    yield replace(_shape("protocol 1: a bomb", bomb, End.NOT_OURS), id=None)
+    yield replace(shape_of("protocol 1: a bomb", bomb, End.NOT_OURS), id=None)
 
 
 def _properties() -> Iterator[Shape]:
@@ -302,11 +298,11 @@ def _properties() -> Iterator[Shape]:
         for number, value in enumerate([["x"], {"x": 1}, 7, "x" * 5000]):
             envelope = whole()
             envelope.properties[name] = value
-            yield _shape(f"property {name}, wrong value {number}", envelope, End.FAILED)
+            yield shape_of(f"property {name}, wrong value {number}", envelope, End.FAILED)
         for number, value in enumerate(["", None, ESCAPES]):
             envelope = whole()
             envelope.properties[name] = value
-            yield _shape(f"property {name}, odd value {number}", envelope, End.SENT)
+            yield shape_of(f"property {name}, odd value {number}", envelope, End.SENT)
 
 
 def _foreign() -> Iterator[Shape]:
@@ -314,122 +310,31 @@ def _foreign() -> Iterator[Shape]:
     built_in = ("backend_cleanup", "chord_unlock", "chunks", "starmap", "map", "group", "chain", "chord")
     for name in (*built_in, "accumulate"):
         asked = {"task": signature(), "tasks": [signature()], "it": [[]], "header": [signature()]}
-        yield _shape(f"built-in {name}", whole(f"celery.{name}", asked), End.NOT_OURS)
+        yield shape_of(f"built-in {name}", whole(f"celery.{name}", asked), End.NOT_OURS)
         envelope = whole(f"celery.{name}", asked)
         del envelope.headers["id"]
-        yield replace(_shape(f"built-in {name} without an id", envelope, End.NOT_OURS), id=None)
+        yield replace(shape_of(f"built-in {name} without an id", envelope, End.NOT_OURS), id=None)
         bare_one = bare(task=f"celery.{name}", kwargs={})
-        yield _shape(f"built-in {name} of protocol 1", bare_one, End.NOT_OURS)
+        yield shape_of(f"built-in {name} of protocol 1", bare_one, End.NOT_OURS)
     for number, value in enumerate(
         ["", "no_such_task", ["x"], {"x": 1}, 7, ESCAPES, "x" * 5000, nested(900)]
     ):
-        yield _shape(f"unknown task {number}", whole(value), End.NOT_OURS)
-        yield _shape(f"unknown task {number} of protocol 1", bare(task=value), End.NOT_OURS)
-    yield _shape("unknown task, id of escapes", whole("no_such_task", id=ESCAPES), End.NOT_OURS)
+        yield shape_of(f"unknown task {number}", whole(value), End.NOT_OURS)
+        yield shape_of(f"unknown task {number} of protocol 1", bare(task=value), End.NOT_OURS)
+    yield shape_of("unknown task, id of escapes", whole("no_such_task", id=ESCAPES), End.NOT_OURS)
     bomb = replace(whole("no_such_task", compression="gzip"), body=_bomb(zlib.compress))
-    yield _shape("unknown task, a bomb", bomb, End.NOT_OURS)
+    yield shape_of("unknown task, a bomb", bomb, End.NOT_OURS)
 
 
 def _own_tasks() -> Iterator[Shape]:
     """Tasks of ours that are no emails."""
     for number, value in enumerate([None, "x", [["x"]], [7], ["no-such-email"], [ESCAPES]]):
-        yield _shape(f"batch {number}", whole("mailctl.deliver_batch", {"ids": value}), End.NOT_OURS)
-    yield _shape("batch: no list", replace(whole("mailctl.deliver_batch"), body=b"7"), End.NOT_OURS)
+        yield shape_of(f"batch {number}", whole("mailctl.deliver_batch", {"ids": value}), End.NOT_OURS)
+    yield shape_of("batch: no list", replace(whole("mailctl.deliver_batch"), body=b"7"), End.NOT_OURS)
     for number, value in enumerate(["x", ["x"], ESCAPES, "no-such-email"]):
-        yield _shape(f"canary {number}", whole("mailctl.canary", {"email_id": value}), End.NOT_OURS)
-    yield _shape("reference to no email", whole(TASK, {"email_id": "no-such-email"}), End.NOT_OURS)
-    yield _shape("reference that is none", whole(TASK, {"email_id": ESCAPES}), End.FAILED)
-
-
-def _of_redis() -> Iterator[Shape]:
-    """What a list of Redis can hold, and a frame of AMQP cannot."""
-    for name, values in {
-        "delivery_tag": [["x"], None, True, "", "x" * 5000, ESCAPES, {"x": 1}],
-        "delivery_info": [None, [], "x", {}, {"exchange": "", "routing_key": nested(900)}],
-        "priority": ["x", [1], -1, 10**400, float("inf"), 1e300, None],
-        "body_encoding": ["base64", ["x"]],
-    }.items():
-        for number, value in enumerate(values):
-            envelope = whole()
-            envelope.properties[name] = value
-            shape = _shape(f"Redis: {name} {number}", envelope, End.RECORDED)
-            yield replace(shape, raw=envelope.on_redis())
-    keys: list[Any] = [["x"], {"x": 1}, 7, None, "x" * 300, "a\0b", "\ud800", ESCAPES, "another-queue", ""]
-    for number, value in enumerate(keys):
-        for name in ("routing_key", "exchange"):
-            info = {"exchange": "", "routing_key": QUEUE, name: value}
-            envelope = replace(whole(), properties={"delivery_info": info})
-            yield replace(_shape(f"Redis: {name} {number}", envelope, End.SENT), raw=envelope.on_redis())
-    for key in ("body", "content-type", "content-encoding", "headers", "properties"):
-        for number, value in enumerate([None, 7, ["x"], {"x": 1}, "x?", nested(900)]):
-            envelope = whole()
-            raw = json.loads(envelope.on_redis())
-            has_id = key != "headers"
-            raw[key] = value
-            end = End.RECORDED if has_id else End.NOT_OURS
-            shape = _shape(f"Redis: {key} {number}", envelope, end)
-            yield replace(shape, raw=json.dumps(raw).encode())
-        envelope = whole()
-        raw = json.loads(envelope.on_redis())
-        del raw[key]
-        end = End.RECORDED if key != "headers" else End.NOT_OURS
-        yield replace(_shape(f"Redis: no {key}", envelope, end), raw=json.dumps(raw).encode())
-    rubbish = [
-        b"\x80\x04\x95x",
-        b"",
-        b"x",
-        b"7",
-        b"null",
-        b"[]",
-        b"{}",
-        b"[" * 5000,
-        b'{"a": ',
-        b'"x"',
-        b"[1,",
-    ]
-    for number, octets in enumerate(rubbish):
-        yield Shape(f"Redis: octets {number}", whole(), End.NOT_OURS, raw=octets)
-
-
-def _of_amqp() -> Iterator[Shape]:
-    """What a frame of AMQP can hold, and JSON cannot."""
-    for name, end in {"an_unknown_one": End.SENT, "timelimit": End.FAILED, "eta": End.FAILED}.items():
-        for number, value in enumerate([Decimal("1.5"), datetime(2026, 1, 1, tzinfo=UTC), b"\xff\xfe"]):
-            yield _shape(f"AMQP: header {name} {number}", whole(**{name: value}), end)
-    for name, part, end in (
-        ("content type", b"application/json", End.FAILED),
-        ("content encoding", b"utf-8", End.FAILED),
-        ("name of a header", b"parent_id", End.SENT),
-        ("task", TASK.encode(), End.NOT_OURS),
-    ):
-        shape = _shape(f"AMQP: {name} is no UTF-8", whole(), end)
-        octets = _octets(shape).replace(part, b"\xff" * len(part), 1)
-        yield replace(shape, octets=octets)
-    for name, octet in (
-        ("is no UTF-8", b"\xff"),
-        ("is of control characters", b"\x1b"),
-        ("is of NUL", b"\0"),
-    ):
-        shape = _shape(f"AMQP: correlation id {name}", whole(), End.SENT)
-        head, id_, tail = _octets(shape).rpartition(str(shape.id).encode())
-        yield replace(shape, octets=head + octet * len(id_) + tail)
-    # Tables in tables: more of them than Python follows.
-    table = b""
-    for _ in range(5000):
-        table = b"\x01aF" + len(table).to_bytes(4) + table
-    shape = _shape("AMQP: headers nest 5,000 levels", whole(), End.NOT_OURS)
-    yield replace(shape, octets=b"\x20\x00" + len(table).to_bytes(4) + table)
-    late = b"\x01xT" + b"\xff" * 8
-    shape = _shape("AMQP: a time out of range", whole(), End.NOT_OURS)
-    yield replace(shape, octets=b"\x20\x00" + len(late).to_bytes(4) + late)
-    for number, key in enumerate([b"\xff\xfe", "\0", ESCAPES, "x" * 255, "another-queue", ""]):
-        yield replace(_shape(f"AMQP: routing key {number}", whole(), End.SENT), key=key)
-
-
-def _octets(shape: Shape) -> bytes:
-    message = shape.envelope.on_amqp()
-    assert message is not None
-    return bytes(message._serialize_properties())
+        yield shape_of(f"canary {number}", whole("mailctl.canary", {"email_id": value}), End.NOT_OURS)
+    yield shape_of("reference to no email", whole(TASK, {"email_id": "no-such-email"}), End.NOT_OURS)
+    yield shape_of("reference that is none", whole(TASK, {"email_id": ESCAPES}), End.FAILED)
 
 
 def broadcasts() -> list[Envelope]:

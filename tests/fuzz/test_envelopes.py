@@ -7,7 +7,6 @@ import re
 import sys
 import uuid
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +22,8 @@ from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.request import EmailRequest
 from tests.faults.site import Site
 from tests.fuzz.brokers import OnRabbit, OnRedis
-from tests.fuzz.envelopes import QUEUE, STOLEN, End, Envelope, Shape, bare, whole
-from tests.fuzz.messages import HEADERS
+from tests.fuzz.damaged_envelopes import damaged_envelopes
+from tests.fuzz.envelopes import QUEUE, STOLEN, End, Envelope, Shape, whole
 from tests.fuzz.shapes import broadcasts, shapes
 from tests.fuzz.test_live_worker import wait_until
 from tests.servers import PostgresServer
@@ -44,13 +43,6 @@ PROPERTY = "envelopes"
 MEMORY = 400 * 1024
 #: What a terminal would act on, in what a worker prints.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-TEXTS = st.text(st.characters(codec=None), max_size=20)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.just("2026-11-28T00:00:00"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=8,
-)
-PROPERTIES = ["delivery_info", "delivery_tag", "priority", "reply_to"]
 ROOT = str(Path(__file__).parent.parent.parent)
 #: A queue that no worker consumes.
 ELSEWHERE = "elsewhere"
@@ -131,29 +123,6 @@ def survive_generated(site: Site, broker: Broker, worker: Window, *, examples: i
 
     survive()
     return len(published)
-
-
-@st.composite
-def damaged_envelopes(draw: st.DrawFn) -> Envelope:
-    """Return a good message in which something was replaced by something else."""
-    is_bare = draw(st.booleans())
-    envelope = bare() if is_bare else whole()
-    names = HEADERS if is_bare else [*HEADERS, "compression"]
-    headers = draw(st.dictionaries(st.sampled_from(names) | TEXTS, VALUES, max_size=3))
-    properties = draw(st.dictionaries(st.sampled_from(PROPERTIES), VALUES, max_size=2))
-    envelope = replace(
-        envelope,
-        headers={
-            **envelope.headers,
-            **{name: headers[name] for name in headers if name not in ("id", "task")},
-        },
-        properties={**envelope.properties, **properties},
-    )
-    if is_bare or draw(st.booleans()):
-        return envelope
-    body = draw(st.binary(max_size=30) | st.builds(lambda value: json.dumps(value).encode(), VALUES))
-    charset = draw(st.sampled_from(["utf-8", "binary", "hex_codec"]) | TEXTS)
-    return replace(envelope, body=body, content_encoding=charset)
 
 
 def test_what_cannot_be_recorded_goes_back_to_its_queue(place: tuple[Site, Broker]) -> None:

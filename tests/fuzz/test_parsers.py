@@ -21,16 +21,27 @@ from mailctl.domain.recipient_list import read_recipients
 from mailctl.domain.validation import safe_greeting_name
 from mailctl.errors import InvalidInput
 from mailctl.rendering.html_text import html_to_text
+from mailctl.security.content_masking import SecretMasker
 from mailctl.security.links import InvalidLink, LinkClaims, Links
 from mailctl.settings import Settings
 from mailctl.web.filters import EmailQuery
 from mailctl.web.hosts import hosts_from_setting
+from mailctl.worker.message_validation import (
+    MAX_BODY,
+    IncomingMessage,
+    Rejected,
+    task_name,
+    validate_message,
+)
 from tests.fuzz.cases import FEW, MANY, PROPERTY, Cases, as_many
+from tests.fuzz.damaged_envelopes import damaged_envelopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hypothesis.strategies import SearchStrategy
+
+    from tests.fuzz.envelopes import Envelope
 
 pytestmark = pytest.mark.timeout(7200)
 #: What one case may take, in bytes.
@@ -57,6 +68,7 @@ DAMAGED_LINKS = st.builds(
     st.text(max_size=3),
     st.integers(0, 3),
 )
+MASKER = SecretMasker()
 URL_PIECES = st.sampled_from(
     [
         *"/\\@:?#%.[]\t\n\0'\"<>{} ",
@@ -84,6 +96,8 @@ HTML_PIECES = st.sampled_from(
         ">",
         "</",
         "<td>",
+        "<style>",
+        "</style ",
         "<div hidden>",
         "</div>",
         "&#x",
@@ -145,6 +159,12 @@ def read_html(html: str) -> None:
     assert len(html_to_text(html)) <= 4 * len(html) + 16
 
 
+def show_html(html: str) -> None:
+    """What is shown is masked, and has its tags."""
+    shown = MASKER.mask_html(html)
+    assert shown.count("<") == html.count("<")
+
+
 def greet(name: str) -> None:
     """What greets is one line without a link."""
     greeting = safe_greeting_name(name)
@@ -163,6 +183,25 @@ def query_emails(values: dict[str, Any]) -> None:
     query = EmailQuery(**values)
     query.query_string(after=None)
     str(query.command())
+
+
+def validate_envelope(envelope: Envelope) -> None:
+    """A message is accepted with small headers, refused in one line, or names no task."""
+    incoming = IncomingMessage(
+        headers=envelope.headers,
+        properties=envelope.properties,
+        body=envelope.body,
+        content_type=envelope.content_type,
+        content_encoding=envelope.content_encoding,
+    )
+    name = task_name(incoming, limit=MAX_BODY)
+    if name is None:
+        return
+    decision = validate_message(incoming, name, now=NOW)
+    if isinstance(decision, Rejected):
+        assert not unicode_safety.has_controls(decision.reason)
+    else:
+        json.dumps(dict(decision.headers))
 
 
 CELLS = st.text(max_size=20) | st.sampled_from(
@@ -201,6 +240,8 @@ PARSERS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], None]]] = {
     "origins": (URLS, parse_origin),
     "Host headers": (URLS, check_host),
     "HTML": (HTML, read_html),
+    "HTML that is shown": (HTML, show_html),
+    "envelopes": (damaged_envelopes(), validate_envelope),
     "names": (TEXTS, greet),
     "API keys": (TEXTS, parse_key),
     "lists of users": (lists_of_users(), read_list),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import sqlalchemy
 
     from tests.integration.commands import Mailctl
-    from tests.integration.test_delivery import Post
+    from tests.integration.delivering import Post
 
     MakePost = Callable[..., Post]
 
@@ -71,7 +72,7 @@ def smtp() -> Iterator[ScriptedSmtpServer]:
 @pytest.fixture
 def make_post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[MakePost]:
     """Makes deliveries with settings of the test's."""
-    from tests.integration.test_delivery import Post
+    from tests.integration.delivering import Post
 
     made: list[Post] = []
 
@@ -101,3 +102,11 @@ def engine(service_url: str) -> Iterator[sqlalchemy.Engine]:
     ensure_current(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Change into an empty folder, with an environment without settings."""
+    for name in {field.upper() for field in Settings.model_fields} & os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.commands import Mailctl
-    from tests.integration.test_delivery import Post
+    from tests.integration.delivering import Post
 
 UNKNOWN_USER = next(each for each in samples("bounces") if each.name == "postfix-unknown-user")
 ADDRESS = "bounces@bounce.example.org"
@@ -43,7 +43,7 @@ def smtp() -> Iterator[ScriptedSmtpServer]:
 @pytest.fixture
 def post(tmp_path: Path, smtp: ScriptedSmtpServer) -> Iterator[Post]:
     """A delivery with a bounce address."""
-    from tests.integration.test_delivery import Post
+    from tests.integration.delivering import Post
 
     found = Post(tmp_path / ".mailctl", smtp, mailctl_bounce_address=ADDRESS)
     yield found

@@ -19,7 +19,7 @@ from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import InvalidInput
 from mailctl.operations.preview import PreviewRequest, make_preview
-from tests.integration.test_delivery import WORKER, Post
+from tests.integration.delivering import WORKER, Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable

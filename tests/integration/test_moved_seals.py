@@ -21,7 +21,7 @@ from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.operations.maintenance import rekey
-from tests.integration.test_delivery import Post
+from tests.integration.delivering import Post
 from tests.unbound_seals import seal_unbound
 
 if TYPE_CHECKING:

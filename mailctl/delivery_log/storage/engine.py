@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailctl.connection_urls.options import PREPARE_THRESHOLD
@@ -350,6 +357,14 @@ def translate_database_errors(
             f"{what} at {mask_url(url)} cannot be used: {type(error).__name__}.",
             fix="Run `mailctl check-config`.",
         ) from error
+
+
+def is_about_a_row(error: ServiceUnavailable) -> bool:
+    """Whether the database has refused what was to be written, and would take something else."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError):
+        return isinstance(cause, DataError | IntegrityError)
+    return isinstance(cause, StatementError)
 
 
 def is_disk_full(url: URL) -> bool:

@@ -24,6 +24,7 @@ class TestCircuit:
     def test_a_message_that_overtakes_the_note_of_it_is_kept_back_too(self, log: Log) -> None:
         """A worker may be faster than the publisher, whose note comes late then."""
         email_id, until = log.add(), START + timedelta(seconds=10)
+        log.circuits.record_failure("connection refused", opens_at_once=True)
         assert log.circuits.postpone_email(email_id, until=until, reason="connection refused")
         assert log.publications.mark_queued([email_id]) == 0
         assert log.claim(email_id, worker="w") is None
@@ -34,6 +35,7 @@ class TestCircuit:
         """Though its message has come too early, while the server does not work."""
         [draft] = log.drafts(not_before=START + timedelta(hours=1))
         log.outbox.add([draft], due_at=START)
+        log.circuits.record_failure("connection refused", opens_at_once=True)
         assert not log.circuits.postpone_email(draft.id, until=START, reason="connection refused")
         log.circuits.record_success()
         assert log.claim(draft.id, worker="w") is None

@@ -78,6 +78,7 @@ REFUSED = {
     "no port after the colon": "https://shop.example:",
     "letters outside ASCII": "https://sh\u043ep.example",
     "full stop of another script": "https://shop\u3002example",
+    "host too long": "https://" + ".".join(["a" * 60] * 5),
     "percent in the host": "https://shop%2eexample",
     "empty label": "https://shop..example",
     "dot at the end of the host": "https://shop.example.",

@@ -16,6 +16,7 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.campaign_bounds import CampaignBounds
 from mailctl.domain.models import State
+from mailctl.errors import LogUnavailable
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
@@ -105,3 +106,17 @@ def test_soft_bounces_and_unproven_reports_do_not_count(log: Log, guard: Campaig
     report(log, "bounced", range(100), is_hard=False)
     report(log, "complained", range(100, 200), is_proven=False)
     assert guard.pause_failing() == []
+
+
+def test_a_campaign_that_could_not_be_paused_is_paused_later(log: Log, guard: CampaignGuard) -> None:
+    """The log did not take the pause; no further bounce is needed."""
+    report(log, "bounced", range(26))
+    with writing(log.engine) as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER locked BEFORE INSERT ON mailctl_pauses BEGIN SELECT RAISE(ABORT, 'locked'); END"
+        )
+    with pytest.raises(LogUnavailable):
+        guard.pause_failing()
+    with writing(log.engine) as connection:
+        connection.exec_driver_sql("DROP TRIGGER locked")
+    assert [paused.name for paused in guard.pause_failing()] == ["spring"]

@@ -26,6 +26,13 @@ def make_circuits(log: Log) -> Circuits:
     return Circuits(log.engine, "smtp:25", clock=log.time)
 
 
+def open_circuits(log: Log) -> Circuits:
+    """Return the circuits of a worker whose mail server does not work."""
+    circuits = make_circuits(log)
+    circuits.record_failure("no", opens_at_once=True)
+    return circuits
+
+
 def test_a_circuit_opens_with_the_third_failure_in_a_row(log: Log) -> None:
     """A success in between starts the count anew."""
     circuits = make_circuits(log)
@@ -114,7 +121,7 @@ def test_probes_become_rarer(log: Log) -> None:
 def test_an_outage_is_known_by_its_code(log: Log) -> None:
     """What only reads like one waits on; what waits for the server is due again."""
     kept, other = log.queue(), log.queue()
-    assert make_circuits(log).postpone_email(kept, until=log.now + SOON, reason="it is down")
+    assert open_circuits(log).postpone_email(kept, until=log.now + SOON, reason="it is down")
     make_circuits(log).postpone_email(other, until=log.now + SOON, reason="it is down")
     log.change(other, error="postponed: it is down", reason_code=ReasonCode.PUBLISHING_FAILED)
     assert make_circuits(log).record_success() == 1
@@ -125,7 +132,7 @@ def test_an_outage_is_known_by_its_code(log: Log) -> None:
 def test_what_a_worker_postpones_before_it_is_marked_stays_postponed(log: Log) -> None:
     """Its message was faster than the statement that says that it was published."""
     email_id = log.add()
-    assert make_circuits(log).postpone_email(email_id, until=log.now + SOON, reason="it is down")
+    assert open_circuits(log).postpone_email(email_id, until=log.now + SOON, reason="it is down")
     assert log.publications.mark_queued([email_id]) == 0
     email, event = log.email(email_id), log.last_event(email_id)
     assert (email.state, email.not_before) == (State.PENDING, log.now + SOON)
@@ -136,7 +143,19 @@ def test_a_deferred_email_that_waits_is_not_postponed(log: Log) -> None:
     """It is not about to be sent."""
     email_id = log.queue()
     log.defer(log.claim(email_id), LATER)
-    assert not make_circuits(log).postpone_email(email_id, until=log.now, reason="it is down")
+    assert not open_circuits(log).postpone_email(email_id, until=log.now, reason="it is down")
+
+
+@pytest.mark.parametrize("closed", [0, 1], ids=["its own", "another one"])
+def test_nothing_waits_for_a_circuit_that_has_closed(log: Log, closed: int) -> None:
+    """A worker learns that a moment later; what it postponed then would wait until the next probe."""
+    email_id, names = log.queue(), ("one:25", "two:25")
+    servers = [Circuits(log.engine, name, clock=log.time) for name in names]
+    for each in servers:
+        each.record_failure("no", opens_at_once=True)
+    servers[closed].record_success()
+    assert not servers[0].postpone_email(email_id, until=log.now + SOON, reason="it is down", servers=names)
+    assert log.email(email_id).state is State.QUEUED
 
 
 def test_only_circuits_to_servers_in_use_matter(log: Log) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from mailctl import delivery_log
-from mailctl.delivery_log.due import may_start, starts_later, waiting_campaigns, waiting_since
+from mailctl.delivery_log.due import (
+    GroupableEmails,
+    may_start,
+    starts_later,
+    waiting_campaigns,
+    waiting_since,
+)
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
@@ -38,6 +44,27 @@ def test_an_email_may_start_unless_it_waits_for_a_later_time(log: Log) -> None:
         later = set(connection.execute(select(emails.c.id).where(starts_later(log.now))).scalars())
     assert may == {unscheduled, now, early}
     assert later == {late}
+
+
+def test_publishers_and_the_log_agree_on_what_may_travel_in_groups(log: Log) -> None:
+    """Emails of other queues, of tasks of the service, and canaries travel one by one."""
+    groupable = GroupableEmails(queues=frozenset({"celery"}), own_task_kinds=frozenset({"reset"}))
+    changes: list[dict[str, Any]] = [
+        {"kind": "welcome"},
+        {"kind": "reset"},
+        {"kind": "canary"},
+        {"queue": "billing"},
+        {"is_own_task": True},
+    ]
+    ids = [log.add() for _ in changes]
+    for email_id, change in zip(ids, changes, strict=True):
+        log.change(email_id, **change)
+    with reading(log.engine) as connection:
+        found = set(connection.execute(select(emails.c.id).where(groupable.condition)).scalars())
+    assert found == {ids[0]}
+    for email in map(log.email, ids):
+        may = groupable.include(queue=email.queue, kind=email.kind, is_own_task=email.is_own_task)
+        assert may == (email.id in found)
 
 
 def test_one_module_compares_the_time_before_which_no_email_is_claimed() -> None:

@@ -102,6 +102,7 @@ def test_what_waits_for_failing_servers_is_not_published(log: Log) -> None:
     """Unless one is to be a probe; the route of a new email is not known yet."""
     ids = {route: log.queue(address=f"{route[:3]}@example.com") for route in ("own", "default,backup")}
     circuits = Circuits(log.engine, "x:25", routes=("own",), clock=log.time)
+    circuits.record_failure("refused", opens_at_once=True)
     for route, email_id in ids.items():
         circuits.postpone_email(email_id, until=log.now, reason="down", route=route)
     new = log.add("new@example.com")

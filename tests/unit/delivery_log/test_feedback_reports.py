@@ -7,11 +7,14 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.reports import FeedbackResult, Report
 from mailctl.delivery_log.retention import Retention
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import IS_WAITING_REPORT
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionScope, SuppressionSource
 from mailctl.domain.models import SentClaim, State
 from mailctl.domain.outcomes import SmtpReply
@@ -158,6 +161,23 @@ def test_a_report_that_comes_before_the_outcome_waits_for_it(log: Log, before: s
     assert log.email(email_id).state is State.BOUNCED
     assert Suppressions(log.engine).find("zoe@example.com") is not None
     assert reports.settle().changes == []
+
+
+def test_reports_that_wait_are_found_without_reading_the_others(log: Log) -> None:
+    """Relays look for them every second, and there may be a report for each email."""
+    with writing(log.engine) as connection:
+        connection.exec_driver_sql(
+            f"CREATE INDEX waiting ON mailctl_feedback (email_id) WHERE {IS_WAITING_REPORT}"
+        )
+    plans: list[str] = []
+
+    def explain(_conn: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        plans.append(" ".join(str(row[-1]) for row in plan))
+
+    event.listen(log.engine, "before_cursor_execute", explain)
+    reports_of(log).settle()
+    assert any("mailctl_feedback USING INDEX waiting" in plan for plan in plans), plans
 
 
 @pytest.mark.parametrize("state", [State.HELD, State.FAILED])

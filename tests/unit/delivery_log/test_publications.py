@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mailctl.delivery_log.due import GroupableEmails
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.settings import GROUPS_QUEUE
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log
 
 SOON = timedelta(minutes=5)
+GROUPABLE = GroupableEmails(queues=frozenset({"celery"}), own_task_kinds=frozenset({"verification"}))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,12 @@ def test_a_group_has_security_emails_first_and_then_the_oldest(log: Log) -> None
         log.change(email_id, due_at=log.now + timedelta(seconds=seconds))
     log.change(reset, kind="reset")
     log.forward(5)
-    assert log.publications.count_due(limit=2) == 2
-    assert log.publications.take_group(limit=2, queues=["celery"]) == [reset, first]
-    assert log.publications.take_group(limit=2, queues=["celery"]) == [second]
+    assert log.publications.count_due(GROUPABLE, limit=2) == 2
+    assert log.publications.take_group(GROUPABLE, limit=2) == [reset, first]
+    assert log.publications.take_group(GROUPABLE, limit=2) == [second]
     found = log.email(reset)
     assert (found.state, found.is_grouped, found.message_queue) == (State.QUEUED, True, GROUPS_QUEUE)
-    assert log.publications.count_due(limit=2) == 0
+    assert log.publications.count_due(GROUPABLE, limit=2) == 0
 
 
 @pytest.mark.parametrize(
@@ -90,16 +92,16 @@ def test_a_group_has_security_emails_first_and_then_the_oldest(log: Log) -> None
     ],
 )
 def test_what_may_not_travel_in_a_group_is_left_out(log: Log, change: dict[str, Any]) -> None:
-    """Other queues, tasks of the service, canaries and campaigns, and what is not due."""
+    """Other queues, tasks of the service, canaries, campaigns, and what is not due; they are no backlog."""
     log.change(log.add(), **change)
-    taken = log.publications.take_group(limit=5, queues=["celery"], own_task_kinds=["verification"])
-    assert taken == []
+    assert log.publications.take_group(GROUPABLE, limit=5) == []
+    assert log.publications.count_due(GROUPABLE, limit=5) == 0
 
 
 def test_an_email_that_was_in_a_group_is_published_alone(log: Log) -> None:
     """Its message is in its own queue then."""
     email_id = log.add()
-    [taken] = log.publications.take_group(limit=1, queues=["celery"])
+    [taken] = log.publications.take_group(GROUPABLE, limit=1)
     log.claims.return_unstarted([taken], reason="other emails go first")
     assert log.publications.mark_queued([email_id]) == 1
     assert log.email(email_id).message_queue == "celery"
@@ -115,9 +117,10 @@ def test_an_email_that_is_left_to_relays_is_due_at_once(log: Log) -> None:
     assert [email.id for email in log.publications.reserve_due(limit=5)] == [new]
 
 
-def test_a_search_may_leave_out_queues(log: Log) -> None:
-    """Whose emails travel in groups."""
+@pytest.mark.parametrize("change", [{"queue": "billing"}, {"is_own_task": True}, {"kind": "verification"}])
+def test_emails_of_groups_keep_no_other_waiting(log: Log, change: dict[str, Any]) -> None:
+    """One that travels alone is found, also in a queue whose other emails travel in groups."""
     log.add()
-    other = log.add()
-    log.change(other, queue="billing")
-    assert [email.id for email in log.publications.reserve_due(limit=5, outside=["celery"])] == [other]
+    alone = log.add()
+    log.change(alone, **change)
+    assert [email.id for email in log.publications.reserve_due(limit=5, besides=GROUPABLE)] == [alone]

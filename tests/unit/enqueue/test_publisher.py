@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 import warnings
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from queue import Empty
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,123 +12,21 @@ from celery import Celery
 from celery.exceptions import CeleryWarning
 
 from mailctl.broker.messages import BATCH_TASK
-from mailctl.delivery_log.due import GROUP_SIZE
 from mailctl.domain.catalog import RESET, WELCOME, Kind
-from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, User
-from mailctl.domain.request import EmailRequest
-from mailctl.enqueue.grouping import MAX_SINGLE_EMAILS
+from mailctl.domain.models import Content
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerRefused, BrokerUnavailable
-from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
+from mailctl.settings import BULK_QUEUE
 from tests.emails import email
+from tests.unit.enqueue.publishing import ZOE, BrokenProducer, FailingProducer, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
-    from mailctl.domain.models import Draft
     from mailctl.runtime import Runtime
     from tests.unit.enqueue.conftest import MakeRuntime
 
-ZOE = User(email="zoe@example.com", id="7", username="zoe")
 UNKNOWN_KIND = Kind(name="gone", subject="", template="gone", lifetime=timedelta(days=1))
-
-
-@dataclass
-class Outbox:
-    """An outbox that has the content of emails."""
-
-    stored: dict[str, Content | None] = field(default_factory=dict)
-
-    def content(self, email_id: str) -> Content | None:
-        """Return the content of an email."""
-        return self.stored[email_id]
-
-
-@dataclass
-class Publications:
-    """Publications that note every call."""
-
-    queued: list[str] = field(default_factory=list)
-    queued_for_own_tasks: list[str] = field(default_factory=list)
-    returned: list[str] = field(default_factory=list)
-    postponed: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    suppressed: list[str] = field(default_factory=list)
-    grouped: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-
-    def leave_to_relays(self, ids: Collection[str]) -> None:
-        """Note which emails are left to relays."""
-        self.left += ids
-
-    def mark_queued(
-        self,
-        ids: Collection[str],
-        *,
-        worker_id: str | None,
-        is_own_task: bool = False,
-        is_grouped: bool = False,
-    ) -> int:
-        """Note which emails are published."""
-        noted = self.queued_for_own_tasks if is_own_task else self.grouped if is_grouped else self.queued
-        new = [email_id for email_id in ids if email_id not in noted]
-        noted += new
-        return len(new)
-
-    def return_unpublished(self, email_id: str) -> None:
-        """Note which emails the broker refused."""
-        self.returned.append(email_id)
-
-    def postpone(self, email_id: str, *, until: datetime, reason: str) -> None:
-        """Note which emails are postponed."""
-        self.postponed.append(email_id)
-
-    def fail(self, email_id: str, *, reason: str) -> None:
-        """Note which emails failed."""
-        self.failed.append(email_id)
-
-    def suppress(self, email_id: str, *, reason: str) -> None:
-        """Note which emails are suppressed."""
-        self.suppressed.append(email_id)
-
-
-class Site:
-    """A publisher in a worker with a broker in memory, and the queue that it publishes to."""
-
-    def __init__(self, runtime: Runtime, *, has_worker: bool = True) -> None:
-        self.runtime, self.outbox, self.publications = runtime, Outbox(), Publications()
-        self.queue = f"celery-{uuid.uuid4().hex}"
-        runtime.outbox = self.outbox  # type: ignore[assignment]
-        runtime.publications = self.publications  # type: ignore[assignment]
-        self.worker = SimpleNamespace(id="w1", queues=(self.queue,))
-        workers = [self.worker] if has_worker else []
-        runtime.workers.list_alive = lambda: workers  # type: ignore[assignment, method-assign, return-value]
-        self.publisher = Publisher(runtime, worker_id="w1")
-
-    def draft(self, kind: Kind = WELCOME, *, context: dict[str, Any] | None = None) -> Draft:
-        """Return a draft whose content is in the outbox."""
-        content = Content(user=ZOE, context=context or {})
-        now = datetime.now(UTC)
-        [draft] = make_drafts(EmailRequest(kind=kind), [content], queue=self.queue, now=now)
-        self.outbox.stored[draft.id] = content
-        return draft
-
-    def messages(self, queue: str = "") -> Iterator[tuple[dict[str, Any], Any, dict[str, Any]]]:
-        """Consume all messages; yield their headers, arguments and keyword arguments."""
-        with self.runtime.app.connection_for_read() as connection:
-            found = connection.SimpleQueue(queue or self.queue, no_ack=True)
-            while True:
-                try:
-                    message = found.get_nowait()
-                except Empty:
-                    return
-                args, kwargs, _ = message.payload
-                yield message.headers, args, kwargs
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.publisher.close()
 
 
 @pytest.fixture
@@ -218,23 +112,6 @@ def test_one_email_that_cannot_be_published_stops_no_other(site: Site) -> None:
     assert (site.publications.postponed, site.publications.queued) == ([unknown.id], [good.id])
 
 
-class BrokenProducer:
-    """A producer that publishes some messages and then loses the connection."""
-
-    def __init__(self, producer: Any) -> None:
-        self._producer, self._left = producer, 1
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._producer, name)
-
-    def publish(self, *args: Any, **options: Any) -> Any:
-        """Publish while messages are left, then raise."""
-        if not self._left:
-            raise ConnectionResetError("gone")
-        self._left -= 1
-        return self._producer.publish(*args, **options)
-
-
 class TestABrokerThatFails:
     """Emails stay in the delivery log while the broker fails."""
 
@@ -268,18 +145,6 @@ class TestABrokerThatFails:
         with pytest.raises(BrokerUnavailable):
             site.publisher.publish_batch(limit=10)
         assert returned == ["a", "b"]
-
-
-class FailingProducer(BrokenProducer):
-    """A producer that raises a given error at once."""
-
-    def __init__(self, producer: Any, error: Exception) -> None:
-        super().__init__(producer)
-        self._error = error
-
-    def publish(self, *args: Any, **options: Any) -> Any:
-        """Raise."""
-        raise self._error
 
 
 class TestATaskOfTheService:
@@ -350,70 +215,6 @@ def test_a_batch_is_one_message(site: Site) -> None:
     assert site.publisher.publish_batch(limit=10) == 2
     [(headers, args, _)] = site.messages(BULK_QUEUE)
     assert (headers["task"], args) == (BATCH_TASK, [["a", "b"]])
-
-
-class TestManyEmails:
-    """More than a few."""
-
-    COUNT = MAX_SINGLE_EMAILS + GROUP_SIZE + 1
-
-    def drafts(self, site: Site) -> list[Draft]:
-        """Return drafts for a worker that takes groups; the last one is a reset."""
-        site.worker.queues = (site.queue, GROUPS_QUEUE)
-        list(site.messages(GROUPS_QUEUE))
-        return [*(site.draft() for _ in range(self.COUNT - 1)), site.draft(RESET)]
-
-    def test_a_relay_publishes_a_few_one_by_one_and_the_others_in_groups(self, site: Site) -> None:
-        """Security emails first, the others as they came."""
-        drafts = self.drafts(site)
-        assert site.publisher.publish_all(drafts) == self.COUNT
-        ids = [drafts[-1].id, *(draft.id for draft in drafts[:-1])]
-        assert site.publications.queued == ids[:MAX_SINGLE_EMAILS]
-        assert site.publications.grouped == ids[MAX_SINGLE_EMAILS:]
-        assert [headers["id"] for headers, _, _ in site.messages()] == ids[:MAX_SINGLE_EMAILS]
-        sizes = [len(args[0]) for _, args, _ in site.messages(GROUPS_QUEUE)]
-        assert sizes == [GROUP_SIZE, 1]
-
-    def test_another_process_leaves_them_to_relays(self, site: Site) -> None:
-        """Which release them with those of other processes."""
-        drafts = self.drafts(site)
-        site.publisher.groups._is_relay = False
-        assert site.publisher.publish_all(drafts) == MAX_SINGLE_EMAILS
-        assert len(site.publications.left) == GROUP_SIZE + 1
-        assert list(site.messages(GROUPS_QUEUE)) == []
-
-    def test_while_groups_wait_none_is_published_one_by_one(self, site: Site) -> None:
-        """Workers take single emails first, and would not reach the groups."""
-        drafts = self.drafts(site)
-        site.publisher.publish_all(drafts)
-        site.publisher.groups._single_emails = (0.0, 0)
-        list(site.messages())
-        assert site.publisher.publish_all([site.draft(RESET)]) == 1
-        assert list(site.messages()) == []
-
-    @pytest.mark.parametrize("messages", ["auto", "full"])
-    def test_a_worker_that_takes_no_groups_gets_each_email(
-        self, make_runtime: MakeRuntime, messages: str
-    ) -> None:
-        """So does any worker if messages have to hold the whole email."""
-        site = Site(make_runtime(mailctl_messages=messages))
-        drafts = [site.draft() for _ in range(self.COUNT)]
-        if messages == "full":
-            site.worker.queues = (site.queue, GROUPS_QUEUE)
-        assert site.publisher.publish_all(drafts) == self.COUNT
-        assert len(list(site.messages())) == self.COUNT
-
-    def test_emails_are_not_lost_with_a_group_that_is_not_published(self, site: Site) -> None:
-        """They go back to the log."""
-        self.drafts(site)
-        returned: list[Any] = []
-        site.publications.take_group = lambda **_: ["a", "b"]  # type: ignore[attr-defined]
-        site.runtime.claims.return_unstarted = lambda ids, **_: returned.append(ids)  # type: ignore[method-assign]
-        producer = site.publisher._sender._open_producer()
-        site.publisher._sender._producer = FailingProducer(producer, ConnectionResetError("gone"))
-        with pytest.raises(BrokerUnavailable):
-            site.publisher.groups.publish_due(limit=10)
-        assert returned == [["a", "b"]]
 
 
 class TestReachingAWorker:

@@ -149,3 +149,29 @@ def test_a_file_that_others_could_write_runs_no_command(tmp_path: Path) -> None:
     path.chmod(0o666)
     with pytest.raises(ConfigurationError, match="names code that is run, and every user can write the file"):
         mail_servers_from_settings(Settings(MAILCTL_SERVERS=path))
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "problem"),
+    [
+        ('oauth_token = "nowhere:token"', "oauth_token", "nowhere"),
+        ('oauth_token = "sys:maxsize"', "oauth_token", "is not a function"),
+        ('oauth_token_command = "false"', "oauth_token_command", "exits with code 1"),
+    ],
+)
+def test_a_sign_in_that_fails_is_named_as_in_the_file(
+    tmp_path: Path, value: str, name: str, problem: str
+) -> None:
+    """EMAIL_OAUTH_TOKEN belongs to the default server."""
+    text = GOOD.replace('password = "hunter2"', f'auth = "xoauth2"\n{value}')
+
+    def sign_in() -> None:
+        tokens = load(tmp_path, text).smtp_server("backup").tokens
+        assert tokens is not None
+        tokens.token()
+
+    with pytest.raises(ConfigurationError) as raised:
+        sign_in()
+    said = raised.value.message
+    assert said.startswith(f"MAILCTL_SERVERS ({tmp_path / 'servers.toml'}): servers.backup.{name}")
+    assert problem in said

@@ -43,8 +43,43 @@ def test_an_open_circuit_postpones_an_email_until_the_probe() -> None:
     circuits = Calls(read=circuit, acquire_probe=False, postpone_email=True)
     breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     assert breaker.postpone_if_open("a") == "the mail server does not work"
-    postponed = {"until": circuit.probe_at, "reason": "the mail server does not work", "route": None}
+    reason = "the mail server does not work"
+    postponed = {"until": circuit.probe_at, "reason": reason, "route": None, "servers": ()}
     assert circuits.calls[-1] == ("postpone_email", ("a",), postponed)
+
+
+def test_a_circuit_that_has_closed_is_read_again_at_once() -> None:
+    """The next email is not postponed in vain."""
+    circuits = Calls(read=[open_circuit(), None], acquire_probe=False, postpone_email=False)
+    breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
+    assert [breaker.postpone_if_open("a"), breaker.postpone_if_open("b")] == ["", ""]
+    assert circuits.names == ["read", "acquire_probe", "postpone_email", "read"]
+
+
+class ClosingCircuits(Calls):
+    """Circuits that another thread of the process closes after each call."""
+
+    breaker: CircuitBreaker
+
+    def __getattr__(self, name: str) -> Any:
+        call = super().__getattr__(name)
+
+        def call_and_close(*args: Any, **kwargs: Any) -> Any:
+            answer = call(*args, **kwargs)
+            self.breaker._circuit = None
+            return answer
+
+        return call_and_close
+
+
+def test_another_thread_may_close_the_circuit_at_any_time() -> None:
+    """What this thread does with it ends as it began: an outcome must not be lost by that."""
+    circuits = ClosingCircuits(
+        read=open_circuit(), record_failure=open_circuit(), acquire_probe=False, postpone_email=True
+    )
+    breaker = circuits.breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
+    assert breaker.postpone_if_open("a") == "the mail server does not work"
+    assert breaker.record_outcome(DOWN) is circuits.answers["record_failure"]
 
 
 def test_the_probe_and_a_missing_email_are_not_postponed() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mailctl.broker.inspector import MessageCounts
-from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
+from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE, GroupableEmails
 from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
 from mailctl.settings import BULK_QUEUE
 from mailctl.worker.due_emails import MAX_BATCHES_ON_BROKER, DueEmails
@@ -26,7 +26,8 @@ class Publisher(Calls):
         self, *, queues: Collection[str] = (), waiting: int = 0, groups: Any = 0, **answers: Any
     ) -> None:
         super().__init__(**answers)
-        self.groups = Calls(queues=frozenset(queues), count=waiting, publish_due=groups)
+        groupable = GroupableEmails(queues=frozenset(queues))
+        self.groups = Calls(groupable=groupable, count=waiting, publish_due=groups)
 
 
 def make(
@@ -54,7 +55,7 @@ def test_everything_due_is_published_in_batches() -> None:
     publisher, publications = Publisher(), Calls(reserve_due=[["a"], ["b"], []])
     make(publisher, publications=publications).publish()
     assert [args for name, args, _ in publisher.calls if name == "publish_all"] == [(["a"],), (["b"],)]
-    assert publications.calls[0] == ("reserve_due", (), {"limit": BATCH_SIZE, "outside": ()})
+    assert publications.calls[0] == ("reserve_due", (), {"limit": BATCH_SIZE, "besides": None})
 
 
 def test_a_few_emails_are_published_one_by_one() -> None:
@@ -63,7 +64,7 @@ def test_a_few_emails_are_published_one_by_one() -> None:
     publications = Calls(count_due=MAX_SINGLE_EMAILS, reserve_due=[["a"], []])
     due = make(publisher, publications=publications)
     due.publish()
-    assert publisher.groups.names == ["queues"]
+    assert publisher.groups.names == ["groupable"]
     assert (publisher.names[0], due.has_backlog) == ("publish_all", False)
 
 
@@ -92,14 +93,15 @@ def test_groups_are_published_until_there_is_no_backlog() -> None:
 
 
 def test_a_backlog_keeps_no_email_waiting_that_travels_alone() -> None:
-    """Such as one of another queue; they are looked for at an interval."""
+    """Such as one for a task of the service; they are looked for at an interval."""
     publisher = Publisher(queues=["celery"], groups=GROUP_SIZE)
     publications = Calls(count_due=MAX_SINGLE_EMAILS + 1, reserve_due=[["other"], []])
     due = make(publisher, publications=publications)
     due.publish()
     due.publish()
     searches = [kwargs for name, _, kwargs in publications.calls if name == "reserve_due"]
-    assert searches == [{"limit": BATCH_SIZE, "outside": frozenset({"celery"})}] * 2
+    besides = GroupableEmails(queues=frozenset({"celery"}))
+    assert searches == [{"limit": BATCH_SIZE, "besides": besides}] * 2
     assert publisher.names.count("publish_all") == 1
 
 
@@ -128,6 +130,16 @@ def test_a_slow_mail_server_gets_small_batches() -> None:
     assert first == {"limit": batch_size(pace=50.0, slots=2)}
 
 
+def test_a_slow_mail_server_gets_small_groups() -> None:
+    """What a worker does not reach in its turn goes back to the log with two events, and comes again."""
+    publisher = Publisher(queues=["celery"], groups=0, count_slots=2)
+    publications = Calls(count_due=MAX_SINGLE_EMAILS + 1, reserve_due=[[]])
+    make(publisher, publications=publications, pace=50.0).publish()
+    [first] = [kwargs for name, _, kwargs in publisher.groups.calls if name == "publish_due"]
+    assert first == {"limit": batch_size(pace=50.0, slots=2, most=GROUP_SIZE)}
+    assert first["limit"] < GROUP_SIZE
+
+
 def test_a_campaign_waits_for_a_worker_that_consumes_its_queue() -> None:
     """Its batches would stay on the broker."""
     publisher = Publisher(is_consumed=False, publish_batch=True)
@@ -146,8 +158,8 @@ def test_an_open_circuit_lets_one_email_through() -> None:
     """From a campaign if nothing else is due."""
     publisher, publications = Publisher(publish_all=0), Calls(reserve_due=[[]])
     make(publisher, publications=publications, circuit=open_circuit(probe_in_seconds=-1)).publish()
-    assert publications.calls == [("reserve_due", (), {"limit": 1})]
-    assert publisher.calls[-1] == ("publish_batch", (), {"limit": 1})
+    assert publications.calls == [("reserve_due", (), {"limit": 1, "only_routes": ()})]
+    assert publisher.calls[-1] == ("publish_batch", (), {"limit": 1, "only_routes": ()})
 
 
 def test_an_open_circuit_lets_nothing_through_before_its_probe() -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import DataError
 
 from mailctl.domain.lease import Lease
 from mailctl.domain.models import Claim, Content, Envelope, Event, State, User
@@ -161,7 +162,7 @@ def test_an_email_whose_links_have_expired_is_not_sent() -> None:
 
 
 def test_sent_emails_of_a_group_are_recorded_together() -> None:
-    """The others one by one."""
+    """At first, because what is lost before that is sent twice; the others one by one."""
     log = Log()
     results = [outcome(OutcomeKind.ACCEPTED), RenderError("x"), outcome(OutcomeKind.CAPTURED)]
     recorded = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
@@ -170,7 +171,7 @@ def test_sent_emails_of_a_group_are_recorded_together() -> None:
         "b": State.FAILED,
         "c": State.CAPTURED,
     }
-    [(_, (failed, *_), _), (_, (sent,), _)] = log.results.calls
+    [(_, (sent,), _), (_, (failed, *_), _)] = log.results.calls
     assert [(each.claim.id, each.state) for each in sent] == [("a", State.SENT), ("c", State.CAPTURED)]
     assert failed.id == "b"
 
@@ -190,6 +191,41 @@ def test_an_unexpected_error_of_one_email_keeps_no_other_from_being_recorded() -
     [cut, recorded] = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
     assert (cut.email_id, cut.state) == ("b", State.DEFERRED)
     assert (recorded.email_id, recorded.state) == ("c", State.SENT)
+
+
+REFUSED_VALUE = LogUnavailable("the log cannot be used: no such value.")
+REFUSED_VALUE.__cause__ = DataError("UPDATE", {}, ValueError("no such value"))
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), REFUSED_VALUE], ids=["a bug", "the log"])
+def test_an_outcome_that_cannot_be_recorded_keeps_no_other_back(error: Exception) -> None:
+    """Those were accepted, and would be sent twice. It is not tried for ever: it would fail again."""
+
+    class Results(Calls):
+        def finish_sent(self, sent: Any) -> list[str]:
+            ids = [each.claim.id for each in sent]
+            self.calls.append(("finish_sent", (ids,), {}))
+            if "bad" in ids:
+                raise error
+            return []
+
+    log = Log()
+    log.recorder._results = results = Results()  # type: ignore[assignment]
+    claims = [claim("a"), claim("bad"), claim("c")]
+    recorded = log.recorder.record_all(claims, [outcome(OutcomeKind.ACCEPTED)] * 3)
+    assert [each.email_id for each in recorded] == ["a", "c"]
+    assert [ids for _, (ids,), _ in results.calls] == [["a", "bad", "c"], ["a"], ["bad"], ["c"]]
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.ACCEPTED, OutcomeKind.DEFERRED])
+def test_an_error_of_the_circuit_loses_no_outcome(kind: OutcomeKind) -> None:
+    """Alone and in a group."""
+    log = Log()
+    log.breaker.answers["record_outcome"] = AttributeError("probe_at")
+    state = State.SENT if kind is OutcomeKind.ACCEPTED else State.DEFERRED
+    assert log.record(outcome(kind)) is state
+    [recorded] = log.recorder.record_all([claim()], [outcome(kind)])
+    assert recorded.state is state
 
 
 def test_an_outage_of_the_log_does_not_lose_the_state_of_the_server() -> None:

@@ -26,7 +26,8 @@ class Circuit:
     is_about_emails = False
     has_just_opened = False
 
-    def __init__(self, *, probe_in_seconds: float) -> None:
+    def __init__(self, *, probe_in_seconds: float, server: str = "a server") -> None:
+        self.server = server
         self.probe_at = utc_now() + timedelta(seconds=probe_in_seconds)
 
     def __str__(self) -> str:
@@ -90,12 +91,26 @@ def test_one_email_probes_a_failing_server_when_it_is_time() -> None:
     assert site.plan() == ServerPlan(server="backup")
 
 
+def test_an_attempt_that_was_not_made_leaves_no_probe() -> None:
+    """Another worker had the email; at its next attempt, nobody has allowed it to probe."""
+    default = Circuit(probe_in_seconds=-1)
+    site = Site(default=default, find=[[email("a")], [email("a")]])
+    assert site.choice.postpone(["a"]) == {}
+    default.probe_at += timedelta(hours=1)
+    assert site.choice.postpone(["a"]) == {}
+    assert site.plan() == ServerPlan(server="backup")
+
+
 def test_an_email_waits_if_all_of_its_servers_fail() -> None:
     """For the one that is probed first."""
-    site = Site(default=Circuit(probe_in_seconds=60), backup=Circuit(probe_in_seconds=30))
+    site = Site(
+        default=Circuit(probe_in_seconds=60, server="a:25"),
+        backup=Circuit(probe_in_seconds=30, server="backup (b:25)"),
+    )
     assert site.choice.postpone(["a"]) == {"a": "down for 30 s"}
     [(_, args, given)] = [call for call in site.circuits["backup"].calls if call[0] == "postpone_email"]
     assert (args, given["route"]) == (("a",), "default,backup")
+    assert given["servers"] == ["a:25", "backup (b:25)"]
 
 
 def test_what_a_server_may_have_waits_for_that_server() -> None:
@@ -135,11 +150,18 @@ def outcome(kind: OutcomeKind, stage: str, category: ReplyCategory | None = None
 )
 def test_only_what_a_server_does_for_every_email_goes_on(said: Outcome, following: str | None) -> None:
     """Not what it says of the recipient or the content, and never what it may have accepted."""
+    claim: Any = SimpleNamespace(id="a", plan=ServerPlan(alternatives=("backup",)))
+    assert Site().choice.may_move_on(claim, said, ["default"]) == (following is not None)
+    assert not Site().choice.may_move_on(claim, said, ["default", "backup"])
+
+
+def test_a_failure_is_recorded_when_the_email_moves_on() -> None:
+    """Of the server that it leaves; where it is now is recorded first."""
     site = Site()
     claim: Any = SimpleNamespace(id="a", plan=ServerPlan(alternatives=("backup",)))
-    assert site.choice.move_on(claim, said, ["default"]) == following
-    assert ("move" in site.routes.names) == (following is not None)
-    assert ("record_failure" in site.circuits["default"].names) == (following is not None)
+    assert site.choice.move_on(claim, outcome(OutcomeKind.DEFERRED, "connect"), ["default"]) == "backup"
+    assert site.routes.names == ["move"]
+    assert "record_failure" in site.circuits["default"].names
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""The checks of the mail server against real ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+from mailctl.checks.finding import Finding, FindingStatus
+from mailctl.settings import Settings
+from tests.integration.checking import check
+from tests.servers import LineServer
+from tests.smtp_server import (
+    AcceptThenDrop,
+    Certificates,
+    Reply,
+    ScriptedSmtpServer,
+    Stall,
+    test_certificates,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+OK, WARN, FAIL, SKIP = FindingStatus
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and a server's certificate from it."""
+    return test_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def mailing(
+    server: ScriptedSmtpServer | LineServer, certificates: Certificates | None = None, **changes: Any
+) -> Settings:
+    """Return settings for a mail server; with certificates over STARTTLS, signed in."""
+    usual: dict[str, Any] = {
+        "email_enabled": True,
+        "email_host": "127.0.0.1",
+        "email_port": server.port,
+        "email_tls": "none",
+    }
+    if certificates is not None:
+        usual |= {
+            "email_tls": "starttls",
+            "email_ca_file": certificates.ca_file,
+            "email_host_user": "app",
+            "email_host_password": SecretStr("hunter2"),
+        }
+    return Settings(**{**usual, **changes})
+
+
+def steps(found: dict[str, Finding]) -> dict[str, FindingStatus]:
+    """Return the status of each step of the check of the mail server."""
+    return {
+        key.partition("/")[2]: finding.status for key, finding in found.items() if key.startswith("smtp/")
+    }
+
+
+class TestSmtp:
+    def test_a_server_that_works_passes_each_step(self, certificates: Certificates) -> None:
+        """It receives no message."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
+            found = check(mailing(server, certificates))
+        assert steps(found) == {"connect": OK, "tls": OK, "auth": OK, "mail": OK, "rcpt": OK}
+        assert "STARTTLS" in found["smtp/connect"].detail
+        assert "certificate for 127.0.0.1" in found["smtp/tls"].detail
+        assert found["smtp/auth"].detail.startswith("signed in as app (")
+        assert server.messages == []
+
+    def test_a_token_that_is_user_and_password_is_not_shown(self, certificates: Certificates) -> None:
+        """Some providers use one token for both."""
+        token = "hunter2-token"
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=(token, token)) as server:
+            found = check(
+                mailing(server, certificates, email_host_user=token, email_host_password=SecretStr(token))
+            )
+        assert found["smtp/auth"].detail.startswith("signed in as *** (")
+        assert token not in repr(found)
+
+    def test_what_is_not_configured_is_skipped(self) -> None:
+        """A relay on the same host needs neither."""
+        with ScriptedSmtpServer() as server:
+            found = check(mailing(server))
+        assert steps(found) == {"connect": OK, "tls": SKIP, "auth": SKIP, "mail": OK, "rcpt": OK}
+
+    def test_a_wrong_password_fails(self, certificates: Certificates) -> None:
+        """It is tried once, because more attempts could lock the account."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "other")) as server:
+            found = check(mailing(server, certificates), send_test="ada@example.com")
+            tries = [line for _, way, line in server.log if way == "C" and line.startswith("AUTH")]
+        assert steps(found) == {"connect": OK, "tls": OK, "auth": FAIL, "send-test": SKIP}
+        assert "EMAIL_HOST_PASSWORD" in found["smtp/auth"].fix
+        assert len(tries) == 1
+        assert "hunter2" not in repr(found)
+
+    def test_an_unknown_authority_fails(self, certificates: Certificates, tmp_path: Path) -> None:
+        """The fix names the setting for it."""
+        with ScriptedSmtpServer(ssl_context=test_certificates(tmp_path).server) as server:
+            found = check(mailing(server, certificates))
+        assert steps(found) == {"connect": OK, "tls": FAIL}
+        assert "certificate verify failed" in found["smtp/tls"].detail
+        assert "EMAIL_CA_FILE" in found["smtp/tls"].fix
+
+    def test_a_server_without_encryption_fails(self, certificates: Certificates) -> None:
+        """Nothing falls back to clear text."""
+        with ScriptedSmtpServer() as server:
+            found = check(mailing(server, certificates))
+        assert steps(found) == {"connect": OK, "tls": FAIL}
+        assert "EMAIL_TLS" in found["smtp/tls"].fix
+
+    def test_unencrypted_credentials_fail(self) -> None:
+        """Before anything is sent."""
+        with ScriptedSmtpServer(credentials=("app", "hunter2")) as server:
+            found = check(mailing(server, email_host_user="app", email_host_password=SecretStr("hunter2")))
+            assert server.sessions == 0
+        assert steps(found) == {"auth": FAIL}
+        assert "EMAIL_TLS" in found["smtp/auth"].fix
+        assert found["hazards/credentials"].status is FAIL
+
+    def test_a_port_where_nobody_listens_fails(self) -> None:
+        """The finding has the address, and the fix the usual ports."""
+        with ScriptedSmtpServer() as server:
+            pass
+        finding = check(mailing(server))["smtp/connect"]
+        assert finding.status is FAIL
+        assert finding.detail == f"127.0.0.1:{server.port}: connection refused."
+        assert "EMAIL_PORT" in finding.fix
+        assert "587" in finding.fix
+
+    def test_the_wrong_kind_of_port_is_explained(self, certificates: Certificates) -> None:
+        """Client and server wait for each other until the timeout."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, implicit=True) as server:
+            finding = check(mailing(server, mailctl_smtp_timeout_seconds=0.3))["smtp/connect"]
+        assert finding.status is FAIL
+        assert "EMAIL_TLS=implicit" in finding.detail
+
+    @pytest.mark.parametrize(
+        ("greeting", "answer", "tls", "words"),
+        [
+            ("* OK [CAPABILITY IMAP4rev1] ready", "", "none", "speaks IMAP, not SMTP"),
+            ("+OK POP3 ready", "", "starttls", "speaks POP3, not SMTP"),
+            ("", "HTTP/1.1 400 Bad Request", "none", "speaks HTTP, not SMTP"),
+            ("", "HTTP/1.1 400 Bad Request", "implicit", "speaks HTTP, not SMTP"),
+            ("220 mail.example.org ESMTP", "", "implicit", "EMAIL_TLS=starttls"),
+        ],
+    )
+    def test_a_port_of_another_protocol_is_recognised(
+        self, greeting: str, answer: str, tls: str, words: str
+    ) -> None:
+        """Of a silent one too, which is asked what only an HTTP server answers."""
+        with LineServer(greeting, answer=answer) as server:
+            settings = mailing(server, email_tls=tls, mailctl_smtp_timeout_seconds=0.3)
+            found = check(settings)
+        finding = next(each for name, each in found.items() if name in ("smtp/connect", "smtp/tls"))
+        assert (finding.status, words in finding.detail) == (FAIL, True), finding
+
+    @pytest.mark.parametrize(
+        ("stage", "reply", "fix"),
+        [
+            (
+                "rcpt",
+                "504 5.5.2 <web>: Helo command rejected: need fully-qualified hostname",
+                "EMAIL_HELO_NAME",
+            ),
+            ("rcpt", "554 5.7.1 <ada@example.com>: Relay access denied", "relay"),
+            ("mail", "530 5.7.0 Must issue a STARTTLS command first", "EMAIL_TLS"),
+            (
+                "mail",
+                "550 5.7.60 Client does not have permissions to send as this sender",
+                "EMAIL_FROM_ADDRESS",
+            ),
+        ],
+    )
+    def test_what_an_email_would_meet_is_asked(self, stage: str, reply: str, fix: str) -> None:
+        """With the name, the sender and a recipient that an email has."""
+        with ScriptedSmtpServer({stage: [Reply(reply)]}) as server:
+            finding = check(mailing(server, email_helo_name="web.example.com"))[f"smtp/{stage}"]
+            lines = [line for _, who, line in server.log if who == "C"]
+        assert (finding.status, reply in finding.detail, fix in finding.fix) == (FAIL, True, True)
+        assert lines[0] == "EHLO web.example.com"
+        assert lines[1].startswith("MAIL FROM:<noreply@example.com>")
+        assert not server.messages
+
+    def test_an_unknown_own_address_says_nothing_about_others(self) -> None:
+        """Nobody has to read what is sent to a noreply address."""
+        with ScriptedSmtpServer({"rcpt": [Reply("550 5.1.1 no such user")]}) as server:
+            finding = check(mailing(server))["smtp/rcpt"]
+        assert (finding.status, "--send-test" in finding.detail) == (SKIP, True)
+
+    def test_a_server_that_is_slow_is_not_waited_for(self) -> None:
+        """Whatever the timeout of workers is."""
+        with ScriptedSmtpServer({"banner": [Stall(600)]}) as server:
+            finding = check(mailing(server, mailctl_smtp_timeout_seconds=600))["smtp/connect"]
+        assert finding.status is FAIL
+
+
+class TestSendTest:
+    def test_one_message_is_sent(self, certificates: Certificates) -> None:
+        """To that address, like any other email."""
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "hunter2")) as server:
+            finding = check(mailing(server, certificates), send_test="ada@example.com")["smtp/send-test"]
+            [message] = server.messages
+        assert finding.status is OK
+        assert finding.detail.startswith("the mail server accepted the message: 250 ")
+        assert message.recipients == ("ada@example.com",)
+        assert b"Subject: mailctl test message\r\n" in message.data
+
+    @pytest.mark.parametrize(
+        ("stage", "reply", "fix"),
+        [
+            ("rcpt", "550 5.1.1 nobody here", "Try another address."),
+            ("mail", "553 5.7.1 not your address", "EMAIL_FROM_ADDRESS"),
+        ],
+    )
+    def test_a_refusal_is_shown_with_the_reply_of_the_server(self, stage: str, reply: str, fix: str) -> None:
+        """The fix depends on the stage."""
+        with ScriptedSmtpServer({stage: lambda _: Reply(reply)}) as server:
+            finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
+        assert finding.status is FAIL
+        assert finding.detail == f"The mail server did not accept the message: {reply}."
+        assert fix in finding.fix
+
+    def test_a_message_without_a_reply_may_have_arrived(self) -> None:
+        """The fix is to check the mailbox."""
+        with ScriptedSmtpServer({"body": [AcceptThenDrop()]}) as server:
+            finding = check(mailing(server), send_test="ada@example.com")["smtp/send-test"]
+        assert finding.status is FAIL
+        assert "mailbox" in finding.fix

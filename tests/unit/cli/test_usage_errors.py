@@ -1,0 +1,45 @@
+"""Sentences about wrong usage: what is wrong, and what was probably meant."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mailctl.cli.usage_errors import usage_sentence
+
+
+def parameter(*names: str, kind: str = "option", **limits: Any) -> Any:
+    """Return an option or an argument."""
+    return SimpleNamespace(
+        param_type_name=kind, opts=list(names), metavar="ID", type=SimpleNamespace(**limits)
+    )
+
+
+PORT = parameter("--port", min=1, max=65535)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ({"possibilities": ["--queue"], "option_name": "--quue"}, "no option --quue. Did you mean --queue?"),
+        ({"possibilities": [], "option_name": "--x"}, "There is no option --x."),
+        ({"param": parameter("--to"), "param_type": None}, "The option --to is missing."),
+        ({"param": parameter("id", kind="argument"), "param_type": None}, "The argument ID is missing."),
+        ({"param": PORT}, "--port must be a number from 1 to 65535."),
+        ({"param": parameter("--rate", min=0)}, "--rate must be a number of at least 0."),
+        ({"param": parameter("--rate", max=9)}, "--rate must be a number of at most 9."),
+        (
+            {"param": parameter("--to"), "format_message": lambda: "Value error, it is no address"},
+            "it is no address.",
+        ),
+        ({"format_message": lambda: "Did you mean that?"}, "Did you mean that?"),
+    ],
+)
+def test_each_mistake_is_a_sentence(error: dict[str, Any], sentence: str) -> None:
+    """With the command whose help to read, if it is known."""
+    given: Any = SimpleNamespace(**error)
+    assert usage_sentence(given).endswith(sentence)
+    given.ctx = SimpleNamespace(command_path="mailctl send")
+    assert usage_sentence(given).endswith(f"{sentence} See `mailctl send --help`.")
