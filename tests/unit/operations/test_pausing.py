@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.operations.pausing import PauseService, PauseTarget
 from mailctl.runtime import Runtime
@@ -51,3 +51,22 @@ def test_a_pause_is_new_once(service: PauseService) -> None:
     assert service.resume(WELCOME).reason == "wrong link"
     with pytest.raises(NotFound, match="The kind 'welcome' is not paused"):
         service.resume(WELCOME)
+
+
+class ResumedAtOnce(Pauses):
+    """Pauses that another operator lifts as soon as they are set."""
+
+    def pause(self, scope: PauseScope, name: str, *, actor: str, reason: str) -> bool:
+        """Pause it, and resume it."""
+        is_new = super().pause(scope, name, actor=actor, reason=reason)
+        self.resume(scope, name)
+        return is_new
+
+
+def test_nothing_is_called_paused_that_somebody_has_resumed(tmp_path: Path) -> None:
+    """Between setting the pause and reading it."""
+    runtime = Runtime(Settings(mailctl_home=tmp_path))
+    vars(runtime)["pauses"] = ResumedAtOnce(runtime.engine)
+    with pytest.raises(NotFound, match="somebody else has just resumed it"):
+        PauseService(runtime).pause(WELCOME, actor="ada", reason="")
+    runtime.close()
