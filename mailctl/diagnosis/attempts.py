@@ -74,14 +74,24 @@ def in_hand(case: Case) -> Cause | None:
     if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
-    is_slow = length.total_seconds() > _SLOW_SECONDS
+    why, step = "", wording.follow_command(case.email)
+    if length.total_seconds() > _SLOW_SECONDS:
+        why, step = _why_slow(case)
     return Cause(
         name="in_hand",
-        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}"
-        + ("; the mail server is slow" if is_slow else ""),
-        next_step=mailctl_command("check-config") if is_slow else wording.follow_command(case.email),
+        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}{why}",
+        next_step=step,
         certainty=Certainty.LIKELY,
     )
+
+
+def _why_slow(case: Case) -> tuple[str, ShellCommand]:
+    """Return a clause that says why a live worker has not finished an email, and the next step."""
+    rate = case.evidence.learned_rate
+    if rate is None:
+        return "; the mail server is slow", mailctl_command("check-config")
+    waits = f"; it may wait there for its turn: all workers together now send {rate:.3g} emails a second"
+    return waits, mailctl_command("queue", "list")
 
 
 def circuit_open(case: Case) -> Cause | None:

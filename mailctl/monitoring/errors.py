@@ -186,7 +186,13 @@ def _command(
         return slow_down_command(last.campaign)
     if cause.next_step is not None:
         return cause.next_step
-    state = last.state_now if has_failed else "deferred"
+    states = [each.state_now for each in newest_first]
+    state = next(
+        (each for each in states if each in (_UNSENT_STATES if has_failed else (State.DEFERRED,))), None
+    )
+    if state is None:  # all of them were sent or tried again since, and have no error any more
+        ids = list(dict.fromkeys(each.email_id for each in newest_first))
+        return mailctl_command("list", arguments=ids[:_MAX_SAMPLES])
     reply = f"{last.reply.code} {last.reply.enhanced or ''}".strip() if last.reply.code else None
     command = "retry" if has_failed and cause.name not in _ABOUT_RECIPIENT else "list"
     return mailctl_command(command, state=state, error=reply, since=_since(age))

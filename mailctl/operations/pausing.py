@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import Pause, PauseScope
-from mailctl.delivery_log.queries.search import EmailFilter, count_matching
-from mailctl.domain.models import CLAIMABLE_STATES
+from mailctl.delivery_log.queries.search import EmailFilter, count_by_state
+from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.operations.known_names import check_campaign, check_queue, is_known_queue
 
@@ -21,6 +21,16 @@ class PauseTarget:
 
     scope: PauseScope
     name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsentEmails:
+    """How many emails are still to be sent."""
+
+    #: Those that a pause stops.
+    waiting: int
+    #: Those that workers have taken, which a pause does not stop.
+    sending: int
 
 
 class PauseService:
@@ -100,7 +110,7 @@ class PauseService:
             raise NotFound(f"The {target.scope} {target.name!r} is not paused.")
         return found
 
-    def count_waiting(self, target: PauseTarget) -> int:
+    def count_unsent(self, target: PauseTarget) -> UnsentEmails:
         """Return how many emails of a queue, kind or campaign are still to be sent.
 
         Raises:
@@ -108,12 +118,14 @@ class PauseService:
         """
         scope, name = target.scope, target.name
         wanted = EmailFilter(
-            states=tuple(CLAIMABLE_STATES),
+            states=(*CLAIMABLE_STATES, State.SENDING),
             queue=name if scope is PauseScope.QUEUE else None,
             kinds=(name,) if scope is PauseScope.KIND else (),
             campaign=name if scope is PauseScope.CAMPAIGN else None,
         )
-        return count_matching(self._runtime.engine, wanted)
+        counts = count_by_state(self._runtime.engine, wanted)
+        sending = counts.pop(State.SENDING, 0)
+        return UnsentEmails(waiting=sum(counts.values()), sending=sending)
 
     def _find_pause(self, target: PauseTarget) -> Pause | None:
         paused = self._runtime.pauses.read()

@@ -22,7 +22,7 @@ from mailctl.timefmt import parse_duration, pluralize
 if TYPE_CHECKING:
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.queries.search import EmailFilter
-    from mailctl.operations.pausing import PauseService, PauseTarget
+    from mailctl.operations.pausing import PauseService, PauseTarget, UnsentEmails
     from mailctl.views.queues import PauseChangeView
 
 QueueArgument = Annotated[
@@ -211,16 +211,19 @@ def show_pause_change(
     session: CliSession, service: PauseService, target: PauseTarget, pause: Pause, *, is_paused: bool
 ) -> None:
     """Print that a queue, a kind or a campaign is paused or resumed, and how many emails that concerns."""
-    waiting = service.count_waiting(target)
-    count = pluralize(waiting, "email")
+    unsent = service.count_unsent(target)
+    count = f"{pluralize(unsent.waiting, 'email')} waiting"
     if is_paused:
-        text = f"{pause}; {count} waiting. Resume with: {pause.resume_command}"
+        taken = f", {unsent.sending} more being sent, which is not stopped" if unsent.sending else ""
+        text = f"{pause}; {count}{taken}. Resume with: {pause.resume_command}"
     else:
-        text = f"{pause.scope} {pause.name} is resumed; {count} waiting."
-    session.output.result(partial(_view, pause, is_paused=is_paused, waiting=waiting), text)
+        text = f"{pause.scope} {pause.name} is resumed; {count}."
+    session.output.result(partial(_view, pause, unsent, is_paused=is_paused), text)
 
 
-def _view(pause: Pause, *, is_paused: bool, waiting: int) -> PauseChangeView:
+def _view(pause: Pause, unsent: UnsentEmails, *, is_paused: bool) -> PauseChangeView:
     from mailctl.views.queues import PauseChangeView
 
-    return PauseChangeView.of_change(pause, is_paused=is_paused, waiting=waiting)
+    return PauseChangeView.of_change(
+        pause, is_paused=is_paused, waiting=unsent.waiting, sending=unsent.sending
+    )

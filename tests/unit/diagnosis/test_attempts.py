@@ -133,3 +133,13 @@ def test_the_rate_that_workers_have_learned_is_named() -> None:
     assert "emails a second" not in causes(throttled, at_rcpt)[0].sentence
     busy = replace(DEFERRED, reply=SmtpReply(code=451, enhanced="4.3.0", text="busy"))
     assert "emails a second" not in causes(busy, at_rcpt, learned_rate=2.5)[0].sentence
+
+
+def test_an_email_may_wait_in_the_worker_for_its_turn() -> None:
+    """A mail server that takes few emails a second is not called slow."""
+    long_ago = replace(SENDING, updated_at=NOW - timedelta(seconds=45))
+    [first] = causes(long_ago)
+    assert first.sentence.endswith("has been sending it for 45 s; the mail server is slow")
+    [first] = causes(long_ago, learned_rate=0.5)
+    assert "wait there for its turn: all workers together now send 0.5 emails a second" in first.sentence
+    assert str(first.next_step) == "mailctl queue list"

@@ -113,3 +113,9 @@ def test_a_throttled_campaign_is_slowed() -> None:
     assert str(spring.command) == "mailctl campaign set-rate spring RATE"
     [mixed] = groups(deferred(1, campaign="spring"), deferred(2))
     assert str(mixed.command) == "mailctl queue list"
+
+
+def test_emails_that_were_tried_again_are_found_by_their_ids() -> None:
+    """Neither their state nor their error says any more that they belong to the group."""
+    [found] = groups(attempt(1, state_now=State.PENDING), attempt(2, state_now=State.SENT))
+    assert str(found.command) == "mailctl list id-1 id-2"

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.pauses import Pauses, PauseScope
+from mailctl.domain.catalog import WELCOME as WELCOME_KIND
+from mailctl.domain.models import Content, User
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import InvalidInput, NotFound
-from mailctl.operations.pausing import PauseService, PauseTarget
+from mailctl.operations.pausing import PauseService, PauseTarget, UnsentEmails
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -69,4 +73,14 @@ def test_nothing_is_called_paused_that_somebody_has_resumed(tmp_path: Path) -> N
     vars(runtime)["pauses"] = ResumedAtOnce(runtime.engine)
     with pytest.raises(NotFound, match="somebody else has just resumed it"):
         PauseService(runtime).pause(WELCOME, actor="ada", reason="")
+    runtime.close()
+
+
+def test_what_workers_have_taken_is_counted_apart(tmp_path: Path) -> None:
+    """A pause does not stop it, and an operator has to know."""
+    runtime = Runtime(Settings(mailctl_home=tmp_path))
+    contents = [Content(user=User(email=f"zoe{number}@example.com")) for number in range(3)]
+    first, *_ = Enqueuer(runtime).record(EmailRequest(kind=WELCOME_KIND), contents).ids
+    runtime.claims.claim([first], worker="w@h")
+    assert PauseService(runtime).count_unsent(WELCOME) == UnsentEmails(waiting=2, sending=1)
     runtime.close()
