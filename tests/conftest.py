@@ -41,8 +41,8 @@ TABLES = {
         ("broken", "health", "monitor", "check-config"),
     ),
     "incidents": (
-        "incidents: the first cause of `why`, and the first line of `incident`",
-        ("incident", "why", "first line of incident"),
+        "incidents: first cause of `why`, commands until the cause and the fix, first line of `incident`",
+        ("incident", "why", "to the cause", "to the fix", "first line of incident"),
     ),
     "envelopes": (
         "envelopes: messages in every shape against a live worker; each recorded, the queue empty",
@@ -110,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         rows = tables.rows_of(terminalreporter, name)
         if rows:
             terminalreporter.section(title)
-            for line in tables.lines(columns, rows):
+            for line in tables.lines(columns, [*rows, *tables.averages(name, rows)]):
                 terminalreporter.line(line)
 
 

@@ -23,6 +23,20 @@ def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+#: Tables whose numbers are averaged in a last row.
+_AVERAGED = frozenset({"incidents"})
+
+
+def averages(name: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the last row of a table: the average of each column of numbers; none for most tables."""
+    if name not in _AVERAGED:
+        return []
+    columns = list(zip(*rows, strict=True))[1:]
+    numbers = [[float(cell) for cell in column if cell.isdecimal()] for column in columns]
+    cells = [f"{sum(found) / len(found):.1f}" if len(found) == len(rows) else "" for found in numbers]
+    return [[f"average of {len(rows)}", *cells]]
+
+
 def rows_of(reporter: pytest.TerminalReporter, name: str) -> list[tuple[str, ...]]:
     """Return what tests have noted under a property of their reports."""
     return sorted(

@@ -19,7 +19,7 @@ _KEY_FIX = (
     "Give all processes the same SECRET_KEY, and restart those that had another one. "
     "While a key is being rotated, name the earlier one in MAILCTL_SECRET_KEYS_OLD."
 )
-_LOG_FIX = "Restart the worker: it has opened a log that was replaced since."
+_LOG_FIX = "Restart the worker: the log that it opened has since been replaced."
 _CAPTURE_FIX = "Set EMAIL_ENABLED to the same value for all workers, and restart those that had another one."
 _MAIL_SERVER_FIX = "Unless this is on purpose, set EMAIL_HOST and EMAIL_PORT to the same values everywhere."
 _SETTINGS_FIX = "Unless this is on purpose, give all workers the same settings, and restart them."
@@ -131,7 +131,7 @@ def _logs(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterato
     other = tuple(name for name, identity in known.items() if identity.log_id != own.log_id)
     if other:
         has = "has" if len(other) == 1 else "have"
-        detail = f"{_workers(other)} {has} opened another delivery log than the one that is there now"
+        detail = f"{_workers(other)} {has} opened a delivery log that is not the current one"
         yield Disagreement(subject=Subject.LOG, workers=other, detail=detail, fix=_LOG_FIX)
 
 

@@ -61,9 +61,12 @@ def _reach_broker(broker: BrokerInspector, app: Celery, *, offline: bool) -> Gen
     round_trip = format_milliseconds(answer.seconds)
     yield _GROUP.ok("broker", f"{masked_broker_url(app)} answers, round trip {round_trip}")
     if answer.has_accepted_message:
-        yield _GROUP.ok("publishing", "the broker has accepted a message, which no queue keeps")
+        yield _GROUP.ok("publishing", "the broker accepts messages: it took one that no queue keeps")
     else:
-        yield _GROUP.skip("publishing", "a broker of this type can only be asked by an email")
+        yield _GROUP.skip(
+            "publishing",
+            "a broker of this type cannot be probed: only an email shows whether it accepts messages",
+        )
     return True
 
 

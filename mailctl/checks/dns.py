@@ -104,7 +104,7 @@ class _DnsChecks:
             )
         if len(records) > 1:
             detail = f"There are {len(records)} SPF records; receivers then use none of them."
-            return _GROUP.fail(name, detail, fix="Join them in one TXT record.")
+            return _GROUP.fail(name, detail, fix="Merge them into one TXT record.")
         return await self._spf_terms(domain, records[0])
 
     async def _spf_terms(self, domain: str, record: str) -> Finding:
@@ -116,7 +116,7 @@ class _DnsChecks:
             detail = f"It needs {queries} DNS queries; receivers stop at {mail_dns.MAX_SPF_QUERIES}."
             return _GROUP.fail(name, detail, fix="Remove includes that are not needed.")
         if any(term.name == "all" and term.qualifier == "+" for term in terms):
-            detail = "It ends with +all, by which everybody may send for this domain."
+            detail = "It ends with +all, which allows anyone to send for this domain."
             return _GROUP.fail(name, detail, fix="End it with ~all or -all.")
         missing = [
             include
@@ -124,7 +124,7 @@ class _DnsChecks:
             if include and include not in included
         ]
         if missing:
-            detail = f"It does not include {missing[0]}, the servers by which emails go."
+            detail = f"It does not include {missing[0]}, whose servers send the emails."
             return _GROUP.warn(name, detail, fix=f"Add include:{missing[0]} before the last term.")
         return _GROUP.ok(name, f"{record[:200]} ({queries} of {mail_dns.MAX_SPF_QUERIES} DNS queries)")
 
@@ -148,7 +148,7 @@ class _DnsChecks:
         if hosts and hosts != ["."]:
             return _GROUP.ok(name, ", ".join(hosts[:3]))
         if not hosts and await self._dns.addresses(domain):
-            return _GROUP.ok(name, "no MX; bounces go to the host of this name")
+            return _GROUP.ok(name, "no MX record; bounces go to the host with this name")
         return _GROUP.warn(
             name,
             "No server takes email for this domain, so that bounces and replies are lost;"
@@ -237,11 +237,11 @@ class _DnsChecks:
         for address in addresses:
             names = await self._dns.names_of(address)
             if not names:
-                fix = f"Let whoever runs the network of {address} add: PTR {host}."
+                fix = f"Ask the operator of the network of {address} to add: PTR {host}."
                 return _GROUP.warn(name, f"{address} has no reverse name; receivers reject it.", fix=fix)
             back = await asyncio.gather(*(self._dns.addresses(each) for each in names))
             if not any(address in found for found in back):
-                detail = f"{address} is called {names[0]}, which does not have this address."
+                detail = f"The reverse name of {address} is {names[0]}, which does not have this address."
                 return _GROUP.warn(name, detail, fix=f"Add: {names[0]} A {address}")
         return _GROUP.ok(name, ", ".join(addresses))
 
@@ -258,7 +258,7 @@ def _alignment(domain: str, bounce_domain: str, *, is_spf_aligned: bool, is_sign
         name,
         f"Bounces go to {bounce_domain}, so that SPF does not count for {domain}, and no DKIM key is known:"
         " DMARC fails.",
-        fix=f"Let the mail server sign with d={domain}, or set a bounce_address in {domain}.",
+        fix=f"Configure the mail server to sign with d={domain}, or set a bounce_address in {domain}.",
     )
 
 

@@ -43,9 +43,7 @@ class DnsResolver:
         try:
             self._resolver = dns.asyncresolver.Resolver(configure=not server)
         except dns.resolver.NoResolverConfiguration:
-            raise DnsUnavailable(
-                "This host names no DNS server.", fix="Name one with --dns-server."
-            ) from None
+            raise DnsUnavailable("This host has no DNS server.", fix="Name one with --dns-server.") from None
         if server:
             address, port = _parse_address(server)
             self._resolver.nameservers, self._resolver.port = [address], port
@@ -91,7 +89,7 @@ class DnsResolver:
         else:
             return list(answer)
         raise DnsUnavailable(
-            f"DNS was asked for {kind} of {name}: {reason}.",
+            f"The DNS query for {kind} of {name} failed: {reason}.",
             fix="Check the DNS server of this host, or name another one with --dns-server.",
         ) from None
 

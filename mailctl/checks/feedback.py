@@ -45,6 +45,6 @@ def check_feedback(settings: Settings, catalog: Catalog) -> Iterator[Finding]:
     elif kinds:
         yield _GROUP.warn(
             "unsubscribing",
-            f"Recipients may unsubscribe from {', '.join(kinds)}, and their emails have no link for that.",
+            f"Recipients may unsubscribe from {', '.join(kinds)}, but these emails have no link for it.",
             fix=f"Set {UNSUBSCRIBE}; see docs/how-to/unsubscribing.md.",
         )

@@ -127,7 +127,8 @@ def _recorded_by(workers: DiscoveredWorkers) -> Finding:
             fix=f"{_RECORD}, or stop the others.",
         )
     return _RECORDING.ok(
-        "recorder", f"{names} records the service's own tasks; a plain Celery worker would not"
+        "recorder",
+        f"the service's own tasks are recorded by {names}; a plain Celery worker would not record them",
     )
 
 
@@ -152,5 +153,5 @@ def _own_results(app: Celery, *, is_recorded: bool) -> Finding:
     return _RECORDING.warn(
         "own results",
         f"The results of the service's own tasks cannot be read, because {reason}: their emails become held.",
-        fix=f"{_RECORD}, or let it keep results in Redis or a database.",
+        fix=f"{_RECORD}, or configure it to keep results in Redis or a database.",
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailctl.security.keyring import Keyring
 
 _GROUP = CheckGroup(name="workers")
-_KEYS_FIX = "Name the SECRET_KEY of the process that recorded them in SECRET_KEY or MAILCTL_SECRET_KEYS_OLD."
+_KEYS_FIX = "Set SECRET_KEY or MAILCTL_SECRET_KEYS_OLD to the key of the process that recorded them."
 
 
 def check_processes(

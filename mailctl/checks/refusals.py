@@ -38,15 +38,15 @@ _FIXES: Mapping[ReplyCategory, str] = {
     ReplyCategory.ENCRYPTION: "Set EMAIL_TLS to starttls (port 587) or implicit (port 465).",
     ReplyCategory.HELO: "Set EMAIL_HELO_NAME to the full name of this host, as its reverse DNS has it.",
     ReplyCategory.RELAY: (
-        "Set EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or let the administrator of EMAIL_HOST allow this host"
-        " to relay."
+        "Set EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or ask the administrator of EMAIL_HOST to allow"
+        " this host to relay."
     ),
     ReplyCategory.ACCOUNT: "Ask the provider what restricts the account; it may be in a sandbox.",
     ReplyCategory.REPUTATION: (
         "Check the block lists and the reverse DNS of this host, and SPF, DKIM and DMARC of the sender's"
         " domain."
     ),
-    ReplyCategory.QUOTA: "Wait until the quota is available again, or let the provider raise it.",
+    ReplyCategory.QUOTA: "Wait until the quota is available again, or ask the provider to raise it.",
     ReplyCategory.CONNECTIONS: "Lower MAILCTL_SMTP_CONNECTIONS, or the number of worker processes.",
 }
 

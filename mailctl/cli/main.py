@@ -95,7 +95,7 @@ SECTIONS = {
         LazyCommand(
             "campaign",
             "mailctl.cli.commands.campaign:app",
-            "Show campaigns, and pause, resume, cancel and slow them; lists them by default.",
+            "List, show, pause, resume, cancel and slow campaigns; lists them by default.",
         ),
         LazyCommand(
             "queue",
@@ -153,7 +153,7 @@ SECTIONS = {
         LazyCommand(
             "config",
             "mailctl.cli.commands.config:app",
-            "Show the settings and where they come from; shows them by default.",
+            "Show the settings and where they come from, or compare two profiles.",
         ),
         LazyCommand(
             "check-config",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailctl.cli.context import CliSession
+    from mailctl.cli.terminal.tabular import TableFormat
     from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.diagnosis.status import StatusService
     from mailctl.domain.models import State
@@ -256,9 +257,14 @@ class LayoutOptions(OptionGroup):
     """How a list is printed."""
 
     output: Annotated[
-        str,
-        typer.Option("--output", "-o", metavar="FORMAT", help="Format of the list: table, json, csv or tsv."),
-    ] = "table"
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT",
+            help="Format of the list: table, json, csv or tsv; default: table.",
+        ),
+    ] = None
     columns: Annotated[
         str | None,
         typer.Option(
@@ -272,18 +278,29 @@ class LayoutOptions(OptionGroup):
         """Let the output of a session print lists like this.
 
         Raises:
-            InvalidInput: there is no such format, or columns are chosen of JSON objects.
+            InvalidInput: there is no such format, --json asks for another one, or columns are chosen of JSON
+                objects.
         """
         from mailctl.cli.terminal.tabular import Layout, TableFormat
 
-        wanted = TableFormat(require_choice(self.output, list(TableFormat), noun="format"))
+        wanted = self._format(is_json=session.output.as_json)
         columns = tuple(split_values([self.columns] if self.columns else None))
-        if wanted is TableFormat.JSON or session.output.as_json:
+        if wanted is TableFormat.JSON:
             session.output.as_json = True
             if columns:
                 raise InvalidInput("--columns", "applies to tables, CSV and TSV.", fix="Use jq for JSON.")
         elif columns or wanted is not TableFormat.TABLE:
             session.output.layout = Layout(format=wanted, columns=columns)
+
+    def _format(self, *, is_json: bool) -> TableFormat:
+        from mailctl.cli.terminal.tabular import TableFormat
+
+        if self.output is None:
+            return TableFormat.JSON if is_json else TableFormat.TABLE
+        wanted = TableFormat(require_choice(self.output, list(TableFormat), noun="format"))
+        if is_json and wanted is not TableFormat.JSON:
+            raise InvalidInput("--output", f"{wanted} cannot be combined with --json.", fix="Give one.")
+        return wanted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,10 +38,14 @@ class SendLimit:
     learned_at: datetime | None
     reason: str
 
+    def learned_rate(self, *, now: datetime) -> float | None:
+        """Return the learned rate as it is now, in messages a second; None if none was learned."""
+        age = (now - self.learned_at).total_seconds() if self.learned_at else 0.0
+        return effective_rate(configured=None, learned=self.learned, age_seconds=age)
+
     def describe(self, *, now: datetime) -> str:
         """Return the learned limit as a sentence."""
-        age = (now - self.learned_at).total_seconds() if self.learned_at else 0.0
-        rate = effective_rate(configured=None, learned=self.learned, age_seconds=age)
+        rate = self.learned_rate(now=now)
         return f"{self.scope} takes {rate:.3g} emails a second, as far as is known: {self.reason}"
 
 
@@ -126,6 +130,26 @@ class SendLimits(Repository):
             values["reserved_until"] = max(row.reserved_until, now + _SETTLING)
             connection.execute(update(send_limits).where(send_limits.c.scope == scope).values(**values))
         return rate
+
+
+def read_learned_rate(engine: Engine, *, server: str, domain: str, now: datetime) -> float | None:
+    """Return the rate that all workers keep for a mail server and a domain because one was taught.
+
+    Args:
+        engine: of the delivery log.
+        server: the name of the mail server.
+        domain: the domain of the recipient.
+        now: the current time, aware.
+
+    Returns:
+        Messages a second; None if no mail server has refused messages because they came too fast.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    scopes = (f"server {server}", f"domain {domain}")
+    rates = [each.learned_rate(now=now) for each in read_learned_limits(engine) if each.scope in scopes]
+    return min((rate for rate in rates if rate is not None), default=None)
 
 
 def read_learned_limits(engine: Engine) -> list[SendLimit]:

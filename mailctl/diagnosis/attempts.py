@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 #: How long sending one email may take before the mail server counts as slow.
 _SLOW_SECONDS = 30
-_RATE_LIMITED = "rate_limited"
+RATE_LIMITED = "rate_limited"
+_SEND_RATE = "send_rate"
 #: Why an attempt failed that ended without a reply, by its reason code.
 _WITHOUT_REPLY = {
     ReasonCode.INTERRUPTED: Cause(
@@ -101,14 +102,24 @@ def in_hand(case: Case) -> Cause | None:
     if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
-    is_slow = length.total_seconds() > _SLOW_SECONDS
+    why, step = "", wording.follow_command(case.email)
+    if length.total_seconds() > _SLOW_SECONDS:
+        why, step = _why_slow(case)
     return Cause(
         name="in_hand",
-        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}"
-        + ("; the mail server is slow" if is_slow else ""),
-        next_step=mailctl_command("check-config") if is_slow else wording.follow_command(case.email),
+        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}{why}",
+        next_step=step,
         certainty=Certainty.LIKELY,
     )
+
+
+def _why_slow(case: Case) -> tuple[str, ShellCommand]:
+    """Return a clause that says why a live worker has not finished an email, and the next step."""
+    rate = case.evidence.learned_rate
+    if rate is None:
+        return "; the mail server is slow", mailctl_command("check-config")
+    waits = f"; it may wait there for its turn: all workers together now send {rate:.3g} emails a second"
+    return waits, mailctl_command("queue", "list")
 
 
 def circuit_open(case: Case) -> Cause | None:
@@ -139,36 +150,61 @@ def attempt_failed(case: Case) -> Cause | None:
         return None
     event = case.last_event(State.DEFERRED)
     code, stage = (event.reason_code, event.stage) if event else (email.reason_code, None)
-    cause = _unreadable(case) if code is ReasonCode.UNREADABLE_CONTENT else None
-    cause = _send_rate() if code is ReasonCode.SEND_RATE else cause
-    cause = cause or cause_of_attempt(code, stage=stage, reply=email.reply)
-    if cause.name == _RATE_LIMITED and email.campaign:
-        slower = mailctl_command(
-            "campaign", "set-rate", arguments=[email.campaign, "RATE"], is_complete=False
-        )
-        cause = replace(cause, next_step=slower)
-    when = email.not_before or email.due_at
-    again = f"the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
-    if when <= case.now:
-        again = "the next attempt is due"
+    cause = _cause_of_last_attempt(case, code, stage=stage)
     # Failures caused by our credentials, TLS settings or sender identity do not count as attempts.
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
-    circuit = case.evidence.circuit
-    is_ours = code is ReasonCode.CONFIGURATION or is_server_stage(stage or "")
-    suspended = ""
-    if circuit is not None and circuit.is_open and is_ours:
-        suspended = f"; the circuit of {circuit.server} is open, and sending is suspended"
+    more = "".join([_pace(case, cause), _next_attempt(case), _suspension(case, code, stage=stage)])
     return replace(
         cause,
-        sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}; {again}{suspended}",
+        sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}{more}",
         next_step=cause.next_step or wording.follow_command(email),
     )
+
+
+def _cause_of_last_attempt(case: Case, code: ReasonCode | None, *, stage: str | None) -> Cause:
+    if code is ReasonCode.UNREADABLE_CONTENT:
+        return _unreadable(case)
+    if code is ReasonCode.SEND_RATE:
+        return _send_rate()
+    cause = cause_of_attempt(code, stage=stage, reply=case.email.reply)
+    if cause.name == RATE_LIMITED and case.email.campaign:
+        return replace(cause, next_step=slow_down_command(case.email.campaign))
+    return cause
+
+
+def slow_down_command(campaign: str) -> ShellCommand:
+    """Return the command that changes the rate of a campaign, whose new rate is left to the operator."""
+    return mailctl_command("campaign", "set-rate", arguments=[campaign, "RATE"], is_complete=False)
+
+
+def _pace(case: Case, cause: Cause) -> str:
+    """Return a clause with the rate that workers keep since the mail server has refused faster messages."""
+    rate = case.evidence.learned_rate
+    if rate is None or cause.name not in (RATE_LIMITED, _SEND_RATE):
+        return ""
+    return f"; all workers together now send it {rate:.3g} emails a second"
+
+
+def _next_attempt(case: Case) -> str:
+    when = case.email.not_before or case.email.due_at
+    if when <= case.now:
+        return "; the next attempt is due"
+    return f"; the next attempt is {_at(when)}, in {format_duration(when - case.now)}"
+
+
+def _suspension(case: Case, code: ReasonCode | None, *, stage: str | None) -> str:
+    """Return a clause that sending is suspended, for an attempt that a failing mail server has ended."""
+    circuit = case.evidence.circuit
+    is_of_server = code is ReasonCode.CONFIGURATION or is_server_stage(stage or "")
+    if circuit is None or not circuit.is_open or not is_of_server:
+        return ""
+    return f"; the circuit of {circuit.server} is open, and sending is suspended"
 
 
 def _send_rate() -> Cause:
     """Return the cause of an email that waits for its turn."""
     return Cause(
-        name="send_rate",
+        name=_SEND_RATE,
         sentence="the rate of its mail server or of its domain is used up",
         next_step=mailctl_command("queue", "list"),
     )
@@ -204,7 +240,7 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
         return ours
     if is_rate_limit(reply, stage=stage or ""):
         return Cause(
-            name=_RATE_LIMITED,
+            name=RATE_LIMITED,
             sentence="the mail server is throttling us (rate limit, reputation or greylisting)",
             next_step=mailctl_command("queue", "list"),
         )

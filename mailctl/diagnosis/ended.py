@@ -36,7 +36,13 @@ def accepted(case: Case) -> Cause:
         return Cause(name="accepted", sentence="a task of the service reported it as sent")
     server = f" {case.email.server}" if case.email.server else ""
     # Without feedback, only the log of that server can tell what happened to it afterwards.
-    return Cause(name="accepted", sentence=f"the mail server{server} accepted it: {reply}")
+    queue_id = case.email.reply.queue_id
+    ask = (
+        f"; if it did not arrive, ask the server's administrator about queue id {queue_id}"
+        if queue_id
+        else ""
+    )
+    return Cause(name="accepted", sentence=f"the mail server{server} accepted it: {reply}{ask}")
 
 
 def delivered(case: Case) -> Cause:

@@ -16,10 +16,12 @@ from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers
+from mailctl.delivery_log.send_limits import read_learned_rate
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
 from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.routing import DEFAULT_SERVER, domain_of
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 
@@ -173,6 +175,13 @@ class EvidenceCollector:
             "is_in_memory": self.is_broker_private,
             "is_usual_queue": email.queue in self._usual_queues(),
         }
+        if email.attempts or email.reason_code is ReasonCode.SEND_RATE:
+            found["learned_rate"] = read_learned_rate(
+                self._runtime.engine,
+                server=email.server or DEFAULT_SERVER,
+                domain=domain_of(email.to),
+                now=now,
+            )
         if email.state in _WAITING_STATES:
             found |= self._ask_broker(email, workers, is_thorough=is_thorough)
             found |= self._measure_queue(email, found.get("search"))

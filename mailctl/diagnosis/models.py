@@ -89,6 +89,9 @@ class Evidence:
     is_in_memory: bool = False
     #: The circuit to the mail server, if attempts have failed.
     circuit: Circuit | None = None
+    #: Messages a second that all workers send to its mail server and domain, because that server has refused
+    #: faster ones; None if it has not.
+    learned_rate: float | None = None
     #: The pauses that apply to the email.
     pauses: tuple[Pause, ...] = ()
     suppression: Suppression | None = None

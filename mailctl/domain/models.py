@@ -277,6 +277,12 @@ class Event:
     #: The SMTP stage at which an attempt failed, as in `Outcome`; None if there was no session.
     stage: str | None = None
 
+    @property
+    def summary(self) -> str:
+        """What happened, and who did it: the operator, or the worker that claimed the email."""
+        worker = f"by {self.worker}" if self.worker and self.state is State.SENDING else ""
+        return " ".join(filter(None, (self.text, f"(by {self.actor})" if self.actor else worker)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:

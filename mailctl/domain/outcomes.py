@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mailctl.domain.queue_ids import find_queue_id
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER
 
@@ -23,6 +24,12 @@ class SmtpReply:
 
     def __str__(self) -> str:
         return " ".join(str(part) for part in (self.code, self.enhanced, self.text) if part)
+
+    @property
+    def queue_id(self) -> str | None:
+        """The id under which the mail server has queued the email; None if the reply does not name it."""
+        is_positive = self.code is not None and 200 <= self.code < 300
+        return find_queue_id(self.text) if is_positive else None
 
 
 class ReplyCategory(StrEnum):

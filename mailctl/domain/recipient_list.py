@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mailctl.domain import validation
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem
+from mailctl.domain.spreadsheet_cells import unmark_formula
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _ID_COLUMNS = ("user_id", "id")
 _ADDRESS_COLUMN = "email"
 _NAME_COLUMNS = ("name", "first_name")
+_RECIPIENT_COLUMNS = (*_ID_COLUMNS, _ADDRESS_COLUMN, *_NAME_COLUMNS)
 #: The longest line of JSON, in characters; the variables of an email are shorter, even fully escaped.
 _LONGEST_ROW = 1_500_000
 
@@ -133,7 +135,8 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
             if not any(cells):
                 continue
             if len(cells) == len(names):
-                yield _recipient(reader.line_num, dict(zip(names, map(_trimmed, cells), strict=True)))
+                row = {name: _value(name, cell) for name, cell in zip(names, cells, strict=True)}
+                yield _recipient(reader.line_num, row)
             else:
                 fields = "1 field" if len(cells) == 1 else f"{len(cells)} fields"
                 reason = f"the row has {fields}, but the first line has {len(names)}."
@@ -143,9 +146,11 @@ def _csv_rows(text: str, *, field: str) -> Iterator[RecipientRow | RowProblem]:
         raise InvalidInput(field, reason) from error
 
 
-def _trimmed(cell: str) -> str:
+def _value(column: str, cell: str) -> str:
     # Only spaces: a line break in a cell must reach validation.
-    return cell.strip(" ")
+    text = cell.strip(" ")
+    # Template variables stay as they are: an apostrophe may belong to them.
+    return unmark_formula(text) if column in _RECIPIENT_COLUMNS else text
 
 
 def _recipient(line: int, row: dict[str, Json]) -> RecipientRow | RowProblem:

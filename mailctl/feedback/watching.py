@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
 from mailctl.feedback.imap import IMAP_ERRORS, SETTING, ImapSource, parse_mailbox
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.lmtp import LmtpSource
@@ -103,7 +103,7 @@ class FeedbackWatch:
 
         Raises:
             LogUnavailable: the delivery log cannot be written.
-            IMAP_ERRORS: a source does not work.
+            ServiceUnavailable: a source does not work.
         """
         taken = 0
 
@@ -113,7 +113,13 @@ class FeedbackWatch:
             taken += 1
 
         for source in self._sources:
-            source.run(take, stopped=self._stopped, once=True)
+            try:
+                source.run(take, stopped=self._stopped, once=True)
+            except IMAP_ERRORS as error:
+                raise ServiceUnavailable(
+                    f"The source {source.name} does not work: {_describe(error)}.",
+                    fix="Check its address, user and password (MAILCTL_FEEDBACK_*).",
+                ) from error
         return taken
 
     def stop(self) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.campaign_stats import count_campaigns
 from mailctl.domain.models import ACCEPTED_STATES, FINAL_STATES, UNFINISHED_STATES, State
-from mailctl.errors import NotFound
 from mailctl.monitoring.errors import find_errors
+from mailctl.operations.known_names import unknown_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,14 +154,6 @@ def find_campaign(runtime: Runtime, name: str) -> CampaignDetails:
     errors = find_errors(runtime, since=since, campaign=name)
     status = _status(counts, runtime.pauses.read(), now=now)
     return CampaignDetails(status=status, errors=tuple(errors))
-
-
-def unknown_campaign(runtime: Runtime, name: str) -> NotFound:
-    """Return the error for a campaign that does not exist; it names those that do."""
-    known = [each.name for each in list_campaigns(runtime)[:5]]
-    fix = f"The latest are: {', '.join(known)}." if known else "No campaign was ever recorded in it."
-    message = f"The delivery log at {runtime.masked_log_url} has no campaign {name!r}."
-    return NotFound(message, fix=fix)
 
 
 def _status(counts: CampaignCounts, pauses: list[Pause], *, now: datetime) -> CampaignStatus:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
+from mailctl.diagnosis.attempts import RATE_LIMITED, slow_down_command
 from mailctl.diagnosis.failures import cause_of_failure
 from mailctl.domain.fingerprints import join_domains, make_fingerprint
 from mailctl.domain.models import UNFINISHED_STATES, State
@@ -165,7 +166,7 @@ def _group(
         trend=find_trend((each.at for each in newest_first), since=since, now=now),
         kinds=tuple(kind for kind, _ in Counter(each.kind for each in newest_first).most_common()),
         sample_ids=tuple(list(states)[:_MAX_SAMPLES]),
-        command=_command(last, cause, has_failed=bool(failed), age=now - newest_first[-1].at),
+        command=_command(newest_first, cause, has_failed=bool(failed), now=now),
     )
 
 
@@ -175,11 +176,23 @@ def _words(attempt: FailedAttempt) -> str:
     return attempt.text if reply.text == attempt.text else str(reply) or attempt.text
 
 
-def _command(last: FailedAttempt, cause: Cause, *, has_failed: bool, age: timedelta) -> ShellCommand:
+def _command(
+    newest_first: Sequence[FailedAttempt], cause: Cause, *, has_failed: bool, now: datetime
+) -> ShellCommand:
     """Return the command that deals with a group: what the cause needs, or else what the emails need."""
+    last, age = newest_first[0], now - newest_first[-1].at
+    is_one_campaign = len({each.campaign for each in newest_first}) == 1
+    if cause.name == RATE_LIMITED and is_one_campaign and last.campaign is not None:
+        return slow_down_command(last.campaign)
     if cause.next_step is not None:
         return cause.next_step
-    state = last.state_now if has_failed else "deferred"
+    states = [each.state_now for each in newest_first]
+    state = next(
+        (each for each in states if each in (_UNSENT_STATES if has_failed else (State.DEFERRED,))), None
+    )
+    if state is None:  # all of them were sent or tried again since, and have no error any more
+        ids = list(dict.fromkeys(each.email_id for each in newest_first))
+        return mailctl_command("list", arguments=ids[:_MAX_SAMPLES])
     reply = f"{last.reply.code} {last.reply.enhanced or ''}".strip() if last.reply.code else None
     command = "retry" if has_failed and cause.name not in _ABOUT_RECIPIENT else "list"
     return mailctl_command(command, state=state, error=reply, since=_since(age))

@@ -25,9 +25,10 @@ from mailctl.operations.known_names import check_queue_anywhere
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mailctl.checks.finding import Finding
+    from mailctl.delivery_log.heartbeats import Worker
     from mailctl.runtime import Runtime
 
 _LOG = "The delivery log"
@@ -65,12 +66,12 @@ def check_health(
     Returns:
         The hops, each as soon as it is checked; those that need a failed hop may be missing.
     """
-    runtime = yield from _open_log(open_runtime, open_without_log)
+    runtime, workers = yield from _open_log(open_runtime, open_without_log)
     if runtime is None:
         return
     is_healthy = not runtime.is_log_missing
     try:
-        for hop in _hops(runtime):
+        for hop in _hops(runtime, workers):
             is_healthy = is_healthy and hop.ok
             yield hop
     finally:
@@ -82,26 +83,26 @@ def check_health(
 
 def _open_log(
     open_runtime: Callable[[], Runtime], open_without_log: Callable[[], Runtime]
-) -> Generator[Hop, None, Runtime | None]:
+) -> Generator[Hop, None, tuple[Runtime | None, Sequence[Worker]]]:
     """Yield a failed hop if the log cannot be read, and return the components to check the rest with.
 
     Returns:
-        Those with the log, or else those without; None if other settings are not usable either.
+        Those with the log and its live workers, or else those without; None if other settings are not usable
+        either.
     """
     try:
         runtime = open_runtime()
-        call_with_deadline(runtime.workers.list_alive, service=_LOG)
-        return runtime
+        return runtime, call_with_deadline(runtime.workers.list_alive, service=_LOG)
     except MailctlError as error:
         log_error = error
     try:
         runtime = open_without_log()
     except MailctlError:
         yield failed_hop("log", log_error)
-        return None
+        return None, ()
     obstacle = creation_obstacle(runtime) if isinstance(log_error, LogMissing) else None
     yield failed_hop("log", obstacle or log_error)
-    return runtime
+    return runtime, ()
 
 
 def creation_obstacle(runtime: Runtime) -> MailctlError | None:
@@ -113,14 +114,14 @@ def creation_obstacle(runtime: Runtime) -> MailctlError | None:
     return None
 
 
-def _hops(runtime: Runtime) -> Iterator[Hop]:
+def _hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
     if not runtime.is_log_missing:
         yield _recording(runtime)
-    yield from _service_hops(runtime)
+    yield from _service_hops(runtime, workers)
     if not runtime.is_log_missing:
-        yield from _processes(runtime)
+        yield from _processes(runtime, workers)
         yield from feedback_hops(runtime)
-    yield from mail_server_hops(runtime)
+    yield from mail_server_hops(runtime, workers)
 
 
 def _recording(runtime: Runtime) -> Hop:
@@ -133,12 +134,11 @@ def _recording(runtime: Runtime) -> Hop:
     return Hop(name="log", ok=True, detail="answers and records emails", seconds=time.monotonic() - started)
 
 
-def _processes(runtime: Runtime) -> Iterator[Hop]:
+def _processes(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
     """Compare the workers with this process, and see whether emails are published, taken and readable."""
 
     def compare() -> list[Finding]:
-        alive = runtime.workers.list_alive()
-        return list(check_processes(runtime.engine, alive, runtime.identity, keyring=runtime.keyring))
+        return list(check_processes(runtime.engine, workers, runtime.identity, keyring=runtime.keyring))
 
     try:
         findings = call_with_deadline(compare, service=_LOG)
@@ -148,7 +148,7 @@ def _processes(runtime: Runtime) -> Iterator[Hop]:
     yield from map(hop_of_finding, findings)
 
 
-def _service_hops(runtime: Runtime) -> Iterator[Hop]:
+def _service_hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
     try:
         broker = BrokerInspector(runtime.app)
         needed = needed_queues(runtime.app)
@@ -162,13 +162,13 @@ def _service_hops(runtime: Runtime) -> Iterator[Hop]:
             detail="in memory, private to each worker; relays fill it from the delivery log",
         )
         if not runtime.is_log_missing:
-            yield from _workers(runtime, {}, needed)
+            yield from _workers(workers, {}, needed)
     else:
-        yield from _shared_broker_hops(runtime, broker, needed)
+        yield from _shared_broker_hops(runtime, broker, needed, workers)
 
 
 def _shared_broker_hops(
-    runtime: Runtime, broker: BrokerInspector, needed: dict[str, list[str]]
+    runtime: Runtime, broker: BrokerInspector, needed: dict[str, list[str]], workers: Sequence[Worker]
 ) -> Iterator[Hop]:
     try:
         answer = broker.probe()
@@ -185,14 +185,14 @@ def _shared_broker_hops(
         yield Hop(name="results", ok=True, detail=detail, seconds=seconds)
     except MailctlError as error:
         yield failed_hop("results", error)
-    with_heartbeat = {queue for worker in runtime.workers.list_alive() for queue in worker.queues}
+    with_heartbeat = {queue for worker in workers for queue in worker.queues}
     try:
         # Asking all workers takes a second, so ask only if heartbeats do not cover all queues.
         others = {} if with_heartbeat >= set(needed) else broker.queues_by_worker()
     except MailctlError as error:
         yield failed_hop("workers", error)
         return
-    yield from _workers(runtime, others, needed)
+    yield from _workers(workers, others, needed)
     yield from _unclaimed(runtime, with_heartbeat | set(needed))
 
 
@@ -210,9 +210,9 @@ def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
 
 
 def _workers(
-    runtime: Runtime, others: dict[str, tuple[str, ...]], needed: dict[str, list[str]]
+    workers: Sequence[Worker], others: dict[str, tuple[str, ...]], needed: dict[str, list[str]]
 ) -> Iterator[Hop]:
-    consuming = {worker.name: worker.queues for worker in runtime.workers.list_alive()} | others
+    consuming = {worker.name: worker.queues for worker in workers} | others
     for queue in needed:
         names = sorted(name for name, queues in consuming.items() if queue in queues)
         if names:

@@ -13,9 +13,10 @@ from mailctl.monitoring.hops import Hop
 from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mailctl.delivery_log.circuits import Circuit
+    from mailctl.delivery_log.heartbeats import Worker
     from mailctl.runtime import Runtime
 
 #: How far back a reply of the mail server still counts as current.
@@ -27,22 +28,31 @@ _FIX = (
 )
 
 
-def used_servers(runtime: Runtime) -> list[str]:
+def used_servers(runtime: Runtime, workers: Sequence[Worker]) -> list[str]:
     """Return the mail servers of all live workers, or of this process if there is none.
 
     Each is host:port, after its name if it is not the default one; "" stands for capturing emails.
 
-    Raises:
-        LogUnavailable: the delivery log cannot be read.
+    Args:
+        runtime: the components of this process.
+        workers: the live workers that share the delivery log.
     """
-    identities = [worker.identity for worker in runtime.workers.list_alive()]
+    identities = [worker.identity for worker in workers]
     servers = sorted({server for identity in identities if identity for server in identity.servers})
     return servers or list(runtime.identity.servers)
 
 
-def mail_server_hops(runtime: Runtime) -> Iterator[Hop]:
-    """Report on the mail servers of all live workers; without any, on that of this process."""
-    servers = used_servers(runtime)
+def mail_server_hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
+    """Report on the mail servers of all live workers; without any, on that of this process.
+
+    Args:
+        runtime: the components of this process.
+        workers: the live workers that share the delivery log.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    servers = used_servers(runtime, workers)
     circuits = {circuit.server: circuit for circuit in read_circuits(runtime.engine)}
     for server in servers:
         yield _mail_server(runtime, server, circuits.get(server), is_only=len(servers) < 2)

@@ -164,7 +164,7 @@ def _pause_metrics(runtime: Runtime, queues: Iterable[str]) -> list[_MetricFamil
         ({"scope": scope, "name": name}, float((scope, name) in paused))
         for scope, name in dict.fromkeys([*known, *sorted(paused)])
     ]
-    return [_gauge("paused", "1 while a queue or a kind is paused, else 0.", samples)]
+    return [_gauge("paused", "1 while a queue, a kind or a campaign is paused, else 0.", samples)]
 
 
 def _feedback_metrics(counts: Sequence[FeedbackCount]) -> list[_MetricFamily]:

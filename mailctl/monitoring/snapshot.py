@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.delivery_log.queries.time_series import time_series
 from mailctl.delivery_log.send_limits import read_learned_limits
+from mailctl.monitoring.mail_servers import used_servers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.delivery_log.heartbeats import Worker
@@ -44,9 +46,10 @@ class Snapshot:
     failures: tuple[Email, ...]
     #: The short ids of the failed emails, by id.
     short_ids: Mapping[str, str]
-    #: The open circuit of the first mail server if the circuits of all are open; None while emails are sent.
+    #: The open circuit to the first mail server if those to all are open; None while emails are sent.
     circuit: Circuit | None
-    #: The circuit of each mail server by its label, host:port or name (host:port); None while it works.
+    #: The open circuit to each mail server of live workers, or of this process if none is alive, by its
+    #: label, host:port or name (host:port); None while it works.
     mail_servers: Mapping[str, Circuit | None] = field(default_factory=dict)
     #: The rates that mail servers have taught, in sentences.
     learned_limits: tuple[str, ...] = ()
@@ -78,7 +81,7 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
     workers = tuple(runtime.workers.list_alive())
     idle = {name: QueueDepth(queue=name) for worker in workers for name in worker.email_queues}
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
-    servers = _read_circuits(runtime)
+    servers = _read_circuits(runtime, workers)
     failing = [circuit for circuit in servers.values() if circuit is not None]
     failures = tuple(statistics.recent_failures(_MAX_FAILURES))
     return Snapshot(
@@ -94,12 +97,10 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
     )
 
 
-def _read_circuits(runtime: Runtime) -> dict[str, Circuit | None]:
-    found = {name: circuits.read() for name, circuits in runtime.circuits_by_server.items()}
-    return {
-        runtime.mail_servers.by_name[name].label: circuit if circuit and circuit.is_open else None
-        for name, circuit in found.items()
-    }
+def _read_circuits(runtime: Runtime, workers: Sequence[Worker]) -> dict[str, Circuit | None]:
+    """Return the open circuit to each mail server that live workers use, or else this process."""
+    found = {circuit.server: circuit for circuit in read_circuits(runtime.engine) if circuit.is_open}
+    return {server: found.get(server) for server in used_servers(runtime, workers) if server}
 
 
 def take_trend(runtime: Runtime, *, now: datetime) -> Trend:

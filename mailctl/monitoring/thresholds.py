@@ -23,6 +23,7 @@ from mailctl.timefmt import format_duration, pluralize
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.queries.stat_models import Activity, Totals
     from mailctl.runtime import Runtime
 
@@ -75,6 +76,7 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
         NotFound: all limits hold, but the queue does not exist.
     """
     now, statistics = runtime.clock(), Statistics(runtime.engine)
+    alive = runtime.workers.list_alive()
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
     queues = [queue for queue in depths.values() if _is_watched(queue, limits)]
     recent = statistics.activity(since=now - limits.failure_window, queue=limits.queue)
@@ -85,9 +87,9 @@ def check_thresholds(runtime: Runtime, limits: Thresholds) -> list[ThresholdChec
         check_age(queues, limits, now=now),
         check_failures(recent, limits),
         *check_feedback(statistics.totals(since=now - _FEEDBACK_WINDOW), limits),
-        _workers(runtime, limits),
-        *_processes(runtime),
-        _mail_server(runtime),
+        _workers(alive, limits),
+        *_processes(runtime, alive),
+        _mail_server(runtime, alive),
     ]
     if limits.queue and all(check.ok for check in checks):
         check_queue_anywhere(runtime, limits.queue)
@@ -193,12 +195,8 @@ def check_feedback(totals: Totals, limits: Thresholds) -> Iterator[ThresholdChec
         )
 
 
-def _workers(runtime: Runtime, limits: Thresholds) -> ThresholdCheck:
-    alive = [
-        worker
-        for worker in runtime.workers.list_alive()
-        if limits.queue is None or limits.queue in worker.queues
-    ]
+def _workers(workers: Sequence[Worker], limits: Thresholds) -> ThresholdCheck:
+    alive = [worker for worker in workers if limits.queue is None or limits.queue in worker.queues]
     where = f" on queue {limits.queue!r}" if limits.queue else ""
     return ThresholdCheck(
         name="workers",
@@ -209,9 +207,9 @@ def _workers(runtime: Runtime, limits: Thresholds) -> ThresholdCheck:
     )
 
 
-def _mail_server(runtime: Runtime) -> ThresholdCheck:
+def _mail_server(runtime: Runtime, alive: Sequence[Worker]) -> ThresholdCheck:
     """Check the circuits to the mail servers of all live workers."""
-    used = used_servers(runtime)
+    used = used_servers(runtime, alive)
     found = [str(each) for each in read_circuits(runtime.engine) if each.is_open and each.server in used]
     reason = "; ".join(found) or "the mail server is not failing"
     return _condition("mail-server", is_ok=not found, reason=reason)
@@ -227,9 +225,8 @@ def _recording(runtime: Runtime) -> ThresholdCheck:
     return _condition("recording", is_ok=True, reason="the delivery log accepts emails")
 
 
-def _processes(runtime: Runtime) -> Iterator[ThresholdCheck]:
+def _processes(runtime: Runtime, alive: Sequence[Worker]) -> Iterator[ThresholdCheck]:
     """Check that the workers agree with this process, publish, and take emails."""
-    alive = runtime.workers.list_alive()
     findings = check_processes(runtime.engine, alive, runtime.identity, keyring=runtime.keyring)
     failures = [each for each in findings if each.status is FindingStatus.FAIL]
     for failure in failures:

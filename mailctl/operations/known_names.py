@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.campaign_stats import count_campaigns
 from mailctl.delivery_log.queries.search import EmailFilter, search
-from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import BrokerUnavailable, NotFound, suggest_name
+from mailctl.errors import BrokerUnavailable, NotFound, closest_name, suggest_name
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
+
+#: The campaigns that the error for an unknown one names.
+_SHOWN_CAMPAIGNS = 5
 
 
 def known_queues(runtime: Runtime) -> frozenset[str]:
@@ -66,10 +69,22 @@ def check_campaign(runtime: Runtime, campaign: str) -> None:
         NotFound: the campaign is unknown.
     """
     if not _has_email(runtime, EmailFilter(campaign=campaign)):
-        raise NotFound(
-            f"The delivery log at {runtime.masked_log_url} has no email of campaign {campaign!r}.",
-            fix=f"List the campaigns: {mailctl_command('campaign', 'list')}",
-        )
+        raise unknown_campaign(runtime, campaign)
+
+
+def unknown_campaign(runtime: Runtime, campaign: str) -> NotFound:
+    """Return the error for a campaign that is unknown; it names the one that was meant, or the latest ones.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    message = f"The delivery log at {runtime.masked_log_url} has no email of campaign {campaign!r}."
+    known = [each.name for each in count_campaigns(runtime.engine, now=runtime.clock())]
+    if not known:
+        return NotFound(message, fix="No campaign was ever recorded in it.")
+    if closest := closest_name(campaign, known):
+        return NotFound(message, fix=f"Did you mean {closest!r}?")
+    return NotFound(message, fix=f"The latest campaigns are: {', '.join(known[:_SHOWN_CAMPAIGNS])}.")
 
 
 def check_names(runtime: Runtime, wanted: EmailFilter) -> None:

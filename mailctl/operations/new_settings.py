@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Bytes of the generated SECRET_KEY.
 _KEY_BYTES = 48
+#: Earlier files that are kept.
+_MAX_EARLIER = 1000
 #: Ports by how the connection is encrypted.
 DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
@@ -64,13 +66,24 @@ class NewSettings:
         return {name: value for name, value in given.items() if value}
 
 
-def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Settings:
-    """Write settings to a new file that only this user may read, and return them as they are read from it.
+@dataclass(frozen=True, kw_only=True)
+class WrittenFile:
+    """A file of settings that was written."""
+
+    #: The settings as they are read from it.
+    settings: Settings
+    #: Where the file is now that it has replaced; None if there was none.
+    earlier: Path | None
+
+
+def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> WrittenFile:
+    """Write settings to a new file that only this user may read.
 
     Args:
         path: the file.
         values: the settings by name.
-        overwrite: whether an existing file is replaced.
+        overwrite: whether an existing file is replaced. It is kept under another name: emails may be
+            encrypted with its SECRET_KEY.
 
     Raises:
         ConfigurationError: a value is invalid, or the file cannot be written.
@@ -78,10 +91,10 @@ def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Se
     """
     _check(values)
     text = "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if overwrite else os.O_EXCL)
     try:
+        earlier = _put_aside(path) if overwrite else None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), 0o600)
             stream.write(text)
     except FileExistsError:
         raise Refused(
@@ -90,7 +103,24 @@ def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Se
         ) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written ({error.strerror}).") from error
-    return Settings.load(path)
+    return WrittenFile(settings=Settings.load(path), earlier=earlier)
+
+
+def _put_aside(path: Path) -> Path | None:
+    """Rename an existing file, and return its new name; None if there is none.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    if not path.exists():
+        return None
+    numbers = ("", *map(str, range(2, _MAX_EARLIER)))
+    earlier = next(
+        name for number in numbers if not (name := path.with_name(f"{path.name}.old{number}")).exists()
+    )
+    path.rename(earlier)
+    earlier.chmod(0o600)
+    return earlier
 
 
 def _check(values: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import Pause, PauseScope
-from mailctl.delivery_log.queries.search import EmailFilter, search
-from mailctl.domain.models import CLAIMABLE_STATES
+from mailctl.delivery_log.queries.search import EmailFilter, count_by_state
+from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.operations.known_names import check_campaign, check_queue, is_known_queue
 
@@ -23,8 +23,18 @@ class PauseTarget:
     name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnsentEmails:
+    """How many emails are still to be sent."""
+
+    #: Those that a pause stops.
+    waiting: int
+    #: Those that workers have taken, which a pause does not stop.
+    sending: int
+
+
 class PauseService:
-    """Pauses and resumes queues and kinds.
+    """Pauses and resumes queues, kinds and campaigns.
 
     Args:
         runtime: the components of this process.
@@ -68,26 +78,31 @@ class PauseService:
         return target
 
     def pause(self, target: PauseTarget, *, actor: str, reason: str) -> tuple[Pause, bool]:
-        """Pause a queue or kind for all workers at once; return the pause, and whether it is new.
+        """Pause a queue, kind or campaign for all workers at once; return the pause, and whether it is new.
 
         Args:
-            target: the queue or kind.
+            target: what to pause.
             actor: the operator who pauses it.
             reason: why, for other operators.
 
         Raises:
+            NotFound: somebody else has resumed it in the same moment.
             LogUnavailable: the delivery log cannot be written.
         """
         is_new = self._runtime.pauses.pause(target.scope, target.name, actor=actor, reason=reason)
         found = self._find_pause(target)
-        assert found is not None
+        if found is None:
+            raise NotFound(
+                f"The {target.scope} {target.name!r} is not paused: somebody else has just resumed it.",
+                fix="Pause it again if it should not be sent.",
+            )
         return found, is_new
 
     def resume(self, target: PauseTarget) -> Pause:
-        """Resume a queue or kind at once; return the pause that was lifted.
+        """Resume a queue, kind or campaign at once; return the pause that was lifted.
 
         Raises:
-            NotFound: the queue or kind was not paused.
+            NotFound: it was not paused.
             LogUnavailable: the delivery log cannot be written.
         """
         found = self._find_pause(target)
@@ -95,20 +110,22 @@ class PauseService:
             raise NotFound(f"The {target.scope} {target.name!r} is not paused.")
         return found
 
-    def count_waiting(self, target: PauseTarget, *, limit: int) -> int:
-        """Return how many emails of a queue or kind are still to be sent, counting up to `limit`.
+    def count_unsent(self, target: PauseTarget) -> UnsentEmails:
+        """Return how many emails of a queue, kind or campaign are still to be sent.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
         scope, name = target.scope, target.name
         wanted = EmailFilter(
-            states=tuple(CLAIMABLE_STATES),
+            states=(*CLAIMABLE_STATES, State.SENDING),
             queue=name if scope is PauseScope.QUEUE else None,
             kinds=(name,) if scope is PauseScope.KIND else (),
             campaign=name if scope is PauseScope.CAMPAIGN else None,
         )
-        return len(search(self._runtime.engine, wanted, limit=limit).emails)
+        counts = count_by_state(self._runtime.engine, wanted)
+        sending = counts.pop(State.SENDING, 0)
+        return UnsentEmails(waiting=sum(counts.values()), sending=sending)
 
     def _find_pause(self, target: PauseTarget) -> Pause | None:
         paused = self._runtime.pauses.read()

@@ -240,7 +240,8 @@ def _as_render_error(file: str) -> Iterator[None]:
         yield
     except TemplateSyntaxError as error:
         raise RenderError(
-            f"{error.name or file}, line {error.lineno}: {error.message}", fix="Correct the template."
+            f"{error.name or file}, line {error.lineno}: {(error.message or '').rstrip('.')}.",
+            fix="Correct the template.",
         ) from None
     except Exception as error:
         missing = _missing_variable(error)

@@ -14,6 +14,7 @@ from mailctl.delivery_log.storage.tables import users
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem, User
+from mailctl.domain.spreadsheet_cells import unmark_formula
 from mailctl.domain.validation import validate_display_name
 from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused
 from mailctl.timefmt import pluralize
@@ -293,7 +294,7 @@ def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
     if None in record or None in record.values():
         raise InvalidInput("the row", "has more or fewer fields than the first line.")
     # Only spaces: a line break in a cell must reach validation.
-    return {name: record[name].strip(" ") for name in _COLUMNS if name in record}
+    return {name: unmark_formula(record[name].strip(" ")) for name in _COLUMNS if name in record}
 
 
 def _as_user(row: Row[Any]) -> User:

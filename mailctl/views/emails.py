@@ -22,11 +22,14 @@ class SmtpReplyView(View):
     code: int | None = Field(description="The SMTP reply code, such as 550.")
     enhanced: str | None = Field(description="The enhanced status code, such as 5.1.1.")
     text: str | None
+    queue_id: str | None = Field(
+        description="The id under which the mail server has queued the email, if its reply names it."
+    )
 
     @classmethod
     def of(cls, reply: SmtpReply) -> SmtpReplyView:
         """Return the view of a reply."""
-        return cls(code=reply.code, enhanced=reply.enhanced, text=reply.text or None)
+        return cls(code=reply.code, enhanced=reply.enhanced, text=reply.text or None, queue_id=reply.queue_id)
 
 
 class EmailSummaryView(View):

@@ -20,7 +20,7 @@ class ErrorGroupView(View):
     emails: Count = Field(description="Different emails with such an attempt.")
     attempts: Count = Field(description="Failed attempts.")
     waiting: Count = Field(description="Emails of these that will be tried again.")
-    failed: Count = Field(description="Emails of these that failed or expired.")
+    failed: Count = Field(description="Emails of these that failed, expired or bounced.")
     trend: ErrorTrend = Field(description="How the last quarter of the period compares with the rest.")
     first_at: Timestamp
     last_at: Timestamp

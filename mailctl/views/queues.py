@@ -41,17 +41,19 @@ class PauseChangeView(PauseView):
 
     is_paused: bool
     waiting: Count = Field(description="Emails that are waiting to be sent.")
+    sending: Count = Field(description="Emails that workers have taken; a pause does not stop them.")
 
     @classmethod
-    def of_change(cls, pause: Pause, *, is_paused: bool, waiting: int) -> PauseChangeView:
+    def of_change(cls, pause: Pause, *, is_paused: bool, waiting: int, sending: int) -> PauseChangeView:
         """Return the view of a change.
 
         Args:
             pause: the pause that began or ended.
             is_paused: whether it is in effect now.
             waiting: how many emails it concerns.
+            sending: how many workers have taken, which it does not stop.
         """
-        return cls(**dict(PauseView.of(pause)), is_paused=is_paused, waiting=waiting)
+        return cls(**dict(PauseView.of(pause)), is_paused=is_paused, waiting=waiting, sending=sending)
 
 
 class BrokerQueueView(View):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.queries.queue_stats import QueueDepth
     from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
     from mailctl.domain.models import Email
+    from mailctl.monitoring.incident.models import Incident
     from mailctl.monitoring.snapshot import Snapshot, Trend
 
 
@@ -86,6 +87,8 @@ class SnapshotView(View):
     """The current state, as `mailctl top` prints it."""
 
     at: Timestamp
+    ok: bool = Field(description="Whether nothing needs a repair, according to the delivery log.")
+    headline: str = Field(description="The first problem in one line, or that nothing is wrong.")
     per_minute: ActivityView
     queues: list[QueueTotalsView]
     workers: list[HeartbeatView] = Field(description="The live workers that share the delivery log.")
@@ -100,11 +103,13 @@ class SnapshotView(View):
     circuit: str | None = Field(description="The same as `mail_server`.")
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> SnapshotView:
-        """Return the view of a snapshot."""
+    def of(cls, snapshot: Snapshot, incident: Incident) -> SnapshotView:
+        """Return the view of a snapshot, and of what was wrong then."""
         circuit = str(snapshot.circuit) if snapshot.circuit else None
         return cls(
             at=snapshot.at,
+            ok=incident.is_ok,
+            headline=incident.headline,
             per_minute=ActivityView.model_validate(snapshot.recent_activity),
             queues=[QueueTotalsView.of(queue, now=snapshot.at) for queue in snapshot.queues],
             workers=[HeartbeatView.model_validate(worker) for worker in snapshot.workers],
@@ -156,11 +161,11 @@ class OverviewView(SnapshotView):
     time_series: list[TimeSeriesPointView] = Field(description="The last hour, minute by minute.")
 
     @classmethod
-    def of_trend(cls, snapshot: Snapshot, trend: Trend) -> OverviewView:
-        """Return the view of a snapshot and of the past hour."""
+    def of_trend(cls, snapshot: Snapshot, incident: Incident, trend: Trend) -> OverviewView:
+        """Return the view of a snapshot, of what was wrong then, and of the past hour."""
         points = zip(trend.steps, trend.unfinished, strict=True)
         return cls(
-            **dict(SnapshotView.of(snapshot)),
+            **dict(SnapshotView.of(snapshot, incident)),
             latency=LatencyView.model_validate(trend.latency),
             time_series=[TimeSeriesPointView.of(point, unfinished) for point, unfinished in points],
         )

@@ -33,7 +33,7 @@ class OverviewFigures:
     #: The names of the paused queues.
     paused_queues: frozenset[str]
     _runtime: Runtime
-    #: When they were read, in monotonic seconds.
+    #: When they had been read, in monotonic seconds: reading a large log takes a while itself.
     _read_at: float
 
     @property
@@ -60,11 +60,11 @@ def overview_figures(runtime: Runtime, *, clock: Callable[[], float] = time.mono
         LogUnavailable: the delivery log cannot be read.
     """
     return _figures.get(
-        lambda: _read(runtime, clock()), is_usable=lambda figures: figures.is_fresh(runtime, clock())
+        lambda: _read(runtime, clock), is_usable=lambda figures: figures.is_fresh(runtime, clock())
     )
 
 
-def _read(runtime: Runtime, now: float) -> OverviewFigures:
+def _read(runtime: Runtime, clock: Callable[[], float]) -> OverviewFigures:
     snapshot = take_snapshot(runtime)
     paused = (pause.name for pause in runtime.pauses.read() if pause.scope is PauseScope.QUEUE)
     return OverviewFigures(
@@ -73,5 +73,5 @@ def _read(runtime: Runtime, now: float) -> OverviewFigures:
         trend=take_trend(runtime, now=snapshot.at),
         paused_queues=frozenset(paused),
         _runtime=runtime,
-        _read_at=now,
+        _read_at=clock(),
     )

@@ -91,6 +91,17 @@ def problem_of(error: Exception) -> Problem:
             return _problem(500, "This is a bug in mailctl.", "See the log of the server.")
 
 
+def without_details(error: Exception) -> Exception:
+    """Return an error for a client that has shown no key: it names no database, file or setting.
+
+    The log of the server has the details.
+    """
+    if not isinstance(error, ServiceUnavailable | LogMissing):
+        return error
+    _log.error("%s %s", error.message, error.fix)
+    return ServiceUnavailable("This service is not available now.", fix="Try again later.")
+
+
 def headers_of(error: Exception) -> dict[str, str]:
     """Return the headers that the response to an error needs."""
     return dict(getattr(error, "headers", None) or {})

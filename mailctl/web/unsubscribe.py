@@ -16,7 +16,7 @@ from mailctl.feedback import Feedback, FeedbackKind, Proof, record
 from mailctl.redaction import mask_address
 from mailctl.security.links import InvalidLink
 from mailctl.security.unsubscribe_links import Subscription, unsubscribe_links_from_settings
-from mailctl.web.problem import problem_of
+from mailctl.web.problem import problem_of, without_details
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 
@@ -31,7 +31,7 @@ class UnsubscribeRoute(PageRoute):
     @override
     def error_response(self, request: Request, error: Exception, /) -> Response:
         """Return the page that reports an error."""
-        problem = problem_of(error)
+        problem = problem_of(without_details(error))
         return render(request, "unsubscribe.html", status_code=problem.status, problem=problem)
 
 

@@ -25,7 +25,7 @@ from mailctl.feedback.providers.webhook import (
 from mailctl.feedback.rejections import RejectionCounter
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.per_process import PerProcess
-from mailctl.web.problem import AccessDenied, problem_response
+from mailctl.web.problem import AccessDenied, problem_response, without_details
 from mailctl.web.routing import ApiRoute
 
 #: When a provider may try again while the delivery log cannot be written, in seconds.
@@ -131,7 +131,7 @@ def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequ
 
 
 def _unavailable_response(error: MailctlError) -> Response:
-    response = problem_response(ServiceUnavailable(error.message, fix=error.fix))
+    response = problem_response(without_details(error))
     response.headers["Retry-After"] = str(_RETRY_SECONDS)
     return response
 

@@ -53,7 +53,9 @@ _REPLACEMENT_TEXTS = {
 }
 #: Messages of kombu about a connection that was lost while a task ran, and the text that replaces them.
 _LOST_CONNECTION_FORMATS = ("Couldn't ack %r, reason:%r", "Couldn't reject %r, reason: %r")
-_LOST_CONNECTION_TEXT = "a connection was lost before its last message was done; the broker sends it again"
+_LOST_CONNECTION_TEXT = (
+    "a connection was lost before its last message was acknowledged; the broker sends it again"
+)
 #: What kombu repeats by itself, and logs with a traceback.
 _REFUSED_TEXT = "the broker refuses a request (%s), which is repeated"
 

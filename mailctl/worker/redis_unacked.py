@@ -170,7 +170,7 @@ def _return_silent(channel: Any, app: Celery, heartbeats: MessageHeartbeats) -> 
         is_ours = stored_task_name(message) in names and _is_consumed(channel, app, exchange, routing_key)
         if is_ours:
             return_to_queue(tag)(channel)
-            _log.info("returned a message of a worker that died to its queue")
+            _log.info("put a message of a worker that died back on its queue")
 
 
 def _restore(

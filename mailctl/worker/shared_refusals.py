@@ -67,7 +67,7 @@ class SharedRefusalWatch:
         ids = [email_id for email_id, reply in refused.items() if fingerprint(reply) == refusal]
         if not ids:
             return
-        text = f"the same refusal came for everybody, so this email is tried once more: {circuit.reason}"
+        text = f"everybody was refused alike, so this email is tried once more: {circuit.reason}"
         returned = self._refusals.return_once(ids, until=circuit.probe_at, text=text)
         _log.warning(
             "%s wait for the mail server to accept email again", pluralize(returned, "refused email")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,10 +37,17 @@ def desk(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return Desk(terminal.folder, monkeypatch, capsys)
 
 
-class OnCall:
-    """Asks what is wrong now and why an email waits, and notes both for the table of incidents."""
+#: A command in a fix; what looks for a cause is none.
+_COMMAND = re.compile(r"\b(?:mailctl|kill) [-\w]+")
 
-    def __init__(self, desk: Desk, note: Callable[[tuple[str, str, str]], None], name: str) -> None:
+
+class OnCall:
+    """Asks what is wrong now and why an email waits, and notes both for the table of incidents.
+
+    The first command is `incident`. Who is told another cause, or that nothing needs a repair, asks `why`.
+    """
+
+    def __init__(self, desk: Desk, note: Callable[[tuple[str, ...]], None], name: str) -> None:
         self._desk = desk
         self._note = note
         self._name = name
@@ -47,10 +55,16 @@ class OnCall:
     def first(self, task_id: str | None = None, *, name: str = "") -> tuple[str, str]:
         """Return the name of the first problem, and that of the first cause of an email."""
         found = self._desk.incident()
-        first = found["problems"][0] if found["problems"] else {"name": "-", "sentence": found["headline"]}
-        cause = self._desk.cause(task_id) if task_id else "-"
-        self._note((name or self._name, cause, first["sentence"][:90]))
-        return first["name"], cause
+        nothing = {"name": "-", "sentence": found["headline"], "fix": ""}
+        first = found["problems"][0] if found["problems"] else nothing
+        why = self._desk.why(task_id)["causes"][0] if task_id else {"cause": "-", "next_step": None}
+        is_told_at_once = task_id is None or first["name"] == why["cause"] or not found["ok"]
+        fix = first["fix"] if is_told_at_once else why["next_step"] or ""
+        to_cause, to_fix = 1 if is_told_at_once else 2, len(_COMMAND.findall(fix))
+        assert to_fix <= 1, fix
+        sentence = first["sentence"][:90]
+        self._note((name or self._name, why["cause"], str(to_cause), str(to_fix), sentence))
+        return first["name"], why["cause"]
 
 
 @pytest.fixture

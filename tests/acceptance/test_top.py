@@ -22,7 +22,7 @@ def test_q_leaves_and_everything_is_as_before(terminal: Terminal, columns: int) 
     with Screen(terminal.folder, *TOP, columns=columns) as screen:
         screen.wait_until(lambda: any(line.startswith("celery ") for line in screen.lines))
         assert "q quits" in screen.lines[0]
-        assert "No worker is alive" in "\n".join(screen.lines)
+        assert screen.lines[1].startswith("fail  No worker is alive (1 email held up)")
         assert screen.modes != screen.modes_before
         screen.resize(columns + 20)
         screen.process.send_signal(signal.SIGWINCH)
@@ -65,5 +65,6 @@ def test_a_pipe_gets_one_look_or_as_many_lines_as_wished(terminal: Terminal) -> 
     terminal.send("welcome", "--user-id", "1")
     once = terminal.run("top")
     assert (once.code, "recorded       1/min" in once.out, "\x1b" in once.out) == (0, True, False)
+    assert once.out.startswith("fail  No worker is alive (1 email held up)")
     twice = terminal.run("top", "--json", "--count", "2", "--interval", "0.1")
     assert [look["queues"][0]["depth"] for look in twice.lines] == [1, 1]

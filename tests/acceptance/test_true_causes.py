@@ -196,7 +196,7 @@ def test_the_disk_is_full(
     first = next(
         line for line in done.stdout.splitlines() if line.startswith("fail  ") and "emails that wait" in line
     )
-    record_property(INCIDENTS, ("the disk is full", "-", first.removeprefix("fail  ")[:90]))
+    record_property(INCIDENTS, ("the disk is full", "-", "1", "0", first.removeprefix("fail  ")[:90]))
 
 
 def test_redis_is_full(

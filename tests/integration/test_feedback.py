@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -214,3 +215,17 @@ def test_a_watch_outlives_what_goes_wrong(post: Post, tmp_path: Path) -> None:
     watch = FeedbackWatch(post.runtime, [Broken(), Box(tmp_path / "box")])
     watch.run()
     assert post.email(email_id).state is State.BOUNCED
+
+
+def test_a_mailbox_that_does_not_work_ends_a_single_look_with_a_sentence(
+    mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cron mails it to somebody; a watch tries again instead."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("MAILCTL_FEEDBACK_IMAP", f"imaps://bounces@127.0.0.1:{port}/INBOX")
+    monkeypatch.setenv("MAILCTL_FEEDBACK_IMAP_PASSWORD", "imap-password-canary")
+    mailctl("send", "welcome", "--email", "zoe@example.com")
+    looked = mailctl("feedback", "watch", "--once")
+    assert (looked.code, "The source imap/INBOX does not work" in looked.err) == (5, True), looked.err
+    assert "imap-password-canary" not in looked.err

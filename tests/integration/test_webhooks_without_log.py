@@ -35,3 +35,18 @@ def test_without_the_delivery_log_the_provider_is_asked_to_retry(tmp_path: Path)
         up = httpx.post(url, content=request.body, headers=headers, timeout=60)
 
     assert (down.status_code, down.headers["retry-after"], up.status_code) == (503, "60", 200)
+    assert str(tmp_path) not in down.text  # whoever asks has shown no secret
+
+
+def test_a_recipient_reads_nothing_about_the_database(tmp_path: Path) -> None:
+    """The page for unsubscribing is public, also while there is no delivery log."""
+    settings = Settings(
+        MAILCTL_HOME=tmp_path / "none", MAILCTL_UNSUBSCRIBE_URL="https://shop.example/mail/unsubscribe"
+    )
+    runtime.configure(settings, access_mode=AccessMode.UPDATE)
+    app = FastAPI()
+    app.include_router(mailctl.feedback.router)
+    with serving(app) as address:
+        page = httpx.get(f"{address}/unsubscribe?t=x", timeout=60)
+    assert (page.status_code, "Try again later." in page.text) == (503, True)
+    assert str(tmp_path) not in page.text

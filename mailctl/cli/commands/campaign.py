@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 app = CommandGroup(
     "campaign",
-    "Show campaigns, and pause, resume, cancel and slow them; lists them by default.",
+    "List, show, pause, resume, cancel and slow campaigns; lists them by default.",
     default="list",
 )
 NameArgument = Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailctl.views.config import SettingView
 
 app = CommandGroup(
-    "config", "Show the settings and where they come from; shows them by default.", default="show"
+    "config", "Show the settings and where they come from, or compare two profiles.", default="show"
 )
 
 

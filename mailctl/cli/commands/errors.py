@@ -54,6 +54,7 @@ def errors(
     \b
     Exit codes:
       0  The groups were printed, if there are any.
+      2  A time is invalid.
       3  There is no such campaign, or no delivery log.
 
     \b

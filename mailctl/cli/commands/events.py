@@ -15,10 +15,11 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.queries.event_feed import FeedEntry
+    from mailctl.delivery_log.queries.event_feed import EventFilter, FeedEntry
 
 #: Characters of an id that are shown; the events of an email are listed by `status`.
 _SHOWN_ID_LENGTH = 12
+_DEFAULT_PERIOD = "1h"
 
 
 @uses_log(AccessMode.READ)
@@ -53,32 +54,22 @@ def events(
     Exit codes:
       0  The events were printed.
       2  A state, a kind or a time is invalid.
-      3  There is no delivery log.
+      3  There is no such queue or campaign, or no delivery log.
 
     \b
     See also:
       mailctl status, mailctl list, mailctl top
     """
-    from mailctl.delivery_log.queries.event_feed import EventFilter
     from mailctl.monitoring.event_feed import follow_events, list_events
-    from mailctl.timefmt import parse_past_time
 
-    now = datetime.now(UTC)
-    wanted = EventFilter(
-        states=filters.read_states(),
-        kinds=filters.read_kinds(session),
-        queue=filters.queue,
-        campaign=filters.campaign,
-        to=filters.to,
-    )
-    begin = None if since is None and follow else parse_past_time(since or "1h", field="--since", now=now)
+    wanted = _filter(session, filters)
     if not sys.stdout.isatty():
         session.output.as_json = True
     with watching():
         found = (
-            follow_events(session.runtime, wanted, since=begin)
-            if begin is None or follow
-            else list_events(session.runtime, wanted, since=begin)
+            follow_events(session.runtime, wanted, since=_beginning(since) if since else None)
+            if follow
+            else list_events(session.runtime, wanted, since=_beginning(since or _DEFAULT_PERIOD))
         )
         is_empty = True
         for entry in found:
@@ -86,6 +77,24 @@ def events(
             _show(session, entry)
     if is_empty:
         session.output.note(f"No matching events. The delivery log is {session.runtime.masked_log_url}.")
+
+
+def _filter(session: CliSession, filters: SubjectOptions) -> EventFilter:
+    from mailctl.delivery_log.queries.event_feed import EventFilter
+
+    return EventFilter(
+        states=filters.read_states(),
+        kinds=filters.read_kinds(session),
+        queue=filters.queue,
+        campaign=filters.campaign,
+        to=filters.to,
+    )
+
+
+def _beginning(since: str) -> datetime:
+    from mailctl.timefmt import parse_past_time
+
+    return parse_past_time(since, field="--since", now=datetime.now(UTC))
 
 
 def _show(session: CliSession, entry: FeedEntry) -> None:
@@ -98,5 +107,4 @@ def _show(session: CliSession, entry: FeedEntry) -> None:
     prefix = (
         f"{format_time(event.at, TimeStyle.CLOCK)}  {entry.email_id[:_SHOWN_ID_LENGTH]}  {event.state:<9}  "
     )
-    by = f" (by {event.actor or event.worker})" if event.actor or event.worker else ""
-    session.output.prose(f"{prefix}{entry.kind} to {entry.to}: {event.text}{by}", hang=len(prefix))
+    session.output.prose(prefix + entry.summary, hang=len(prefix))

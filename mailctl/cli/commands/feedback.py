@@ -16,6 +16,7 @@ from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import LogFormatOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, MailctlError
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.reports import FeedbackResult
@@ -110,9 +111,10 @@ def watch(
 
     \b
     Exit codes:
-      0  The watch was stopped.
+      0  The watch was stopped, or with --once what was there is taken.
       2  A setting is missing or wrong.
-      5  The mailbox or the delivery log cannot be reached.
+      3  There is no delivery log.
+      5  The delivery log, or with --once a source, cannot be reached.
 
     \b
     See also:
@@ -125,7 +127,7 @@ def watch(
     watching = FeedbackWatch(session.runtime, require_sources(session.settings))
     if once:
         taken = watching.run_once()
-        session.output.line(f"{taken} messages taken")
+        session.output.line(f"{pluralize(taken, 'message')} taken")
         return
     _run_until_signal(watching)
 

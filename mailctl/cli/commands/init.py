@@ -14,6 +14,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import OptionGroup, with_options
 from mailctl.cli.terminal.confirm import ask, ask_secret
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class InitOptions(OptionGroup):
 def init(
     session: CliSession,
     options: InitOptions,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file, which is renamed.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to any service.")] = False,
 ) -> None:
     """Write a `.env` file with a new SECRET_KEY, and check it.
@@ -105,8 +108,13 @@ def init(
 
     path = Path(session.options["env_file"] or ".env")
     values = _answers(options).values()
-    settings = write_env_file(path, values, overwrite=force)
-    findings = _check(session, settings, offline=offline)
+    written = write_env_file(path, values, overwrite=force)
+    findings = _check(session, written.settings, offline=offline)
+    if written.earlier is not None:
+        session.output.note(
+            f"The earlier file is {written.earlier}. Emails that its SECRET_KEY encrypted need that key in"
+            " MAILCTL_SECRET_KEYS_OLD."
+        )
     if session.output.as_json:
         from mailctl.views.checks import FindingView
         from mailctl.views.config import NewSettingsView
@@ -115,7 +123,9 @@ def init(
         session.output.record(NewSettingsView(path=str(path), settings=list(values), checks=checks))
     else:
         session.output.line(f"{path} was written: {', '.join(values)}.")
-        session.output.note("Next, start a worker and send an email: mailctl worker")
+        first = mailctl_command("send", "welcome", email="ADDRESS", is_complete=False)
+        session.output.note(f"Next, start a worker: {mailctl_command('worker')}")
+        session.output.note(f"Then send yourself an email: {first}")
 
 
 def _answers(options: InitOptions) -> NewSettings:

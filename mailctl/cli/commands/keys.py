@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.api_keys import ApiKey, NewApiKey
     from mailctl.views.api_keys import ApiKeyView, NewApiKeyView
 
-app = CommandGroup("keys", "Manage API keys for the dashboard.")
+app = CommandGroup(
+    "keys",
+    "Manage API keys for the dashboard.\n\n"
+    "To rotate a key, create another one, use it in place of the first, and revoke the first. SECRET_KEY is"
+    " rotated with `mailctl db rekey`.",
+)
 
 
 @uses_log(AccessMode.ON_WRITE)

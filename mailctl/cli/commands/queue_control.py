@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import split_values
 from mailctl.cli.completion import complete_kind, complete_queue
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import ActionOptions, OptionGroup, with_options
@@ -21,7 +22,7 @@ from mailctl.timefmt import parse_duration, pluralize
 if TYPE_CHECKING:
     from mailctl.delivery_log.pauses import Pause
     from mailctl.delivery_log.queries.search import EmailFilter
-    from mailctl.operations.pausing import PauseService, PauseTarget
+    from mailctl.operations.pausing import PauseService, PauseTarget, UnsentEmails
     from mailctl.views.queues import PauseChangeView
 
 QueueArgument = Annotated[
@@ -34,8 +35,6 @@ KindOption = Annotated[
         "--kind", metavar="KIND", help="A kind of email instead of a queue.", autocompletion=complete_kind
     ),
 ]
-#: Waiting emails are counted up to this number.
-_MAX_COUNTED = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class PurgeOptions(OptionGroup):
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="Only emails of this kind; repeatable.",
+            help="Only emails of this kind; repeatable, or several as reset,welcome.",
             autocompletion=complete_kind,
         ),
     ] = None
@@ -77,7 +76,7 @@ class PurgeOptions(OptionGroup):
         age = parse_duration(self.older_than, field="--older-than") if self.older_than else None
         found = EmailFilter(
             queue=queue,
-            kinds=tuple(session.catalog.get(name).name for name in self.kind or ()),
+            kinds=tuple(session.catalog.get(name).name for name in split_values(self.kind)),
             campaign=self.campaign,
             until=datetime.now(UTC) - age if age else None,
         )
@@ -212,16 +211,19 @@ def show_pause_change(
     session: CliSession, service: PauseService, target: PauseTarget, pause: Pause, *, is_paused: bool
 ) -> None:
     """Print that a queue, a kind or a campaign is paused or resumed, and how many emails that concerns."""
-    waiting = service.count_waiting(target, limit=_MAX_COUNTED)
-    count = f"{_MAX_COUNTED} or more emails" if waiting == _MAX_COUNTED else pluralize(waiting, "email")
+    unsent = service.count_unsent(target)
+    count = f"{pluralize(unsent.waiting, 'email')} waiting"
     if is_paused:
-        text = f"{pause}; {count} waiting. Resume with: {pause.resume_command}"
+        taken = f", {unsent.sending} more being sent, which is not stopped" if unsent.sending else ""
+        text = f"{pause}; {count}{taken}. Resume with: {pause.resume_command}"
     else:
-        text = f"{pause.scope} {pause.name} is resumed; {count} waiting."
-    session.output.result(partial(_view, pause, is_paused=is_paused, waiting=waiting), text)
+        text = f"{pause.scope} {pause.name} is resumed; {count}."
+    session.output.result(partial(_view, pause, unsent, is_paused=is_paused), text)
 
 
-def _view(pause: Pause, *, is_paused: bool, waiting: int) -> PauseChangeView:
+def _view(pause: Pause, unsent: UnsentEmails, *, is_paused: bool) -> PauseChangeView:
     from mailctl.views.queues import PauseChangeView
 
-    return PauseChangeView.of_change(pause, is_paused=is_paused, waiting=waiting)
+    return PauseChangeView.of_change(
+        pause, is_paused=is_paused, waiting=unsent.waiting, sending=unsent.sending
+    )

@@ -34,7 +34,7 @@ def stats(
         typer.Option(
             "--since",
             metavar="WHEN",
-            help="Count emails recorded since WHEN: an age such as 24h, or an ISO 8601 time.",
+            help="Count emails recorded since WHEN: 24h, 10:02, today, yesterday, or an ISO 8601 time.",
         ),
     ] = "24h",
     until: Annotated[
@@ -42,7 +42,7 @@ def stats(
         typer.Option(
             "--until",
             metavar="WHEN",
-            help="Count emails recorded before WHEN: an age such as 1h, or an ISO 8601 time; default: now.",
+            help="Count emails recorded before WHEN, in the same forms; default: now.",
         ),
     ] = None,
     by: Annotated[
@@ -83,7 +83,7 @@ def stats(
     \b
     Exit codes:
       0  The statistics were printed.
-      3  There is no delivery log.
+      3  There is no such campaign, or no delivery log.
 
     \b
     See also:

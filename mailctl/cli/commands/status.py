@@ -193,6 +193,7 @@ def _fields(found: EmailStatus) -> list[tuple[str, str]]:
             ("mail server", email.server or ""),
             ("tenant", email.tenant or ""),
             ("message id", email.message_id or ""),
+            ("queue id", email.reply.queue_id or ""),
         ]
     rows.append(("celery", found.celery.state if found.celery else ""))
     rows.append(("sent with", ", ".join(other.id for other in found.group)))
@@ -201,7 +202,5 @@ def _fields(found: EmailStatus) -> list[tuple[str, str]]:
 
 def _show_events(session: CliSession, events: tuple[Event, ...]) -> None:
     for event in events:
-        by_worker = f" by {event.worker}" if event.worker and event.state == "sending" else ""
-        by = f" (by {event.actor})" if event.actor else by_worker
         prefix = f"{format_optional_time(event.at)}  {event.state:<9}  "
-        session.output.prose(prefix + f"{event.text}{by}".strip(), hang=len(prefix))
+        session.output.prose(prefix + event.summary, hang=len(prefix))

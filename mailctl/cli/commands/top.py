@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import sparkline
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.errors import MailctlError
 from mailctl.timefmt import TimeStyle, format_elapsed, format_optional_time, format_time, seconds_since
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from mailctl.monitoring.incident.models import Incident
     from mailctl.monitoring.snapshot import Snapshot
 
 #: Maximum number of snapshots in a sparkline.
@@ -29,6 +32,14 @@ _MAX_SNAPSHOTS = 300
 #: Where the sparkline begins in its line, in cells.
 _SPARKLINE_OFFSET = 26
 _QUEUE_COLUMNS = ("queue", "depth", "sending", "deferred", "scheduled", "held", "oldest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moment:
+    """What one look at the delivery log shows."""
+
+    snapshot: Snapshot
+    incident: Incident
 
 
 @uses_log(AccessMode.READ)
@@ -53,6 +64,8 @@ def top(
 ) -> None:
     """Watch rates, queues, workers and failures live.
 
+    The first line says what is wrong now, as `mailctl incident` does, by what the delivery log shows.
+
     Press q to quit. A pipe or a file gets one snapshot, unless --interval or --count is given; --json prints
     one object per snapshot.
 
@@ -68,7 +81,7 @@ def top(
 
     \b
     See also:
-      mailctl stats, mailctl queue list, mailctl workers list
+      mailctl incident, mailctl stats, mailctl queue list, mailctl workers list
     """
     seconds = interval or 1.0
     with watching():
@@ -80,31 +93,36 @@ def top(
 
 
 def _print(session: CliSession, *, seconds: float, limit: int | None) -> None:
-    for snapshot in _snapshots(session, seconds=seconds, limit=limit):
+    for moment in _moments(session, seconds=seconds, limit=limit):
         if session.output.as_json:
             from mailctl.views.snapshot import SnapshotView
 
-            session.output.record(SnapshotView.of(snapshot))
+            session.output.record(SnapshotView.of(moment.snapshot, moment.incident))
         else:
-            session.output.lines(_lines(snapshot, width=session.output.width))
+            session.output.lines(_lines(moment, width=session.output.width))
 
 
-def _snapshots(session: CliSession, *, seconds: float, limit: int | None) -> Iterator[Snapshot]:
-    from mailctl.monitoring.snapshot import take_snapshot
-
+def _moments(session: CliSession, *, seconds: float, limit: int | None) -> Iterator[_Moment]:
     for number in itertools.count(1):
-        yield take_snapshot(session.runtime)
+        yield _look(session)
         if number == limit:
             return
         time.sleep(seconds)
 
 
-def _watch(session: CliSession, *, seconds: float, limit: int | None) -> None:
-    from mailctl.cli.terminal.keyboard import keyboard
+def _look(session: CliSession) -> _Moment:
+    from mailctl.monitoring.incident.report import find_logged_incident
     from mailctl.monitoring.snapshot import take_snapshot
 
+    snapshot = take_snapshot(session.runtime)
+    return _Moment(snapshot=snapshot, incident=find_logged_incident(session.runtime))
+
+
+def _watch(session: CliSession, *, seconds: float, limit: int | None) -> None:
+    from mailctl.cli.terminal.keyboard import keyboard
+
     error_message = ""
-    history: deque[Snapshot] = deque([take_snapshot(session.runtime)], maxlen=_MAX_SNAPSHOTS)
+    history: deque[_Moment] = deque([_look(session)], maxlen=_MAX_SNAPSHOTS)
     with keyboard() as keys, session.output.full_screen() as show:
         for number in itertools.count(1):
             key: str | None = None
@@ -116,21 +134,22 @@ def _watch(session: CliSession, *, seconds: float, limit: int | None) -> None:
             if key == "q":
                 return
             try:
-                history.append(take_snapshot(session.runtime))
+                history.append(_look(session))
                 error_message = ""
             except MailctlError as error:
                 # Keep watching: the delivery log may become available again.
                 error_message = error.message
 
 
-def _screen(history: Sequence[Snapshot], error_message: str, width: int, height: int) -> list[Text]:
+def _screen(history: Sequence[_Moment], error_message: str, width: int, height: int) -> list[Text]:
     from rich.text import Text
 
-    latest = history[-1]
+    latest = history[-1].snapshot
     title = f"mailctl  {format_optional_time(latest.at)}"
     lines = [Text.assemble((title, "bold"), f"{'q quits':>{max(9, width - len(title))}}")]
     if error_message:
         lines.append(Text(f"outdated: {error_message}", style="bold red"))
+    lines.append(_headline(history[-1].incident))
     for name, values in _rate_series(history).items():
         cells = max(0, width - _SPARKLINE_OFFSET)
         lines.append(Text(f"{name:<10}{values[-1]:>6}/min     {sparkline(values[-cells:]) if cells else ''}"))
@@ -141,24 +160,36 @@ def _screen(history: Sequence[Snapshot], error_message: str, width: int, height:
     return lines
 
 
-def _lines(snapshot: Snapshot, *, width: int | None) -> list[Text]:
+def _lines(moment: _Moment, *, width: int | None) -> list[Text]:
     from rich.text import Text
 
-    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([snapshot]).items()]
+    snapshot = moment.snapshot
+    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([moment]).items()]
     return [
+        _headline(moment.incident),
         *rates,
         *_circuit_lines(snapshot),
         *_tables(snapshot, width=width, failures=len(snapshot.failures)),
     ]
 
 
-def _rate_series(history: Sequence[Snapshot]) -> dict[str, list[int]]:
-    captured = [snapshot.recent_activity.captured for snapshot in history]
+def _headline(incident: Incident) -> Text:
+    from rich.text import Text
+
+    from mailctl.cli.terminal.styles import COLORS
+
+    state = "ok" if incident.is_ok else "fail"
+    return Text.assemble((f"{state:<4}", COLORS[state]), "  ", escape_controls_as_line(incident.headline))
+
+
+def _rate_series(history: Sequence[_Moment]) -> dict[str, list[int]]:
+    activity = [moment.snapshot.recent_activity for moment in history]
+    captured = [each.captured for each in activity]
     return {
-        "recorded": [snapshot.recent_activity.recorded for snapshot in history],
-        "sent": [snapshot.recent_activity.sent for snapshot in history],
+        "recorded": [each.recorded for each in activity],
+        "sent": [each.sent for each in activity],
         **({"captured": captured} if any(captured) else {}),
-        "failed": [snapshot.recent_activity.failed for snapshot in history],
+        "failed": [each.failed for each in activity],
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from mailctl.domain.spreadsheet_cells import mark_formula
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.errors import InvalidInput
 
@@ -56,7 +57,8 @@ def rows_of_objects(
     if flat and unknown:
         raise InvalidInput("--columns", f"{unknown[0]!r} is not a column.", fix=f"Use: {', '.join(known)}.")
     columns = layout.columns or known
-    return columns, [[_cell(each.get(name)) for name in columns] for each in flat]
+    for_people = layout.format is TableFormat.TABLE
+    return columns, [[_cell(each.get(name), for_people=for_people) for name in columns] for each in flat]
 
 
 def format_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, table_format: TableFormat) -> str:
@@ -77,13 +79,15 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, each
 
 
-def _cell(value: Any) -> str:
-    """Return a value as one line, without control characters."""
+def _cell(value: Any, *, for_people: bool) -> str:
+    """Return a value as one line, without control characters, and without formulas if a program reads it."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return escape_controls_as_line(" ".join(value))
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return escape_controls_as_line(text)
+        value = " ".join(value)
+    if not isinstance(value, str):
+        return escape_controls_as_line(json.dumps(value, ensure_ascii=False))
+    text = escape_controls_as_line(value)
+    return text if for_people else mark_formula(text)

@@ -46,6 +46,14 @@ class FeedEntry:
     campaign: str | None
     event: Event
 
+    @property
+    def summary(self) -> str:
+        """Which email the event is about, what happened, and who did it."""
+        event = self.event
+        happened = f": {event.text}" if event.text else ""
+        by = f" (by {event.actor or event.worker})" if event.actor or event.worker else ""
+        return f"{self.kind} to {self.to}{happened}{by}"
+
 
 def read_events(engine: Engine, wanted: EventFilter, *, after: int, limit: int) -> list[FeedEntry]:
     """Return events that match a filter, in their order.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.storage.engine import reading
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: The newest events that are returned at most.
 MAX_ATTEMPTS = 20_000
 _FAILURE_STATES = (State.DEFERRED, State.FAILED, State.EXPIRED, State.BOUNCED)
+#: An email that waits for its turn has not been tried.
+_HAS_FAILED = func.coalesce(events.c.reason_code, "") != ReasonCode.SEND_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def find_failed_attempts(
             *(emails.c.smtp_enhanced, emails.c.smtp_text),
         )
         .join(emails, emails.c.id == events.c.email_id)
-        .where(events.c.state.in_(_FAILURE_STATES))
+        .where(events.c.state.in_(_FAILURE_STATES), _HAS_FAILED)
         .order_by(events.c.seq.desc())
         .limit(MAX_ATTEMPTS)
     )

@@ -34,16 +34,14 @@ class LogFacts:
 
     Args:
         runtime: the components of this process.
-        ask_workers: returns the queues of each worker that answers on the broker, by node name; called only
-            if no heartbeat covers a queue in which emails wait. None if the broker cannot be asked.
     """
 
-    def __init__(
-        self, runtime: Runtime, *, ask_workers: Callable[[], Mapping[str, tuple[str, ...]]] | None = None
-    ) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.now = runtime.clock()
-        self._ask_workers = ask_workers
+        #: Returns the queues of each worker that answers on the broker, by node name; called only if no
+        #: heartbeat covers a queue in which emails wait. None if the broker cannot be asked.
+        self.ask_workers: Callable[[], Mapping[str, tuple[str, ...]]] | None = None
 
     @cached_property
     def workers(self) -> tuple[Worker, ...]:
@@ -84,10 +82,10 @@ class LogFacts:
     @cached_property
     def other_consumers(self) -> dict[str, tuple[str, ...]]:
         """The queues of workers that do not share the log, by node name, as far as they were asked."""
-        if self._ask_workers is None or (self.workers and self._own_queues >= set(self.ready_by_queue)):
+        if self.ask_workers is None or (self.workers and self._own_queues >= set(self.ready_by_queue)):
             return {}
         try:
-            return dict(self._ask_workers())
+            return dict(self.ask_workers())
         except MailctlError:
             return {}
 

@@ -43,12 +43,14 @@ def find_incident(
     """
     try:
         runtime = open_runtime()
-        call_with_deadline(runtime.workers.list_alive, service=_LOG)
+        facts = LogFacts(runtime)
+        call_with_deadline(lambda: facts.workers, service=_LOG)
     except MailctlError as error:
         return _incident_without_log(error, open_without_log)
     problems = [*find_recording_problem(runtime)]
-    broker, in_the_way = _ask_broker(runtime)
-    facts = LogFacts(runtime, ask_workers=broker.queues_by_worker if broker and not in_the_way else None)
+    broker, in_the_way = _ask_broker(facts)
+    if broker is not None and not in_the_way:
+        facts.ask_workers = broker.queues_by_worker
     problems += [*in_the_way, *find_problems_in_log(facts)]
     problems += [*find_user_problems(runtime), *find_template_problems(runtime)]
     return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
@@ -75,11 +77,12 @@ def find_problems_in_log(facts: LogFacts) -> Iterator[Problem]:
     yield from find_sending_problems(facts)
 
 
-def _ask_broker(runtime: Runtime) -> tuple[BrokerInspector | None, tuple[Problem, ...]]:
+def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[Problem, ...]]:
     """Return the inspector of a broker that processes share, and what is wrong with it.
 
     There is none if the broker is private to each process, or if the app cannot be loaded.
     """
+    runtime = facts.runtime
     if runtime.settings.is_broker_private:
         return None, ()
     from mailctl.broker.inspector import BrokerInspector
@@ -91,7 +94,7 @@ def _ask_broker(runtime: Runtime) -> tuple[BrokerInspector | None, tuple[Problem
         return None, (problem_of_error(Subject.BROKER, "app", error, held_up=0),)
     if is_private:
         return None, ()
-    return broker, tuple(find_broker_problems(broker, waiting=lambda: count_waiting(LogFacts(runtime))))
+    return broker, tuple(find_broker_problems(broker, waiting=lambda: count_waiting(facts)))
 
 
 def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Runtime]) -> Incident:
@@ -106,7 +109,7 @@ def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Ru
         obstacle = creation_obstacle(runtime) if is_missing else None
         name = "log_missing" if is_missing and obstacle is None else "log"
         first = problem_of_error(Subject.LOG, name, obstacle or error, held_up=None)
-        _, others = _ask_broker(runtime)
+        _, others = _ask_broker(LogFacts(runtime))
     finally:
         runtime.close()
     return Incident(at=now, problems=in_order([first, *others]))

@@ -99,7 +99,8 @@ def _paused(facts: LogFacts) -> Iterator[Problem]:
 def _campaigns(facts: LogFacts) -> Iterator[Problem]:
     for campaign in list_campaigns(facts.runtime, changed_since=facts.now - RECENT):
         if campaign.is_failing:
-            step = "pause" if campaign.waiting else "show"
+            may_be_paused = bool(campaign.waiting) and campaign.pause is None
+            step = "pause" if may_be_paused else "show"
             command: ShellCommand = mailctl_command("campaign", step, arguments=[campaign.name])
             yield Problem(
                 subject=Subject.CAMPAIGN,
@@ -107,7 +108,7 @@ def _campaigns(facts: LogFacts) -> Iterator[Problem]:
                 sentence=f"{campaign.failed + campaign.bounced} of {pluralize(campaign.total, 'email')} of"
                 f" campaign {campaign.name} failed or bounced"
                 f" ({format_share(campaign.failed_share)} of those that ended)",
-                fix=f"{'Pause it until the cause is known' if campaign.waiting else 'See why'}: {command}",
+                fix=f"{'Pause it until the cause is known' if may_be_paused else 'See why'}: {command}",
                 held_up=0,
             )
         elif campaign.is_behind:

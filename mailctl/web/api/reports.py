@@ -34,7 +34,7 @@ router = APIRouter(route_class=ApiRoute, responses=problem_responses())
 def show_overview() -> OverviewView:
     """Return the current state and the last hour, minute by minute."""
     figures = overview_figures(runtime.current())
-    return OverviewView.of_trend(figures.snapshot, figures.trend)
+    return OverviewView.of_trend(figures.snapshot, figures.incident, figures.trend)
 
 
 @router.get("/api/queues", name="mailctl:api_queues", tags=["workers"])

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from mailctl import runtime, web
 from mailctl.delivery_log.pauses import PauseScope
@@ -134,6 +135,19 @@ class TestOverview:
                 assert found is not None
                 ages[page] = found[1]
         assert "-" not in ages.values()
+
+    def test_figures_are_as_old_as_the_end_of_reading_them(self, settings: Settings) -> None:
+        """Otherwise a log that takes longer to read than they are shared would be read for each viewer."""
+        parts, now = Runtime(settings), [0.0]
+
+        def pass_time(*_: object) -> None:
+            now[0] += SHARED_SECONDS
+
+        event.listen(parts.engine, "before_cursor_execute", pass_time)
+        first = overview_figures(parts, clock=lambda: now[0])
+        assert now[0] > SHARED_SECONDS
+        assert overview_figures(parts, clock=lambda: now[0]) is first
+        parts.close()
 
     def test_viewers_share_its_figures(self, settings: Settings) -> None:
         """For two seconds; then, or in another runtime, they are read again."""

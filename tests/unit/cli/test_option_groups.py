@@ -10,7 +10,7 @@ import pytest
 from mailctl.cli.commands.monitor import ThresholdOptions
 from mailctl.cli.commands.queue_control import PurgeOptions
 from mailctl.cli.context import CliSession
-from mailctl.cli.option_groups import ActionOptions, FilterOptions, with_options
+from mailctl.cli.option_groups import ActionOptions, FilterOptions, LayoutOptions, with_options
 from mailctl.errors import InvalidInput
 
 
@@ -53,6 +53,27 @@ class TestFilterOptions:
         with pytest.raises(InvalidInput) as caught:
             options.to_filter(CliSession())
         assert caught.value.field == field
+
+
+class TestLayoutOptions:
+    def session(self, *, is_json: bool) -> CliSession:
+        """Return a session with or without --json."""
+        session = CliSession()
+        session.merge_options({"json": is_json})
+        return session
+
+    @pytest.mark.parametrize("wanted", ["table", "csv", "tsv"])
+    def test_two_formats_are_refused(self, wanted: str) -> None:
+        """Nobody would know which of them comes."""
+        with pytest.raises(InvalidInput, match=f"{wanted} cannot be combined with --json"):
+            LayoutOptions(output=wanted).apply_to(self.session(is_json=True))
+
+    @pytest.mark.parametrize(("wanted", "is_json"), [(None, True), ("json", True), ("json", False)])
+    def test_json_may_be_asked_for_in_both_ways(self, wanted: str | None, is_json: bool) -> None:
+        """Also twice."""
+        session = self.session(is_json=is_json)
+        LayoutOptions(output=wanted).apply_to(session)
+        assert session.output.as_json
 
 
 class TestPurgeOptions:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits
+from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits, read_learned_rate
 from mailctl.domain.models import State
 from tests.unit.delivery_log.conftest import SENT
 
@@ -78,6 +78,11 @@ def test_what_one_worker_learns_holds_for_all(log: Log) -> None:
     assert (
         limit.describe(now=log.now) == "server default takes 9.03 emails a second, as far as is known: again"
     )
+    rates = [
+        read_learned_rate(log.engine, server=server, domain="example.com", now=log.now)
+        for server in ("default", "other")
+    ]
+    assert rates == [pytest.approx(9.025), None]
 
 
 def test_what_all_workers_have_sent_counts(log: Log) -> None:

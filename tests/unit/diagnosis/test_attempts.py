@@ -145,3 +145,23 @@ def test_a_campaign_that_is_throttled_can_be_slowed() -> None:
     throttled = replace(DEFERRED, campaign="spring", reply=SmtpReply(code=451, enhanced="4.7.1", text="slow"))
     [first, *_] = causes(throttled, event(State.DEFERRED, "slow", code=ReasonCode.DEFERRED, stage="rcpt"))
     assert (first.name, str(first.next_step)) == ("rate_limited", "mailctl campaign set-rate spring RATE")
+
+
+def test_the_rate_that_workers_have_learned_is_named() -> None:
+    """For an email that was throttled, and not for one that failed otherwise."""
+    at_rcpt = event(State.DEFERRED, "said so", code=ReasonCode.DEFERRED, stage="rcpt")
+    throttled = replace(DEFERRED, reply=SmtpReply(code=451, enhanced="4.7.1", text="slow"))
+    assert "now send it 2.5 emails a second" in causes(throttled, at_rcpt, learned_rate=2.5)[0].sentence
+    assert "emails a second" not in causes(throttled, at_rcpt)[0].sentence
+    busy = replace(DEFERRED, reply=SmtpReply(code=451, enhanced="4.3.0", text="busy"))
+    assert "emails a second" not in causes(busy, at_rcpt, learned_rate=2.5)[0].sentence
+
+
+def test_an_email_may_wait_in_the_worker_for_its_turn() -> None:
+    """A mail server that takes few emails a second is not called slow."""
+    long_ago = replace(SENDING, updated_at=NOW - timedelta(seconds=45))
+    [first] = causes(long_ago)
+    assert first.sentence.endswith("has been sending it for 45 s; the mail server is slow")
+    [first] = causes(long_ago, learned_rate=0.5)
+    assert "wait there for its turn: all workers together now send 0.5 emails a second" in first.sentence
+    assert str(first.next_step) == "mailctl queue list"

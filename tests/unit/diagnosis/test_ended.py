@@ -170,3 +170,12 @@ def test_what_to_do_depends_on_what_is_wrong_with_the_recipient(
     retry = AvailableAction(action="retry", description="again", command=command)
     [first, *_] = causes(email, event(State.FAILED, "no", stage="rcpt"), available_actions=(retry,))
     assert str(first.next_step).startswith(step)
+
+
+def test_the_queue_id_of_the_mail_server_is_named() -> None:
+    """Its administrator finds the email by it; without one there is nothing to ask for."""
+    queued = SmtpReply(code=250, enhanced="2.0.0", text="Ok: queued as 4F2B71A0C3")
+    [cause] = causes(replace(EMAIL, state=State.SENT, reply=queued))
+    assert cause.sentence.endswith("ask the server's administrator about queue id 4F2B71A0C3")
+    [cause] = causes(replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok")))
+    assert "queue id" not in cause.sentence

@@ -14,6 +14,7 @@ from mailctl.domain.models import (
     SENT_OR_CAPTURED,
     TRANSITIONS,
     Content,
+    Event,
     State,
     User,
     states_before,
@@ -135,3 +136,11 @@ def test_an_email_is_scheduled_until_something_else_delays_it() -> None:
         replace(scheduled, reason_code=ReasonCode.MAIL_SERVER_DOWN),
     ):
         assert delayed.scheduled_for is None
+
+
+def test_an_event_says_who_did_it() -> None:
+    """An operator, or the worker that claimed the email; nothing stands for a missing text."""
+    event = Event(at=NOW, state=State.SENDING, attempt=1, worker="w@h", code=None, text="")
+    assert event.summary == "by w@h"
+    assert replace(event, state=State.SENT, text="250 ok").summary == "250 ok"
+    assert replace(event, state=State.HELD, text="held", actor="ada").summary == "held (by ada)"

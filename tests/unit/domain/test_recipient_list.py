@@ -53,3 +53,9 @@ def test_other_files_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidInput) as refused:
         list(read_recipients(data))
     assert refused.value.fix
+
+
+def test_an_exported_address_is_the_address() -> None:
+    """Without the apostrophe that keeps spreadsheets from running it; variables keep theirs."""
+    [row] = read_recipients(b"email,offer\n'+ada@example.com,'-10%' off\n")
+    assert row == RecipientRow(line=2, email="+ada@example.com", variables={"offer": "'-10%' off"})

@@ -15,6 +15,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.errors import NotFound
 from mailctl.monitoring.campaigns import CampaignStatus, find_campaign, list_campaigns
+from mailctl.operations.known_names import check_campaign
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.emails import NOW
@@ -100,8 +101,12 @@ def test_its_own_pause_and_that_of_its_kind_count(runtime: Runtime) -> None:
 
 
 def test_an_unknown_campaign_names_those_that_exist(runtime: Runtime) -> None:
-    """A misspelt name is the usual case."""
+    """A misspelt name is the usual case; every command says the same of it."""
     assert find_campaign(runtime, "spring").status.total == 3
-    with pytest.raises(NotFound) as caught:
-        find_campaign(runtime, "sprung")
-    assert caught.value.fix == "The latest are: spring, autumn."
+    for find in (find_campaign, check_campaign):
+        with pytest.raises(NotFound) as caught:
+            find(runtime, "sprung")
+        assert caught.value.fix == "Did you mean 'spring'?"
+        with pytest.raises(NotFound) as caught:
+            find(runtime, "july")
+        assert caught.value.fix == "The latest campaigns are: spring, autumn."

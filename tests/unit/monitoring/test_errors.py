@@ -105,3 +105,17 @@ def test_the_last_quarter_is_compared_with_the_rest(minutes: tuple[int, ...], tr
     """By occurrences a minute."""
     times = [NOW - timedelta(minutes=each) for each in minutes]
     assert find_trend(times, since=SINCE, now=NOW) is trend
+
+
+def test_a_throttled_campaign_is_slowed() -> None:
+    """If the group has no other emails; these cannot be slowed by it."""
+    [spring] = groups(deferred(1, campaign="spring"), deferred(2, campaign="spring"))
+    assert str(spring.command) == "mailctl campaign set-rate spring RATE"
+    [mixed] = groups(deferred(1, campaign="spring"), deferred(2))
+    assert str(mixed.command) == "mailctl queue list"
+
+
+def test_emails_that_were_tried_again_are_found_by_their_ids() -> None:
+    """Neither their state nor their error says any more that they belong to the group."""
+    [found] = groups(attempt(1, state_now=State.PENDING), attempt(2, state_now=State.SENT))
+    assert str(found.command) == "mailctl list id-1 id-2"

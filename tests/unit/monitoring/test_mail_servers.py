@@ -37,13 +37,13 @@ def fail(runtime: Runtime, server: str, times: int) -> None:
 def test_a_server_that_fails_is_not_healthy_before_its_circuit_opens(runtime: Runtime) -> None:
     """The last attempt is what is known of it."""
     fail(runtime, "own:25", 1)
-    [hop] = mail_server_hops(runtime)
+    [hop] = mail_server_hops(runtime, runtime.workers.list_alive())
     assert (hop.ok, hop.detail) == (False, "the last attempt at own:25 failed: connection refused")
     fail(runtime, "own:25", 1)
-    [hop] = mail_server_hops(runtime)
+    [hop] = mail_server_hops(runtime, runtime.workers.list_alive())
     assert hop.detail == "the last 2 attempts at own:25 failed: connection refused"
     fail(runtime, "own:25", FAILURES_TO_OPEN)
-    [hop] = mail_server_hops(runtime)
+    [hop] = mail_server_hops(runtime, runtime.workers.list_alive())
     assert hop.detail.startswith("the mail server own:25 does not work since")
 
 
@@ -55,7 +55,7 @@ def test_the_servers_of_workers_count_and_not_that_of_this_process(runtime: Runt
         runtime.workers.record_heartbeat(worker(now, id=name, name=name, host="elsewhere", identity=identity))
     fail(runtime, "own:25", 1)
     fail(runtime, "b:25", 1)
-    assert [(hop.ok, hop.detail) for hop in mail_server_hops(runtime)] == [
+    assert [(hop.ok, hop.detail) for hop in mail_server_hops(runtime, runtime.workers.list_alive())] == [
         (True, "a:25 is not failing"),
         (False, "the last attempt at b:25 failed: connection refused"),
     ]
@@ -63,10 +63,10 @@ def test_the_servers_of_workers_count_and_not_that_of_this_process(runtime: Runt
 
 def test_without_an_attempt_nothing_is_known(runtime: Runtime) -> None:
     """Nor without a log; that is said."""
-    [hop] = mail_server_hops(runtime)
+    [hop] = mail_server_hops(runtime, runtime.workers.list_alive())
     assert (hop.ok, hop.detail) == (True, "unknown: no email was tried in the last 60 min")
     with closing(open_without_log(runtime.settings)) as without_log:
-        [hop] = mail_server_hops(without_log)
+        [hop] = mail_server_hops(without_log, without_log.workers.list_alive())
     assert hop.detail.startswith("unknown: there is no delivery log")
 
 
@@ -74,5 +74,5 @@ def test_capturing_needs_no_server(tmp_path: Path) -> None:
     """Also if another process of the log has seen one fail."""
     with closing(Runtime(Settings(mailctl_home=tmp_path))) as opened:
         fail(opened, "localhost:587", FAILURES_TO_OPEN)
-        [hop] = mail_server_hops(opened)
+        [hop] = mail_server_hops(opened, opened.workers.list_alive())
     assert (hop.ok, hop.detail) == (True, "EMAIL_ENABLED=False: emails are captured")

@@ -46,6 +46,6 @@ def test_an_unknown_queue_is_an_error_that_names_the_known_ones(runtime: Runtime
 
 
 def test_an_unknown_campaign_is_an_error(runtime: Runtime) -> None:
-    """The fix lists the campaigns."""
+    """The fix names those that there are."""
     with pytest.raises(NotFound, match="no email of campaign 'spring'"):
         check_campaign(runtime, "spring")

@@ -28,7 +28,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         email_password=PASSWORD,
         is_production=True,
     )
-    settings = write_env_file(path, answers.values(), overwrite=False)
+    settings = write_env_file(path, answers.values(), overwrite=False).settings
     assert settings.email_host_password.get_secret_value() == PASSWORD
     assert (settings.project_name, settings.email_host, settings.debug) == (
         *("Ada's Shop & Söhne", "mail.example"),
@@ -53,7 +53,19 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="exists; nothing was changed"):
         write_env_file(path, values, overwrite=False)
     assert path.read_text() == "PROJECT_NAME=Old\n"
-    assert write_env_file(path, values, overwrite=True).project_name == "Example"
+    written = write_env_file(path, values, overwrite=True)
+    assert (written.settings.project_name, written.earlier) == ("Example", tmp_path / ".env.old")
+
+
+def test_a_replaced_file_is_kept_each_time(tmp_path: Path) -> None:
+    """Emails may be encrypted with any of the keys; whoever may read the new one alone may read them."""
+    path = tmp_path / ".env"
+    path.write_text("PROJECT_NAME=Old\n")
+    values = NewSettings(from_address="a@b.example").values()
+    names = [write_env_file(path, values, overwrite=True).earlier for _ in range(2)]
+    assert names == [tmp_path / ".env.old", tmp_path / ".env.old2"]
+    assert (tmp_path / ".env.old").read_text() == "PROJECT_NAME=Old\n"
+    assert stat.S_IMODE((tmp_path / ".env.old").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_deferred_email_has_its_reply_and_its_next_attempt() -> None:
     )
     printed = EmailView.of(deferred).as_json()
     assert printed["next_attempt_at"] == "2026-03-01T12:05:00Z"
-    assert printed["smtp"] == {"code": 451, "enhanced": "4.7.1", "text": None}
+    assert printed["smtp"] == {"code": 451, "enhanced": "4.7.1", "text": None, "queue_id": None}
     assert printed["error"] == "greylisted"
 
 

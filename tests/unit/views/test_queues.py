@@ -81,8 +81,8 @@ def test_a_pause_without_a_reason_has_null() -> None:
     pause = PauseView.of(PAUSE).as_json()
     assert (pause["scope"], pause["reason"], pause["actor"]) == ("queue", None, "ada@desk")
     assert QueueView.of(queue(pause=PAUSE)).as_json()["paused"] == pause
-    changed = PauseChangeView.of_change(PAUSE, is_paused=True, waiting=3).as_json()
-    assert changed == pause | {"is_paused": True, "waiting": 3}
+    changed = PauseChangeView.of_change(PAUSE, is_paused=True, waiting=3, sending=1).as_json()
+    assert changed == pause | {"is_paused": True, "waiting": 3, "sending": 1}
 
 
 def test_the_list_says_why_the_broker_was_not_asked() -> None:

@@ -23,6 +23,7 @@ from mailctl.web.problem import (
     problem_of,
     problem_response,
     problem_responses,
+    without_details,
 )
 
 
@@ -86,3 +87,13 @@ def test_an_endpoint_documents_its_own_errors_beside_the_others() -> None:
     assert set(documented) == {401, 404, 422, 429, 503}
     assert documented[404]["description"] == "There is no such email."
     assert all(MEDIA_TYPE in each["content"] for each in documented.values())
+
+
+@pytest.mark.parametrize("error", [LogMissing("no log at /srv/x"), BrokerUnavailable("no answer of db1")])
+def test_a_stranger_reads_no_details(error: MailctlError, caplog: pytest.LogCaptureFixture) -> None:
+    """They are in the log of the server; other errors are about the request."""
+    problem = problem_of(without_details(error))
+    assert (problem.status, error.message in problem.detail) == (503, False)
+    assert error.message in caplog.text
+    refused = NotFound("This link is not valid.")
+    assert without_details(refused) is refused

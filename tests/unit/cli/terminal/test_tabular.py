@@ -53,3 +53,12 @@ def test_csv_can_be_read_again() -> None:
 def test_tsv_has_tabs_between_the_cells() -> None:
     """And nothing else that a program has to know."""
     assert format_rows(("a", "b"), [["1", "2"]], table_format=TableFormat.TSV) == "a\tb\n1\t2\n"
+
+
+def test_no_cell_is_a_formula() -> None:
+    """Texts come from outside; numbers stay numbers, and a table on a terminal shows what is there."""
+    texts = {"reply": "=cmd|'/C calc'!A0", "to": "+ada@example.com", "names": ["@a", "b"], "skew": -1.5}
+    _, [row] = rows_of_objects([texts], Layout(format=TableFormat.CSV))
+    assert row == ["'=cmd|'/C calc'!A0", "'+ada@example.com", "'@a b", "-1.5"]
+    _, [row] = rows_of_objects([texts], Layout())
+    assert row[:2] == [texts["reply"], texts["to"]]

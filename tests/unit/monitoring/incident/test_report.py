@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from sqlalchemy import event
+
+from mailctl.cli.commands.monitor import ThresholdOptions
 from mailctl.errors import LogMissing
+from mailctl.monitoring.health import check_health
 from mailctl.monitoring.incident.report import find_incident, find_logged_incident
+from mailctl.monitoring.thresholds import check_thresholds
 from mailctl.runtime import open_without_log
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
     from mailctl.runtime import Runtime
     from tests.unit.monitoring.incident.conftest import Scene
@@ -49,3 +55,28 @@ def test_a_template_that_cannot_be_composed_is_found_before_an_email_needs_it(
     found = find_incident(lambda: scene.runtime, open_without_log=lambda: open_without_log(settings))
     assert [each.name for each in found.problems] == ["template"]
     assert "welcome.html" in found.problems[0].sentence
+
+
+def find_all(runtime: Runtime) -> object:
+    """Ask what is wrong now."""
+    return find_incident(lambda: runtime, open_without_log=lambda: runtime)
+
+
+def check_all(runtime: Runtime) -> object:
+    """Ask whether emails can be sent."""
+    return list(check_health(lambda: runtime, open_without_log=lambda: runtime))
+
+
+def check_limits(runtime: Runtime) -> object:
+    """Ask whether all limits hold."""
+    return check_thresholds(runtime, ThresholdOptions().to_thresholds())
+
+
+@pytest.mark.parametrize("look", [find_all, check_all, check_limits])
+def test_one_look_reads_the_workers_once(scene: Scene, look: Callable[[Runtime], object]) -> None:
+    """Those that are alive, and those that are silent: all that it says is about the same moment."""
+    scene.worker()
+    statements: list[str] = []
+    event.listen(scene.runtime.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    look(scene.runtime)
+    assert sum("FROM mailctl_workers" in each for each in statements) == 2

@@ -9,7 +9,8 @@ import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
 from mailctl.delivery_log.pauses import PauseScope
-from mailctl.domain.outcomes import SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
 from tests.unit.monitoring.incident.conftest import OWN, names
 
@@ -89,3 +90,35 @@ def test_everyday_replies_are_about_one_recipient() -> None:
     assert is_everyday(SmtpReply(code=550, enhanced="5.1.1", text="no"), stage="rcpt")
     assert not is_everyday(SmtpReply(code=554, enhanced="5.7.1", text="Relay access denied"), stage="rcpt")
     assert not is_everyday(None, stage="")
+
+
+def test_what_waits_for_its_turn_has_not_failed(scene: Scene) -> None:
+    """The rate of a server is used up: nothing needs a repair."""
+    scene.worker()
+    [email_id] = scene.add()
+    outcome = Outcome(kind=OutcomeKind.DEFERRED, category=ReplyCategory.RATE)
+    assert outcome.reason_code is ReasonCode.SEND_RATE
+    until = scene.runtime.clock() + timedelta(seconds=5)
+    scene.runtime.attempt_results.defer(
+        scene.claim(email_id), until=until, outcome=outcome, counts_as_attempt=False, message_id=None
+    )
+    assert names(find_sending_problems(scene.facts())) == []
+
+
+def test_a_paused_campaign_is_not_to_be_paused(scene: Scene) -> None:
+    """Only to be looked at."""
+    scene.worker()
+    ids = scene.add(MANY_REFUSED + 1)
+    for email_id in ids:
+        scene.change(email_id, campaign="spring")
+    for email_id in ids[1:]:
+        scene.refuse(email_id, 550, "5.1.1", "no such mailbox")
+    fixes = []
+    for _ in range(2):
+        problems = {each.name: each for each in find_sending_problems(scene.facts())}
+        fixes.append(problems["campaign_failing"].fix)
+        scene.runtime.pauses.pause(PauseScope.CAMPAIGN, "spring", actor="ada", reason="")
+    assert [fix.rpartition(": ")[2] for fix in fixes] == [
+        "mailctl campaign pause spring",
+        "mailctl campaign show spring",
+    ]
