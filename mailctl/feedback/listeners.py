@@ -23,7 +23,7 @@ class FeedbackEvent:
 
     Args:
         email_id: the email's id, which `EmailService` has returned.
-        kind: delivered, delayed, bounced, complained or unsubscribed.
+        kind: delivered, delayed, relayed, bounced, complained or unsubscribed.
         is_proven: whether a signature proves it; an unproven one has changed nothing.
         state: the new state of the email; None if the report did not change it.
         is_hard: whether no email can ever reach the mailbox; its address is suppressed then.

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.delivery_log.storage.engine import writing
@@ -156,6 +157,37 @@ def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptu
     assert bounces is not None
     assert "@" not in caplog.text
     assert bounces.token(email_id) not in caplog.text
+
+
+def test_a_report_of_each_delivery_is_asked_for_on_demand(tmp_path: Path, smtp: ScriptedSmtpServer) -> None:
+    """With MAILCTL_NOTIFY_SUCCESS; it is one more message for each email."""
+    from tests.integration.test_delivery import Post
+
+    post = Post(tmp_path, smtp, mailctl_bounce_address=ADDRESS, mailctl_notify_success=True)
+    post.deliver(post.record())
+    [said] = [line for _, who, line in smtp.log if who == "C" and line.startswith("RCPT")]
+    assert said.endswith(" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;zoe@example.com")
+    post.close()
+
+
+def test_a_message_that_breaks_the_reading_keeps_no_other_back(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted as malformed: it would fail each time that it came again."""
+    email_id = post.record()
+    post.deliver(email_id)
+    data = bounce_of(post, email_id)
+
+    @event.listens_for(post.runtime.engine, "before_cursor_execute")
+    def refuse(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("INSERT INTO mailctl_feedback "):
+            raise KeyError(f"zoe@example.com: {statement}")
+
+    assert MailIngester(post.runtime).take(data) is FeedbackResult.MALFORMED
+    [count] = post.runtime.feedback_counts.read()
+    assert (count.result, count.count) == (FeedbackResult.MALFORMED, 1)
+    assert "KeyError" in caplog.text
+    assert "zoe@" not in caplog.text
 
 
 def test_a_message_that_is_too_large_is_an_error(post: Post, mailctl: Mailctl) -> None:
