@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, text, update
 
 from mailctl.delivery_log.feedback_counts import add_counts
 from mailctl.delivery_log.reports import (
@@ -22,7 +22,14 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events, feedback
+from mailctl.delivery_log.storage.tables import (
+    IS_WAITING_REPORT,
+    UNINDEXED_STATE,
+    UtcDateTime,
+    emails,
+    events,
+    feedback,
+)
 from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource, suppress
 from mailctl.delivery_log.transitions import StateChange, insert_or_ignore
 from mailctl.delivery_log.unsubscribes import unsubscribe
@@ -37,6 +44,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+#: Written as in the index: databases would not recognise another spelling, and read all reports.
+_IS_WAITING = text(f"{feedback.name}.{IS_WAITING_REPORT}")
 #: Whoever knows a Message-ID can make unproven reports: of one email, no more than these are recorded.
 _MAX_UNPROVEN = 5
 #: Reports that waited, in one transaction.
@@ -92,7 +101,7 @@ class FeedbackReports(Repository):
         query = (
             select(feedback, *_EMAIL_FACTS)
             .join(emails, emails.c.id == feedback.c.email_id)
-            .where(feedback.c.waits.is_(True), or_(_can_follow(), ~emails.c.state.in_(UNFINISHED_STATES)))
+            .where(_IS_WAITING, or_(_can_follow(), ~emails.c.state.in_(UNFINISHED_STATES)))
             .limit(_MAX_SETTLED)
         )
         with reading(self._engine) as connection:

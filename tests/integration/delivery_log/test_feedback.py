@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
@@ -63,6 +64,26 @@ def test_who_unsubscribes_gets_no_more_of_the_kind(log: Log) -> None:
     assert unsubscribes.remove(["ZOE@example.com"], kind="newsletter") == ["zoe@example.com"]
     again = log.add(NEWSLETTER, email="zoe@example.com")
     assert log.history.find(again)[0].state is State.PENDING
+
+
+def test_looking_for_waiting_reports_reads_no_others(log: Log) -> None:
+    """Each worker looks again and again, and a log may have millions of reports."""
+    statements: list[tuple[str, Any]] = []
+
+    @event.listens_for(log.engine, "before_cursor_execute")
+    def keep(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    FeedbackReports(log.engine).settle()
+    query, parameters = next(each for each in statements if "FROM mailctl_feedback" in each[0])
+    is_sqlite = log.engine.dialect.name == "sqlite"
+    with log.engine.connect() as connection:
+        if not is_sqlite:
+            # A small table is read whole, whatever indices there are.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+        plan = "\n".join(map(str, connection.exec_driver_sql(f"{explain} {query}", parameters)))
+    assert "mailctl_feedback_waiting" in plan
 
 
 def test_processes_that_hear_the_same_record_it_once(log: Log) -> None:
