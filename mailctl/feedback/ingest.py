@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.errors import MailctlError
+from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.reading import DSN_SOURCE, read_mail
 from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record
 from mailctl.redaction import masking_logger
@@ -31,8 +32,7 @@ class MailIngester:
         from mailctl.security.bounce_address import bounce_address_from_settings
 
         self._runtime = runtime
-        if runtime.settings.mailctl_app:
-            _ = runtime.app  # its module may register functions with `on_feedback`
+        import_listeners(runtime)
         self._bounces: BounceAddress | None = bounce_address_from_settings(runtime.settings)
 
     def take(self, data: bytes, *, recipient: str = "") -> FeedbackReceipt | FeedbackResult:

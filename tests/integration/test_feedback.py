@@ -94,6 +94,9 @@ def test_a_bounce_is_told_by_every_command(
     listed = mailctl("list", "--state", "bounced", "--json")
     assert json.loads(listed.out)["task_id"] == email_id
     assert json.loads(mailctl("stats", "--json").out)["bounced_rate"] == 1.0
+    for by, name in (("server", "default"), ("domain", "example.com")):
+        [group] = json.loads(mailctl("stats", "--by", by, "--json").out)["groups"]
+        assert (group["name"], group["bounced"], group["bounced_rate"]) == (name, 1, 1.0)
     [suppressed] = mailctl("suppress", "list", "--source", "bounce", "--json").out.splitlines()
     assert json.loads(suppressed)["address"] == "zoe@example.com"
     for action in ("retry", "resend"):
@@ -138,6 +141,23 @@ def test_the_module_of_the_app_hears_of_it(
     ran = mailctl("feedback", "ingest", "--app", "shop_that_hears:app", stdin=text)
     assert ran.code == 0, ran.err
     assert (tmp_path / "heard").read_text() == "bounced bounced"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["ingest"], ExitCode.TRY_AGAIN), (["watch", "--once"], 2), (["serve"], 2), (["tail-log", "log"], 2)],
+)
+def test_each_source_imports_the_module_of_the_app(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
+) -> None:
+    """Its functions hear of feedback, wherever that comes from."""
+    monkeypatch.setenv("MAILCTL_FEEDBACK_LMTP", "127.0.0.1:2424")
+    assert mailctl("db", "upgrade").code == 0
+    (tmp_path / "log").touch()
+    (tmp_path / "broken_shop.py").write_text("raise RuntimeError('it was imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = mailctl("feedback", *command, "--app", "broken_shop:app", stdin="x")
+    assert (ran.code, "it was imported" in ran.err) == (code, True), ran.err
 
 
 def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptureFixture) -> None:
