@@ -23,7 +23,7 @@ _MAX_SERVER = 255
 #: Characters of an address or a Message-ID, at most (RFC 5322 section 2.1.1).
 _MAX_TEXT = 998
 #: The codes that a diagnostic begins with, which are stored on their own.
-_CODES = re.compile(r"\A\s*(?:[245]\d\d[ -]\s*)?(?:[245]\.\d{1,3}\.\d{1,3}\s+)?")
+_CODES = re.compile(r"\A\s*(?P<code>[245]\d\d[ -]\s*)?(?P<enhanced>[245]\.\d{1,3}\.\d{1,3}\s+)?")
 #: What a report says, for people, by its kind; `{by}` and `{to}` name the server, if it is known.
 _SAYS = {
     FeedbackKind.DELIVERED: "delivered{by}",
@@ -113,7 +113,7 @@ def report_of(item: Feedback) -> Report:
     reply = SmtpReply(
         code=item.smtp_code if item.smtp_code and 200 <= item.smtp_code <= 599 else None,
         enhanced=_enhanced_of(item),
-        text=mask_addresses_in_text(one_line(_CODES.sub("", item.diagnostic))),
+        text=mask_addresses_in_text(one_line(_without_codes(item.diagnostic))),
     )
     server = one_line(item.remote_server or "")[:_MAX_SERVER] or None
     return Report(
@@ -143,6 +143,15 @@ def is_hard_bounce(reply: SmtpReply, *, is_permanent: bool | None) -> bool:
     is_exact = reply.enhanced is not None and not reply.enhanced.endswith(".0.0")
     has_code = reply.code is not None or is_exact
     return is_dead_mailbox(reply, stage="") or (is_permanent is True and not has_code)
+
+
+def _without_codes(diagnostic: str) -> str:
+    """Return the words of a reply; each line of it may begin with the codes (RFC 2034 section 4)."""
+    found = _CODES.match(diagnostic)
+    if found is None or not (found["code"] and found["enhanced"]):
+        return _CODES.sub("", diagnostic)
+    code, enhanced = found["code"][:3], re.escape(found["enhanced"].strip())
+    return re.sub(rf"(?:\A|(?<=\s))\s*{code}[ -]\s*{enhanced}(?:\s+|\Z)", "", diagnostic)
 
 
 def _storable(text: str) -> str:

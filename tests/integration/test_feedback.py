@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ from tests.feedback_mail import samples
 from tests.smtp_server import DEFAULT_EXTENSIONS, ScriptedSmtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.integration.commands import Mailctl
@@ -237,6 +238,34 @@ def test_a_bounce_without_a_token_is_only_likely(post: Post) -> None:
     assert MailIngester(post.runtime).take(text) == FeedbackReceipt(likely=1)
     assert post.email(email_id).state is State.SENT
     assert post.runtime.suppressions.find("zoe@example.com") is None
+
+
+def test_a_source_that_hangs_stops_neither_another_nor_the_end(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thousand messages that mean nothing are counted meanwhile, and the process ends when it should."""
+    released = threading.Event()
+
+    class Hanging:
+        name = "hanging"
+
+        def run(self, *_: object, **__: object) -> None:
+            released.wait()
+
+    class Flood:
+        name = "flood"
+
+        def run(self, take: Callable[..., object], *, stopped: object, once: bool) -> None:
+            for number in range(1000):
+                take(b"Subject: hello\n\n%d" % number)
+            watch.stop()
+
+    watch = FeedbackWatch(post.runtime, [Hanging(), Flood()], patience_seconds=0.1)
+    watch.run()
+    released.set()
+    [count] = post.runtime.feedback_counts.read()
+    assert (count.result, count.count) == (FeedbackResult.IGNORED, 1000)
+    assert "the source hanging does not end" in caplog.text
 
 
 def test_a_watch_outlives_what_goes_wrong(post: Post, tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def test_a_summary_is_one_line_without_addresses() -> None:
     assert (report.target, report.is_hard, report.is_proven) == (State.BOUNCED, True, True)
 
 
+def test_codes_on_each_line_of_a_reply_are_no_words() -> None:
+    """Programs join the lines; the table of replies would not recognise the wording."""
+    text = (
+        "550-5.2.1 The user you are trying to contact is receiving mail at a rate that"
+        " 550-5.2.1 prevents additional messages from being delivered."
+        " 550 5.2.1  https://support.example/ReceivingRatePerm 550 5.2.1"
+    )
+    report = report_of(replace(BOUNCE, enhanced_code="5.2.1", diagnostic=text))
+    said = "The user you are trying to contact is receiving mail at a rate that prevents additional messages"
+    assert report.reply.text == f"{said} from being delivered. https://support.example/ReceivingRatePerm"
+    assert not report.is_hard
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
