@@ -123,10 +123,12 @@ def test_the_statistics_have_what_became_of_accepted_emails(site: Site) -> None:
     )
     assert record(parts, [bounce]).recorded == 1
     with site.client(site.key.plaintext) as client:
-        page = client.get("/stats", params={"by": "provider"}).text
-    assert '<td data-name="bounced">100.0%</td>' in page
-    assert '<td data-name="delivered">-</td>' in page
-    assert "<dt>Bounced</dt><dd><b>1</b>" in page
+        pages = [client.get("/stats", params={"by": by}).text for by in ("provider", "domain", "server")]
+    for page in pages:
+        assert '<td data-name="bounced">100.0%</td>' in page
+        assert '<td data-name="delivered">-</td>' in page
+        assert "<dt>Bounced</dt><dd><b>1</b>" in page
+    assert '<td class="address">example.com</td>' in pages[1]
 
 
 class TestOverview:
