@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+#: What only a source that works delivers.
+_HEARD = frozenset(
+    {FeedbackResult.RECORDED, FeedbackResult.LIKELY, FeedbackResult.REPEATED, FeedbackResult.IGNORED}
+)
+#: What anybody can send.
+_REFUSED = frozenset(
+    {FeedbackResult.FORGED, FeedbackResult.STALE, FeedbackResult.MALFORMED, FeedbackResult.OVERSIZED}
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeedbackCount:
     """How often a source delivered something with a result."""
@@ -29,6 +39,16 @@ class FeedbackCount:
     result: FeedbackResult
     count: int
     last_at: datetime
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether it shows that the source works: not what anybody could send, nor feedback of others."""
+        return self.result in _HEARD
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was refused: because it was forged, or because a secret differs."""
+        return self.result in _REFUSED
 
 
 class FeedbackCounts(Repository):

@@ -54,6 +54,7 @@ _MAX_SETTLED = 500
 _CODES: Mapping[str, ReasonCode] = {
     "delivered": ReasonCode.DELIVERY_REPORTED,
     "delayed": ReasonCode.DELAY_REPORTED,
+    "relayed": ReasonCode.RELAY_REPORTED,
     "bounced": ReasonCode.BOUNCE_REPORTED,
     "complained": ReasonCode.COMPLAINT_REPORTED,
     "unsubscribed": ReasonCode.UNSUBSCRIBE_REPORTED,

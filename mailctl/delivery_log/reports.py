@@ -43,7 +43,7 @@ class Report:
     source: str
     #: What identifies it at its source.
     source_id: str
-    #: What it says: delivered, delayed, bounced, complained or unsubscribed.
+    #: What it says: delivered, delayed, relayed, bounced, complained or unsubscribed.
     kind: str
     #: Whether a signature proves it; an unproven one changes no state.
     is_proven: bool

@@ -25,13 +25,16 @@ _RECIPIENT_REFUSED = "recipient_refused"
 
 
 _PARTICIPLES = {"complained": "marked as spam by its recipient"}
+#: What follows from reports after which the email may still be delivered or not.
+_UNDECIDED = {"delayed": "not given up yet", "relayed": "that server reports no delivery"}
 
 
 def accepted(case: Case) -> Cause:
     """Return the cause of `sent`."""
     reply = str(case.email.reply)
-    if delay := case.last_report("delayed"):
-        return Cause(name="delayed", sentence=f"{_handover(case)}, {_reported(delay)}; not given up yet")
+    if report := case.last_report("delayed", "relayed"):
+        sentence = f"{_handover(case)}, {_reported(report)}; {_UNDECIDED[report.kind]}"
+        return Cause(name=report.kind, sentence=sentence)
     if not reply:
         return Cause(name="accepted", sentence="a task of the service reported it as sent")
     server = f" {case.email.server}" if case.email.server else ""
@@ -76,7 +79,8 @@ def _reported(report: LoggedReport) -> str:
     said, server = str(report.reply), report.remote_server
     verbs = {"bounced": "refused" if server or report.reply.code else "bounced"}
     verb = verbs.get(report.kind, _PARTICIPLES.get(report.kind, report.kind))
-    by = f" by {server}" if server and report.kind != "complained" else ""
+    preposition = "to" if report.kind == "relayed" else "by"
+    by = f" {preposition} {server}" if server and report.kind != "complained" else ""
     when = wording.format_time(report.at or report.received_at)
     return f"{verb}{by} at {when}: {said}" if said else f"{verb}{by} at {when}"
 

@@ -163,10 +163,10 @@ class Case:
         found = [each for each in self.evidence.available_actions if each.action in ways]
         return min(found, key=lambda each: len(each.hazards)).command if found else None
 
-    def last_report(self, kind: str) -> LoggedReport | None:
-        """Return the latest proven report of a kind; None if there is none."""
-        found = (each for each in reversed(self.evidence.reports) if each.is_proven and each.kind == kind)
-        return next(found, None)
+    def last_report(self, *kinds: str) -> LoggedReport | None:
+        """Return the latest proven report of these kinds, by when it happened; None if there is none."""
+        found = [each for each in self.evidence.reports if each.is_proven and each.kind in kinds]
+        return max(found, key=lambda each: each.at or each.received_at, default=None)
 
     def last_event(self, state: State) -> Event | None:
         """Return the latest event in a state; None if there is none."""

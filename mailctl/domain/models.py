@@ -365,6 +365,8 @@ class Envelope:
     from_address: str = ""
     #: By this, reports about the delivery prove that they concern it; "" if none are asked for (RFC 3461).
     bounce_token: str = ""
+    #: When reports are asked for, such as FAILURE,DELAY; "" if none are.
+    notify: str = ""
     #: Whether it belongs to a campaign, which leaves a session to other email.
     is_of_campaign: bool = False
     #: Noted by the session that sends it.

@@ -52,6 +52,7 @@ class ReasonCode(StrEnum):
     # Feedback came after a mail server had accepted it.
     DELIVERY_REPORTED = "delivery_reported"  #: the recipient's mail server has it
     DELAY_REPORTED = "delay_reported"  #: not delivered yet; the mail server that has it keeps trying
+    RELAY_REPORTED = "relay_reported"  #: passed on to a server that reports failures alone
     BOUNCE_REPORTED = "bounce_reported"  #: given up, and not tried again
     COMPLAINT_REPORTED = "complaint_reported"  #: its recipient marked it as spam
     UNSUBSCRIBE_REPORTED = "unsubscribe_reported"  #: its recipient wants no more of these
@@ -72,6 +73,7 @@ class ReasonCode(StrEnum):
 NOTE_CODES = frozenset(
     {
         ReasonCode.DELAY_REPORTED,
+        ReasonCode.RELAY_REPORTED,
         ReasonCode.UNSUBSCRIBE_REPORTED,
         ReasonCode.REPORT_NOTED,
         ReasonCode.RESENT,

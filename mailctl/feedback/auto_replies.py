@@ -1,4 +1,4 @@
-"""Automatic replies, such as out-of-office messages: they say nothing about delivery."""
+"""Automatic replies, such as out-of-office messages and read receipts: they say nothing about delivery."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from mailctl.feedback import wording
 if TYPE_CHECKING:
     from mailctl.feedback.received_mail import ReceivedMail
 
+#: The type of reports about what the recipient's program did with a message (RFC 8098).
+_RECEIPT = "disposition-notification"
 _PRECEDENCES = frozenset({"auto_reply", "auto-reply"})
 
 
 def is_auto_reply(mail: ReceivedMail) -> bool:
-    """Whether a message without a report is an automatic reply (RFC 3834), by its headers or its subject."""
+    """Whether a message without a report is an automatic reply, by its type, its headers or its subject.
+
+    RFC 3834 describes automatic replies, RFC 8098 receipts, which say what a recipient did with the message.
+    """
+    if mail.report_type == _RECEIPT:
+        return True
     submitted = mail.header("Auto-Submitted").lower()
     if submitted.startswith("auto-replied"):
         return True

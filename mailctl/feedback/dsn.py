@@ -7,6 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from mailctl.feedback import wording
 from mailctl.feedback.models import FeedbackKind
 from mailctl.feedback.verdicts import Verdict
 
@@ -20,9 +21,10 @@ _KINDS = {
     "failure": FeedbackKind.BOUNCED,
     "delayed": FeedbackKind.DELAYED,
     "delivered": FeedbackKind.DELIVERED,
+    "relayed": FeedbackKind.RELAYED,
+    # Delivered to the address, which then forwards to others (RFC 3464 section 2.3.3).
+    "expanded": FeedbackKind.DELIVERED,
 }
-#: Handed on to where no more can be said, or to a list: neither delivered nor given up.
-_UNDECIDED = frozenset({"relayed", "expanded"})
 #: Recipients of one report; emails of mailctl have one.
 _MAX_RECIPIENTS = 20
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
@@ -36,11 +38,10 @@ def read_status(mail: ReceivedMail) -> list[Verdict]:
         mail: a message with a part of type message/delivery-status.
 
     Returns:
-        The verdicts; none if it says only that the message was handed on.
+        The verdicts; none if it has neither an action nor a status.
     """
     groups = [group for group in mail.status_groups if _is_of_recipient(group)]
-    arrived = mail.status_groups[0] if mail.status_groups else None
-    found = (_verdict(group, arrived) for group in groups[:_MAX_RECIPIENTS])
+    found = (_verdict(group, mail) for group in groups[:_MAX_RECIPIENTS])
     return [verdict for verdict in found if verdict is not None]
 
 
@@ -54,10 +55,8 @@ def _is_of_recipient(group: FieldGroup) -> bool:
     return bool(group.raw("final-recipient") or group.raw("original-recipient") or group.raw("action"))
 
 
-def _verdict(group: FieldGroup, message_group: FieldGroup | None) -> Verdict | None:
+def _verdict(group: FieldGroup, mail: ReceivedMail) -> Verdict | None:
     action = re.split(r"[\s(;]", group.raw("action").lower(), maxsplit=1)[0]
-    if action in _UNDECIDED:
-        return None
     diagnostic = group.get("diagnostic-code")
     code, said = split_codes(diagnostic)
     status = _ENHANCED.search(group.raw("status"))
@@ -66,16 +65,18 @@ def _verdict(group: FieldGroup, message_group: FieldGroup | None) -> Verdict | N
     kind = _KINDS.get(action) or _kind_of_class(enhanced or str(code or ""))
     if kind is None:
         return None
-    server = group.get("remote-mta") or (message_group.get("reporting-mta") if message_group else "")
+    # A server that relays the message is not the one that has it then.
+    reporter = "" if kind is FeedbackKind.RELAYED else mail.status_groups[0].get("reporting-mta")
     return Verdict(
         kind=kind,
         recipient=_address(group.get("original-recipient")) or _address(group.get("final-recipient")),
         smtp_code=code,
         enhanced_code=enhanced,
         diagnostic=diagnostic,
-        remote_server=_host(server),
-        is_permanent=enhanced.startswith("5") if enhanced else None,
-        at=parse_date(group.raw("last-attempt-date") or group.raw("arrival-date")),
+        remote_server=_host(group.get("remote-mta") or reporter),
+        is_permanent=wording.is_permanent(mail.text, code=code, enhanced=enhanced),
+        # Programs that do not tell when they tried last report at once.
+        at=parse_date(group.raw("last-attempt-date")) or parse_date(mail.header("Date")),
     )
 
 

@@ -103,10 +103,11 @@ class ImapSource:
     Args:
         mailbox: where it is.
         folder: the name of the folder.
+        idle_seconds: after how many seconds without news the folder is read in any case.
     """
 
-    def __init__(self, mailbox: ImapMailbox, folder: str) -> None:
-        self._mailbox, self._folder = mailbox, folder
+    def __init__(self, mailbox: ImapMailbox, folder: str, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+        self._mailbox, self._folder, self._idle_seconds = mailbox, folder, idle_seconds
         self.name = f"imap/{folder}"
 
     def run(self, take: Callable[[bytes], object], *, stopped: threading.Event, once: bool) -> None:
@@ -128,7 +129,7 @@ class ImapSource:
                     continue
                 if once:
                     return
-                _wait(connection, stopped)
+                _wait(connection, stopped, seconds=self._idle_seconds)
         finally:
             _close(connection)
 
@@ -151,7 +152,12 @@ class ImapSource:
             return
         token = box.tokens.token()
         try:
-            _require(connection.authenticate("XOAUTH2", lambda _: _xoauth2(box.user, token)))
+            # A server that refuses the token says why, and wants an empty answer before it ends the command.
+            _require(
+                connection.authenticate(
+                    "XOAUTH2", lambda challenge: b"" if challenge else _xoauth2(box.user, token)
+                )
+            )
         except imaplib.IMAP4.error:
             # It may have expired; the next connection gets another one.
             box.tokens.token(instead_of=token)
@@ -179,17 +185,17 @@ def _take_unseen(
     return bool(uids)
 
 
-def _wait(connection: imaplib.IMAP4, stopped: threading.Event) -> None:
+def _wait(connection: imaplib.IMAP4, stopped: threading.Event, *, seconds: float) -> None:
     """Wait until the server tells of something new, for some seconds at most."""
     if "IDLE" not in connection.capabilities:
-        stopped.wait(_IDLE_SECONDS)
+        stopped.wait(seconds)
         _require(connection.noop())
         return
     connection.send(b"mailctl IDLE\r\n")
     while not (line := connection.readline()).startswith(b"+"):
         if not line or line.startswith(b"mailctl "):
             raise imaplib.IMAP4.abort("IDLE was refused")
-    for _ in range(int(_IDLE_SECONDS / _POLL_SECONDS)):
+    for _ in range(int(seconds / _POLL_SECONDS)):
         if stopped.is_set() or _is_readable(connection):
             break
     connection.send(b"DONE\r\n")

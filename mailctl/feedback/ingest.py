@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.feedback.reading import read_mail
+from mailctl.delivery_log.reports import FeedbackResult
+from mailctl.errors import MailctlError
+from mailctl.feedback.listeners import import_listeners
+from mailctl.feedback.reading import DSN_SOURCE, read_mail
 from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record
 from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
-    from mailctl.delivery_log.reports import FeedbackResult
     from mailctl.runtime import Runtime
     from mailctl.security.bounce_address import BounceAddress
 
@@ -30,8 +32,7 @@ class MailIngester:
         from mailctl.security.bounce_address import bounce_address_from_settings
 
         self._runtime = runtime
-        if runtime.settings.mailctl_app:
-            _ = runtime.app  # its module may register functions with `on_feedback`
+        import_listeners(runtime)
         self._bounces: BounceAddress | None = bounce_address_from_settings(runtime.settings)
 
     def take(self, data: bytes, *, recipient: str = "") -> FeedbackReceipt | FeedbackResult:
@@ -47,6 +48,17 @@ class MailIngester:
         Raises:
             LogUnavailable: the delivery log cannot be written; the message has to come again.
         """
+        try:
+            return self._take(data, recipient=recipient)
+        except MailctlError:
+            raise
+        except Exception as error:
+            # It would fail each time that it came again, and keep back what comes after it.
+            _log.error("a message could not be read: %s", type(error).__name__)
+            count_rejected(self._runtime, DSN_SOURCE, FeedbackResult.MALFORMED)
+            return FeedbackResult.MALFORMED
+
+    def _take(self, data: bytes, *, recipient: str) -> FeedbackReceipt | FeedbackResult:
         reading = read_mail(data, bounces=self._bounces, recipient=recipient)
         if reading.rejected is not None:
             count_rejected(self._runtime, reading.source, reading.rejected)

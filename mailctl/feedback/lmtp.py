@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.feedback.received_mail import MAX_OCTETS
+from mailctl.redaction import masking_logger
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+
+_log = masking_logger("mailctl.feedback")
 
 #: Seconds that a client may take between two lines.
 _IDLE_SECONDS = 300.0
@@ -179,6 +182,9 @@ class _Session:
         try:
             await asyncio.to_thread(self._take, message, recipient)
         except MailctlError:
+            return b"451 4.3.0 Try again later"
+        except Exception as error:
+            _log.error("a message could not be taken: %s", type(error).__name__)
             return b"451 4.3.0 Try again later"
         return b"250 2.0.0 Taken"
 

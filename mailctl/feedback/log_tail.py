@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.accepted import AcceptedEmail, find_accepted
 from mailctl.errors import LogUnavailable
+from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.models import Feedback, FeedbackKind, Proof
 from mailctl.feedback.mta_logs import LOGS, LogEntry, MtaLog, format_of
 from mailctl.feedback.providers.payload import enhanced_code_in, event_id, reply_code_in
@@ -50,11 +51,15 @@ class LogTail:
         runtime: the parts of this process, with a delivery log that may be written.
         format: postfix or exim; None finds out from the first line that has either form.
         clock: returns seconds that never go back.
+
+    Raises:
+        ConfigurationError: the app of the service is not usable.
     """
 
     def __init__(
         self, runtime: Runtime, *, format: str | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        import_listeners(runtime)
         self._runtime = runtime
         self._format = format
         self._reader: MtaLog | None = LOGS[format]() if format else None

@@ -14,6 +14,9 @@ class FeedbackKind(StrEnum):
     DELAYED = "delayed"
     """Not delivered yet; the reporting server keeps trying (RFC 3464, action ``delayed``)."""
 
+    RELAYED = "relayed"
+    """Passed on to a server that reports no delivery, only failures (RFC 3464, action ``relayed``)."""
+
     BOUNCED = "bounced"
     """Given up: not delivered, and not tried again (RFC 3464, action ``failed``)."""
 

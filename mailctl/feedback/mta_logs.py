@@ -142,16 +142,15 @@ class PostfixLog(MtaLog):
         if found["daemon"] == "cleanup":
             self._read_message_id(queue_id, rest)
         elif queue_id in self._queue:
-            yield from self._read_delivery(self._queue[queue_id], queue_id, rest, found["timestamp"])
+            yield from self._read_delivery(self._queue[queue_id], found)
 
     def _read_message_id(self, queue_id: str, rest: str) -> None:
         if rest.startswith("message-id="):
             message_id = rest.removeprefix("message-id=").strip().removeprefix("<").removesuffix(">")
             self._remember(queue_id, message_id, before=self._successors.pop(queue_id, ()))
 
-    def _read_delivery(
-        self, message: _Message, queue_id: str, rest: str, timestamp: str
-    ) -> Iterator[LogEntry]:
+    def _read_delivery(self, message: _Message, line: re.Match[str]) -> Iterator[LogEntry]:
+        queue_id, rest, timestamp = line["queue_id"], line["rest"], line["timestamp"]
         if rest.startswith("removed"):
             self._queue.pop(queue_id, None)
             self._deferred.pop(queue_id, None)
@@ -159,7 +158,8 @@ class PostfixLog(MtaLog):
             yield from self._read_expiry(queue_id, timestamp)
         elif (found := _POSTFIX_DELIVERY.match(rest)) and found["status"] in _POSTFIX_KINDS:
             entry = self._delivery(message, found, timestamp)
-            if entry.kind is FeedbackKind.DELIVERED and self._is_passed_on(message, found):
+            is_lmtp = line["daemon"] == "lmtp"
+            if entry.kind is FeedbackKind.DELIVERED and self._is_passed_on(message, found, is_lmtp=is_lmtp):
                 return
             if entry.kind is FeedbackKind.DELAYED:
                 self._deferred.setdefault(queue_id, {})[entry.recipient] = entry
@@ -177,8 +177,11 @@ class PostfixLog(MtaLog):
             remote_server=relay if relay != "none" else None,
         )
 
-    def _is_passed_on(self, message: _Message, found: re.Match[str]) -> bool:
-        """Whether a local program took the message, such as a content filter, that processes it further."""
+    def _is_passed_on(self, message: _Message, found: re.Match[str], *, is_lmtp: bool) -> bool:
+        """Whether a local program took the message, such as a content filter, that processes it further.
+
+        A program that takes it by LMTP and does not queue it again has put it into a mailbox.
+        """
         if not _LOCAL_RELAY.fullmatch(found["relay"]):
             return False
         following = _NEXT_QUEUE_ID.search(found["text"])
@@ -188,7 +191,7 @@ class PostfixLog(MtaLog):
             )
         elif following:
             self._successors[following["next"]] = message.queue_ids
-        return True
+        return bool(following) or not is_lmtp
 
     def _read_expiry(self, queue_id: str, timestamp: str) -> Iterator[LogEntry]:
         message = self._queue[queue_id]

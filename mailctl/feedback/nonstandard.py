@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mailctl.feedback import wording
-from mailctl.feedback.dsn import split_codes
+from mailctl.feedback.dsn import parse_date, split_codes
 from mailctl.feedback.models import FeedbackKind
 from mailctl.feedback.verdicts import Verdict
 
@@ -61,21 +61,14 @@ def read_text(mail: ReceivedMail) -> Verdict:
         enhanced_code=enhanced,
         diagnostic=quoted[:_MAX_DIAGNOSTIC],
         remote_server=server[1].rstrip(".") if server else None,
-        is_permanent=None if is_delay else _is_permanent(text, code, enhanced),
+        is_permanent=None if is_delay else wording.is_permanent(text, code=code, enhanced=enhanced),
+        at=parse_date(mail.header("Date")),
     )
 
 
 def _is_delay(mail: ReceivedMail, text: str) -> bool:
     says_so = wording.says("delay", "subjects", mail.header("Subject"))
     return says_so or wording.says("delay", "texts", text)
-
-
-def _is_permanent(text: str, code: int | None, enhanced: str | None) -> bool | None:
-    if code or enhanced:
-        return str(enhanced or code).startswith("5")
-    if wording.says("full", "texts", text):
-        return False
-    return True if wording.says("dead", "texts", text) else None
 
 
 def _own_text(mail: ReceivedMail) -> str:

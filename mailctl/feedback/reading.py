@@ -110,7 +110,7 @@ def _items(
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
     order = list(FeedbackKind)
-    severity = (FeedbackKind.DELAYED, FeedbackKind.DELIVERED, FeedbackKind.BOUNCED)
+    severity = (FeedbackKind.DELAYED, FeedbackKind.RELAYED, FeedbackKind.DELIVERED, FeedbackKind.BOUNCED)
     return max(
         verdicts,
         key=lambda each: severity.index(each.kind) if each.kind in severity else len(order),

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _MAX_SERVER = 255
+#: Characters of an address or a Message-ID, at most (RFC 5322 section 2.1.1).
+_MAX_TEXT = 998
 #: The codes that a diagnostic begins with, which are stored on their own.
-_CODES = re.compile(r"\A\s*(?:[245]\d\d[ -]\s*)?(?:[245]\.\d{1,3}\.\d{1,3}\s+)?")
-#: What a report says, for people, by its kind; `{by}` names the server, if it is known.
+_CODES = re.compile(r"\A\s*(?P<code>[245]\d\d[ -]\s*)?(?P<enhanced>[245]\.\d{1,3}\.\d{1,3}\s+)?")
+#: What a report says, for people, by its kind; `{by}` and `{to}` name the server, if it is known.
 _SAYS = {
     FeedbackKind.DELIVERED: "delivered{by}",
     FeedbackKind.DELAYED: "delayed{by}",
+    FeedbackKind.RELAYED: "relayed{to}",
     FeedbackKind.BOUNCED: "refused{by}",
     FeedbackKind.COMPLAINED: "marked as spam by its recipient",
     FeedbackKind.UNSUBSCRIBED: "its recipient unsubscribed",
@@ -110,7 +113,7 @@ def report_of(item: Feedback) -> Report:
     reply = SmtpReply(
         code=item.smtp_code if item.smtp_code and 200 <= item.smtp_code <= 599 else None,
         enhanced=_enhanced_of(item),
-        text=mask_addresses_in_text(one_line(_CODES.sub("", item.diagnostic))),
+        text=mask_addresses_in_text(one_line(_without_codes(item.diagnostic))),
     )
     server = one_line(item.remote_server or "")[:_MAX_SERVER] or None
     return Report(
@@ -120,8 +123,8 @@ def report_of(item: Feedback) -> Report:
         is_proven=item.proof is Proof.VERIFIED,
         summary=_summary(item.kind, reply, server),
         email_id=item.email_id,
-        message_id=f"<{item.message_id}>" if item.message_id else None,
-        recipient=item.recipient,
+        message_id=f"<{_storable(item.message_id)}>" if item.message_id else None,
+        recipient=_storable(item.recipient) if item.recipient else None,
         at=item.at,
         reply=reply,
         remote_server=server,
@@ -142,6 +145,20 @@ def is_hard_bounce(reply: SmtpReply, *, is_permanent: bool | None) -> bool:
     return is_dead_mailbox(reply, stage="") or (is_permanent is True and not has_code)
 
 
+def _without_codes(diagnostic: str) -> str:
+    """Return the words of a reply; each line of it may begin with the codes (RFC 2034 section 4)."""
+    found = _CODES.match(diagnostic)
+    if found is None or not (found["code"] and found["enhanced"]):
+        return _CODES.sub("", diagnostic)
+    code, enhanced = found["code"][:3], re.escape(found["enhanced"].strip())
+    return re.sub(rf"(?:\A|(?<=\s))\s*{code}[ -]\s*{enhanced}(?:\s+|\Z)", "", diagnostic)
+
+
+def _storable(text: str) -> str:
+    """Return a text of strangers without what a database refuses, as if the log were down."""
+    return "".join(char for char in text if char.isprintable())[:_MAX_TEXT]
+
+
 def _enhanced_of(item: Feedback) -> str | None:
     given = (item.enhanced_code or "").strip()
     parts = given.split(".")
@@ -150,9 +167,9 @@ def _enhanced_of(item: Feedback) -> str | None:
 
 
 def _summary(kind: FeedbackKind, reply: SmtpReply, server: str | None) -> str:
-    by = f" by {server}" if server else ""
+    by, to = (f" by {server}", f" to {server}") if server else ("", "")
     # Who gave up may not be a server that refused anything.
     is_given_up = kind is FeedbackKind.BOUNCED and not server and reply.code is None
-    what = "bounced" if is_given_up else _SAYS[kind].format(by=by)
+    what = "bounced" if is_given_up else _SAYS[kind].format(by=by, to=to)
     said = str(reply)
     return f"{what}: {said}" if said else what

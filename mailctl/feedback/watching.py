@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
@@ -23,6 +24,8 @@ _log = masking_logger("mailctl.feedback")
 
 #: Seconds before a source that failed is tried again: at first, and at most.
 _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 60.0
+#: Seconds between two looks whether the process should end, and until it ends without its sources.
+_POLL_SECONDS, _PATIENCE_SECONDS = 0.5, 15.0
 #: What a source may raise although nothing is wrong with this program.
 _SOURCE_ERRORS = (*IMAP_ERRORS, LogUnavailable, ConfigurationError)
 
@@ -80,23 +83,34 @@ class FeedbackWatch:
     Args:
         runtime: the parts of this process, with a delivery log that may be written.
         sources: the sources.
+        patience_seconds: how long `run` waits for sources that have to end.
     """
 
-    def __init__(self, runtime: Runtime, sources: Sequence[Source]) -> None:
+    def __init__(
+        self, runtime: Runtime, sources: Sequence[Source], *, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        self._patience_seconds = patience_seconds
         self._ingester = MailIngester(runtime)
         self._sources = sources
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Take feedback until `stop` is called."""
+        """Take feedback until `stop` is called; a source that does not end by then is abandoned."""
         threads = [
-            threading.Thread(target=self._run_for_ever, args=(source,), name=f"mailctl-{source.name}")
+            # One that hangs must not keep the process from ending.
+            threading.Thread(target=self._run_for_ever, args=(source,), name=source.name, daemon=True)
             for source in self._sources
         ]
         for thread in threads:
             thread.start()
+        # Not a wait for the event, which a signal handler could not set then.
+        while not self._stopped.is_set():
+            time.sleep(_POLL_SECONDS)
+        deadline = time.monotonic() + self._patience_seconds
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                _log.error("the source %s does not end", thread.name)
 
     def run_once(self) -> int:
         """Take what is there now, from the sources that can tell; return how many messages that were.

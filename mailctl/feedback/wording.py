@@ -25,6 +25,27 @@ def auto_reply_headers() -> tuple[str, ...]:
     return tuple(_table()["auto_reply"]["headers"])
 
 
+def is_permanent(text: str, *, code: int | None, enhanced: str | None) -> bool | None:
+    """Return whether a bounce calls itself permanent: by its codes, or else by its text.
+
+    A status such as 5.0.0 is no reason: programs that have given up for any reason use it (RFC 3463 section
+    3.1).
+
+    Args:
+        text: what the program says, without the message that it returns.
+        code: the reply code of the remote server; None if there is none.
+        enhanced: the enhanced status code; None if there is none.
+
+    Returns:
+        None if neither tells.
+    """
+    if code is not None or (enhanced is not None and not enhanced.endswith(".0.0")):
+        return str(enhanced or code).startswith("5")
+    if says("full", "texts", text):
+        return False
+    return True if says("dead", "texts", text) else None
+
+
 @cache
 def _table() -> dict[str, Any]:
     return tomllib.loads(files("mailctl.feedback").joinpath("wording.toml").read_text(encoding="utf-8"))

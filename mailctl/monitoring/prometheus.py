@@ -170,7 +170,7 @@ def _pause_metrics(runtime: Runtime, queues: Iterable[str]) -> list[_MetricFamil
 def _feedback_metrics(counts: Sequence[FeedbackCount]) -> list[_MetricFamily]:
     heard = [({"source": each.source, "result": str(each.result)}, float(each.count)) for each in counts]
     latest: dict[str, float] = {}
-    for each in counts:
+    for each in (each for each in counts if each.is_heard):
         latest[each.source] = max(latest.get(each.source, 0.0), each.last_at.timestamp())
     return [
         _counter(
@@ -180,7 +180,7 @@ def _feedback_metrics(counts: Sequence[FeedbackCount]) -> list[_MetricFamily]:
         ),
         _gauge(
             "feedback_last_heard_timestamp_seconds",
-            "When each source of feedback was heard last, in seconds since 1970.",
+            "When each source of feedback was heard last, without what was refused, in seconds since 1970.",
             [({"source": source}, at) for source, at in latest.items()],
         ),
     ]

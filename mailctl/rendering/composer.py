@@ -76,6 +76,7 @@ class Composer:
         given = message_settings_of(settings)
         self._senders = given.senders
         self._bounce_address = bounce_address_from_settings(settings)
+        self._notify = "SUCCESS,FAILURE,DELAY" if settings.mailctl_notify_success else "FAILURE,DELAY"
         self._frontend_url = settings.frontend_url
         self._links = links
         self._unsubscribe_links = unsubscribe_links
@@ -139,6 +140,7 @@ class Composer:
         addressed = self._recipient_policy.resolve_destination(context["recipient_email"], subject=subject)
         sender = self._senders.choose(kind=catalogued.name, tenant=content.tenant, requested=content.sender)
         bounces = self._bounces_to(sender)
+        bounce_token = bounces.token(id) if bounces else ""
         message_id = mime.make_message_id(id, domain=sender.address.rpartition("@")[2])
         message = self._message(
             rendering, context | {"locale": language}, addressed, id=id, date=now, message_id=message_id
@@ -146,7 +148,8 @@ class Composer:
         return Envelope(
             sender=bounces.sender(id) if bounces else sender.bounce_address,
             from_address=sender.address,
-            bounce_token=bounces.token(id) if bounces else "",
+            bounce_token=bounce_token,
+            notify=self._notify if bounce_token else "",
             recipient=addressed.to,
             message_id=message_id,
             data=self._encoded(

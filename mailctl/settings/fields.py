@@ -155,6 +155,8 @@ class SettingsFields(BaseSettings):
     mailctl_reply_to: str = ""
     #: The address to which mail servers return what they cannot deliver; "" for the sender's.
     mailctl_bounce_address: str = ""
+    #: Whether mail servers are asked for a report of each delivery as well, not only of failures and delays.
+    mailctl_notify_success: bool = False
     #: A Maildir in which bounces and complaints arrive.
     mailctl_feedback_maildir: Path | None = None
     #: Where `mailctl feedback watch` listens for mail, as HOST:PORT of this host or the path of a socket.

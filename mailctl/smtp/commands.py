@@ -38,22 +38,21 @@ def mail_command(sender: str, *, size: int, extensions: Collection[str], envelop
     return b"MAIL FROM:" + _path(sender) + options + b"\r\n"
 
 
-def rcpt_command(
-    recipient: str, *, extensions: Collection[str] = (), asks_for_reports: bool = False
-) -> bytes:
+def rcpt_command(recipient: str, *, extensions: Collection[str] = (), notify: str = "") -> bytes:
     """Return the RCPT command.
 
     Args:
         recipient: the recipient.
         extensions: the extensions that the server offers, in lower case.
-        asks_for_reports: whether delivery status notifications about failures and delays are wanted.
+        notify: when a delivery status notification is wanted, such as FAILURE,DELAY (RFC 3461 section
+            4.1); "" asks for none.
 
     Raises:
         ValueError: the recipient is not one plain address.
     """
     options = b""
-    if asks_for_reports and "dsn" in extensions:
-        options = b" NOTIFY=FAILURE,DELAY ORCPT=rfc822;" + _xtext(recipient)
+    if notify and "dsn" in extensions:
+        options = b" NOTIFY=" + notify.encode("ascii") + b" ORCPT=rfc822;" + _xtext(recipient)
     return b"RCPT TO:" + _path(recipient) + options + b"\r\n"
 
 

@@ -148,7 +148,7 @@ class SmtpSession:
         token = envelope.bounce_token
         commands = {"mail": self._mail_command(envelope.sender, size=len(lines), envelope_id=token)}
         self.stage = "rcpt"
-        rcpt = rcpt_command(envelope.recipient, extensions=self.extensions, asks_for_reports=bool(token))
+        rcpt = rcpt_command(envelope.recipient, extensions=self.extensions, notify=envelope.notify)
         commands |= {"rcpt": rcpt, "data": DATA_COMMAND}
         is_pipelined = "pipelining" in self.extensions
         fence()

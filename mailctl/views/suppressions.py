@@ -12,6 +12,7 @@ from mailctl.views.row_problems import RowProblemView
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.suppressions import SuppressionPage
+    from mailctl.delivery_log.unsubscribes import UnsubscribePage
 
 
 class SuppressionView(View):
@@ -37,6 +38,19 @@ class UnsubscribeView(View):
     kind: str
     email_id: str | None = Field(description="The email by which the recipient unsubscribed.")
     created_at: Timestamp
+
+
+class UnsubscribePageView(View):
+    """A page of recipients who have unsubscribed."""
+
+    unsubscribes: list[UnsubscribeView]
+    next: str | None = Field(description="The value of `after` for the next page; null on the last page.")
+
+    @classmethod
+    def of(cls, page: UnsubscribePage) -> UnsubscribePageView:
+        """Return the view of a page."""
+        entries = [UnsubscribeView.model_validate(entry) for entry in page.entries]
+        return cls(unsubscribes=entries, next=page.cursor)
 
 
 class SuppressionPageView(View):

@@ -19,11 +19,14 @@ from mailctl.web.filters import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.suppressions import SuppressionPage
+    from mailctl.delivery_log.unsubscribes import UnsubscribePage
     from mailctl.domain.shell_command import ShellCommand
     from mailctl.monitoring.stats import StatsReport
 
 _DEFAULT_PERIOD = "24h"
 _MAX_GROUPS = 100
+#: Lists recipients who have unsubscribed, instead of suppressed addresses.
+UNSUBSCRIBED = "unsubscribed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ def read_stats_query(
 
 @dataclass(frozen=True, kw_only=True)
 class SuppressionQuery:
-    """The parameters of a list of suppressed addresses."""
+    """The parameters of a list of suppressed addresses, or of recipients who have unsubscribed."""
 
     source: str = ""
     limit: int = DEFAULT_PAGE_SIZE
@@ -89,18 +92,31 @@ class SuppressionQuery:
             limit=self.limit, after=self.after, source=SuppressionSource(self.source) if self.source else None
         )
 
+    def unsubscribes(self) -> UnsubscribePage:
+        """Return the page of the list of recipients who have unsubscribed."""
+        return runtime.current().unsubscribes.page(limit=self.limit, after=self.after)
+
+
+_Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
+_After = Annotated[
+    str | None,
+    Query(
+        max_length=420,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="The value of `next` of the previous page.",
+    ),
+]
+
 
 def read_suppression_query(
     source: Annotated[str, Query(json_schema_extra={"enum": ["", *SuppressionSource]})] = "",
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = DEFAULT_PAGE_SIZE,
-    after: Annotated[
-        str | None,
-        Query(
-            max_length=320,
-            pattern=r"^[^\x00-\x1f\x7f]+$",
-            description="The value of `next` of the previous page.",
-        ),
-    ] = None,
+    limit: _Limit = DEFAULT_PAGE_SIZE,
+    after: _After = None,
 ) -> SuppressionQuery:
     """Return the parameters of a list of suppressed addresses from the query string."""
     return SuppressionQuery(source=source, limit=limit, after=after)
+
+
+def read_unsubscribe_query(limit: _Limit = DEFAULT_PAGE_SIZE, after: _After = None) -> SuppressionQuery:
+    """Return the parameters of a list of recipients who have unsubscribed from the query string."""
+    return SuppressionQuery(source=UNSUBSCRIBED, limit=limit, after=after)

@@ -15,6 +15,7 @@ from mailctl import runtime
 from mailctl.delivery_log.api_keys import NewApiKey, generate_api_key
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput, LogMissing, Refused, UnknownName
+from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
 from mailctl.web.app import create_app
@@ -93,14 +94,15 @@ def serve_feedback(
         log_format: text or json.
 
     Raises:
-        ConfigurationError: MAILCTL_WEBHOOK_SECRETS is not valid, or SECRET_KEY is not for production.
+        ConfigurationError: MAILCTL_WEBHOOK_SECRETS or the app of the service is not valid, or SECRET_KEY is
+            not for production.
         InvalidInput: the address cannot be bound, or there is no such log format.
     """
     _configure_logging(log_format)
     webhooks_from_settings(settings)
     runtime.configure(settings, access_mode=AccessMode.ON_WRITE)
     # Before anything is served: links for unsubscribing that anybody could forge are refused with the key.
-    runtime.current()
+    import_listeners(runtime.current())
     # No log of requests: the links for unsubscribing hold tokens.
     config = uvicorn.Config(
         create_feedback_app(), log_config=None, access_log=False, server_header=False, lifespan="on"

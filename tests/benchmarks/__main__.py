@@ -42,6 +42,8 @@ BENCHMARKS = {
     "pages": web.pages,
     "sign-ups": web.sign_ups,
     "feedback": feedback.webhook_events,
+    "feedback-log": feedback.large_log,
+    "feedback-why": feedback.time_to_why,
 }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SMALL, LARGE = 1_000, 1_000_000
 REPEATS = 20
+#: The id of an email that every log has.
+SOME_ID = f"{500 * 2654435761 % 4294967296:08x}-0000-4000-8000-000000000000"
 _FILL = """
 INSERT INTO mailctl_emails
     (id, kind, state, queue, to_address, user_id, attempts, created_at, updated_at, due_at)
@@ -44,14 +46,14 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """`status`, `list` and a turn of the relay."""
     small, large = (filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
     for name, question in _QUESTIONS.items():
-        few = median(partial(_seconds, question, small), rounds=rounds)
-        many = median(partial(_seconds, question, large), rounds=rounds)
+        few = median(partial(seconds, question, small), rounds=rounds)
+        many = median(partial(seconds, question, large), rounds=rounds)
         yield at_most(f"{name}, ms: 1,000,000 rows (other: 1,000)", many, few, 3)
     for log in (small, large):
         with log.engine.begin() as connection:
             connection.execute(text(_WAIT))
         log.campaigns.create_or_update("long", kind="welcome", rate=None)
-    few, many = (median(partial(_seconds, _mend, log), rounds=rounds) for log in (small, large))
+    few, many = (median(partial(seconds, _mend, log), rounds=rounds) for log in (small, large))
     yield at_most("relay, ms: 1,000,000 waiting (other: 1,000)", many, few, 3)
     small.close()
     large.close()
@@ -66,7 +68,8 @@ def filled(home: Path, rows: int) -> Runtime:
     return runtime
 
 
-def _seconds(question: Callable[[Runtime], object], runtime: Runtime) -> float:
+def seconds(question: Callable[[Runtime], object], runtime: Runtime) -> float:
+    """Return how long a question takes, the mean of a few times."""
     started = time.perf_counter()
     for _ in range(REPEATS):
         question(runtime)
@@ -74,7 +77,7 @@ def _seconds(question: Callable[[Runtime], object], runtime: Runtime) -> float:
 
 
 def _status(runtime: Runtime) -> None:
-    [email, *_] = runtime.history.find(f"{500 * 2654435761 % 4294967296:08x}")
+    [email, *_] = runtime.history.find(SOME_ID[:8])
     runtime.history.events(email.id)
 
 

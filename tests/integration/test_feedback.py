@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.delivery_log.storage.engine import writing
@@ -24,7 +26,7 @@ from tests.feedback_mail import samples
 from tests.smtp_server import DEFAULT_EXTENSIONS, ScriptedSmtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.integration.commands import Mailctl
@@ -94,6 +96,9 @@ def test_a_bounce_is_told_by_every_command(
     listed = mailctl("list", "--state", "bounced", "--json")
     assert json.loads(listed.out)["task_id"] == email_id
     assert json.loads(mailctl("stats", "--json").out)["bounced_rate"] == 1.0
+    for by, name in (("server", "default"), ("domain", "example.com")):
+        [group] = json.loads(mailctl("stats", "--by", by, "--json").out)["groups"]
+        assert (group["name"], group["bounced"], group["bounced_rate"]) == (name, 1, 1.0)
     [suppressed] = mailctl("suppress", "list", "--source", "bounce", "--json").out.splitlines()
     assert json.loads(suppressed)["address"] == "zoe@example.com"
     for action in ("retry", "resend"):
@@ -140,6 +145,23 @@ def test_the_module_of_the_app_hears_of_it(
     assert (tmp_path / "heard").read_text() == "bounced bounced"
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["ingest"], ExitCode.TRY_AGAIN), (["watch", "--once"], 2), (["serve"], 2), (["tail-log", "log"], 2)],
+)
+def test_each_source_imports_the_module_of_the_app(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], code: int
+) -> None:
+    """Its functions hear of feedback, wherever that comes from."""
+    monkeypatch.setenv("MAILCTL_FEEDBACK_LMTP", "127.0.0.1:2424")
+    assert mailctl("db", "upgrade").code == 0
+    (tmp_path / "log").touch()
+    (tmp_path / "broken_shop.py").write_text("raise RuntimeError('it was imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ran = mailctl("feedback", *command, "--app", "broken_shop:app", stdin="x")
+    assert (ran.code, "it was imported" in ran.err) == (code, True), ran.err
+
+
 def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptureFixture) -> None:
     """And changes nothing; neither tokens nor addresses are logged."""
     caplog.set_level("INFO")
@@ -157,6 +179,37 @@ def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptu
     assert bounces is not None
     assert "@" not in caplog.text
     assert bounces.token(email_id) not in caplog.text
+
+
+def test_a_report_of_each_delivery_is_asked_for_on_demand(tmp_path: Path, smtp: ScriptedSmtpServer) -> None:
+    """With MAILCTL_NOTIFY_SUCCESS; it is one more message for each email."""
+    from tests.integration.test_delivery import Post
+
+    post = Post(tmp_path, smtp, mailctl_bounce_address=ADDRESS, mailctl_notify_success=True)
+    post.deliver(post.record())
+    [said] = [line for _, who, line in smtp.log if who == "C" and line.startswith("RCPT")]
+    assert said.endswith(" NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;zoe@example.com")
+    post.close()
+
+
+def test_a_message_that_breaks_the_reading_keeps_no_other_back(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted as malformed: it would fail each time that it came again."""
+    email_id = post.record()
+    post.deliver(email_id)
+    data = bounce_of(post, email_id)
+
+    @event.listens_for(post.runtime.engine, "before_cursor_execute")
+    def refuse(_: object, __: object, statement: str, *___: object) -> None:
+        if statement.startswith("INSERT INTO mailctl_feedback "):
+            raise KeyError(f"zoe@example.com: {statement}")
+
+    assert MailIngester(post.runtime).take(data) is FeedbackResult.MALFORMED
+    [count] = post.runtime.feedback_counts.read()
+    assert (count.result, count.count) == (FeedbackResult.MALFORMED, 1)
+    assert "KeyError" in caplog.text
+    assert "zoe@" not in caplog.text
 
 
 def test_a_message_that_is_too_large_is_an_error(post: Post, mailctl: Mailctl) -> None:
@@ -186,6 +239,34 @@ def test_a_bounce_without_a_token_is_only_likely(post: Post) -> None:
     assert MailIngester(post.runtime).take(text) == FeedbackReceipt(likely=1)
     assert post.email(email_id).state is State.SENT
     assert post.runtime.suppressions.find("zoe@example.com") is None
+
+
+def test_a_source_that_hangs_stops_neither_another_nor_the_end(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thousand messages that mean nothing are counted meanwhile, and the process ends when it should."""
+    released = threading.Event()
+
+    class Hanging:
+        name = "hanging"
+
+        def run(self, *_: object, **__: object) -> None:
+            released.wait()
+
+    class Flood:
+        name = "flood"
+
+        def run(self, take: Callable[..., object], *, stopped: object, once: bool) -> None:
+            for number in range(1000):
+                take(b"Subject: hello\n\n%d" % number)
+            watch.stop()
+
+    watch = FeedbackWatch(post.runtime, [Hanging(), Flood()], patience_seconds=0.1)
+    watch.run()
+    released.set()
+    [count] = post.runtime.feedback_counts.read()
+    assert (count.result, count.count) == (FeedbackResult.IGNORED, 1000)
+    assert "the source hanging does not end" in caplog.text
 
 
 def test_a_watch_outlives_what_goes_wrong(post: Post, tmp_path: Path) -> None:

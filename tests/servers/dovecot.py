@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import os
 import shutil
 import signal
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 from typing_extensions import override
 
-from tests.servers.process import Server, free_port
+from tests.servers.process import Server, children_of, free_port
 
 USER, PASSWORD = "bounces@example.org", "a-password-of-the-mailbox"
 _CONFIG = """
@@ -22,7 +27,8 @@ ssl = yes
 ssl_cert = <{cert}
 ssl_key = <{key}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login xoauth2
+verbose_proctitle = yes
 default_login_user = {login_user}
 default_internal_user = {internal_user}
 default_internal_group = {group}
@@ -31,7 +37,13 @@ first_valid_uid = 1
 mail_uid = {owner}
 mail_gid = {group}
 passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {folder}/oauth2.conf
+}}
+passdb {{
   driver = static
+  mechanisms = plain login
   args = password={password}
 }}
 userdb {{
@@ -61,11 +73,39 @@ namespace inbox {{
 """
 
 
+#: Access tokens are signed with a key that Dovecot knows (RFC 7519), and say who signs in.
+_OAUTH2_CONFIG = """
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={folder}/keys/
+username_attribute = email
+"""
+_TOKEN_KEY = b"a-key-that-signs-tokens"
+
+
+def access_token(*, user: str = USER, key: bytes = _TOKEN_KEY) -> str:
+    """Return an access token that Dovecot accepts, unless it is signed with another key."""
+    claims = {"sub": user, "email": user, "iat": int(time.time()), "exp": int(time.time()) + 3600}
+    parts = [_encoded({"alg": "HS256", "typ": "JWT"}), _encoded(claims)]
+    signature = hmac.new(key, ".".join(parts).encode(), hashlib.sha256).digest()
+    return ".".join([*parts, base64.urlsafe_b64encode(signature).decode().rstrip("=")])
+
+
+def _encoded(value: dict[str, object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
 def missing_for_dovecot() -> str:
     """Return what this host lacks for a Dovecot of the tests; "" if it has all."""
     if os.geteuid() != 0:
         return "Dovecot with users of its own starts as root alone"
     return "" if shutil.which("dovecot") else "there is no Dovecot (apt install dovecot-imapd)"
+
+
+def _title_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 class Dovecot(Server):
@@ -105,6 +145,10 @@ class Dovecot(Server):
             port=self.port,
         )
         (self.folder / "dovecot.conf").write_text(text)
+        (self.folder / "oauth2.conf").write_text(_OAUTH2_CONFIG.format(folder=self.folder))
+        keys = self.folder / "keys" / "default" / "HS256"
+        keys.mkdir(parents=True, exist_ok=True)
+        (keys / "default").write_bytes(base64.b64encode(_TOKEN_KEY))
 
     @override
     def _command(self) -> list[str]:
@@ -124,9 +168,16 @@ class Dovecot(Server):
         except OSError:
             return False
 
-    def deliver(self, data: bytes, *, name: str) -> None:
-        """Put a message into the inbox, as a local delivery agent does."""
+    def deliver(self, data: bytes, *, name: str, folder: str = "") -> None:
+        """Put a message into the inbox or another folder, as a local delivery agent does."""
         path = self.maildir / "tmp" / name
         path.write_bytes(data)
         shutil.chown(path, "nobody", "nogroup")
-        path.rename(self.maildir / "new" / name)
+        target = self.maildir / f".{folder}" if folder else self.maildir
+        path.rename(target / "new" / name)
+
+    def idle_clients(self) -> int:
+        """Return how many clients wait for news (RFC 2177), by the titles of their processes."""
+        assert self._process is not None
+        titles = [_title_of(pid) for pid in children_of(self._process.pid)]
+        return sum(USER in title and "IDLE" in title for title in titles)

@@ -9,10 +9,14 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
 from tests.servers.process import Server, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: The user as which Postfix runs commands: neither root nor its own.
 COMMAND_USER = "nobody"
@@ -55,13 +59,17 @@ class Postfix(Server):
         relay_port: the port of that server, on loopback.
         transport: the service `bounces` of master.cf, which takes mail for the domain of bounces.
         domain: that domain.
+        mailboxes: the ports of mail servers (LMTP) that have the mailboxes of a domain, by domain.
     """
 
     _stop_signal = signal.SIGTERM
 
-    def __init__(self, relay_port: int, transport: str, *, domain: str) -> None:
+    def __init__(
+        self, relay_port: int, transport: str, *, domain: str, mailboxes: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="postfix-")), port=free_port())
         self._relay_port, self._transport, self._domain = relay_port, transport, domain
+        self._mailboxes = mailboxes or {}
 
     @override
     def _prepare(self) -> None:
@@ -70,6 +78,7 @@ class Postfix(Server):
             folder.mkdir(exist_ok=True)
         self.folder.chmod(0o755)
         shutil.chown(data, "postfix")
+        by_lmtp = "".join(f" {name}=lmtp:inet:127.0.0.1:{port}" for name, port in self._mailboxes.items())
         main = {
             "compatibility_level": "3.6",
             "queue_directory": queue,
@@ -84,8 +93,10 @@ class Postfix(Server):
             "inet_protocols": "ipv4",
             "mynetworks": "127.0.0.0/8",
             "relayhost": f"[127.0.0.1]:{self._relay_port}",
-            "transport_maps": f"inline:{{ {self._domain}=bounces: }}",
-            "relay_domains": self._domain,
+            "transport_maps": f"inline:{{ {self._domain}=bounces:{by_lmtp} }}",
+            "relay_domains": " ".join([self._domain, *self._mailboxes]),
+            # It has the mailboxes, and reports as a server that does.
+            "lmtp_assume_final": "yes",
             "alias_maps": "",
             "alias_database": "",
             "maillog_file": self.folder / "maillog",

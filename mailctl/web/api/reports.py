@@ -15,11 +15,17 @@ from mailctl.monitoring.workers import WorkerService
 from mailctl.views.queues import QueueListView
 from mailctl.views.snapshot import OverviewView
 from mailctl.views.stats import StatsView
-from mailctl.views.suppressions import SuppressionPageView
+from mailctl.views.suppressions import SuppressionPageView, UnsubscribePageView
 from mailctl.views.workers import WorkerListView
 from mailctl.web.overview_figures import overview_figures
 from mailctl.web.problem import problem_responses
-from mailctl.web.report_queries import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
+from mailctl.web.report_queries import (
+    StatsQuery,
+    SuppressionQuery,
+    read_stats_query,
+    read_suppression_query,
+    read_unsubscribe_query,
+)
 from mailctl.web.routing import ApiRoute
 
 #: The period of the counts by kind and of the latencies in `/metrics`, as in `mailctl metrics`.
@@ -61,6 +67,14 @@ def list_suppressions(
 ) -> SuppressionPageView:
     """List the suppressed addresses."""
     return SuppressionPageView.of(query.page())
+
+
+@router.get("/api/unsubscribes", name="mailctl:api_unsubscribes", tags=["rules"])
+def list_unsubscribes(
+    query: Annotated[SuppressionQuery, Depends(read_unsubscribe_query)],
+) -> UnsubscribePageView:
+    """List the recipients who have unsubscribed from a kind."""
+    return UnsubscribePageView.of(query.unsubscribes())
 
 
 @router.get(

@@ -19,7 +19,13 @@ from mailctl.operations.pausing import PauseService
 from mailctl.timefmt import TimeStyle, format_duration, format_time
 from mailctl.web.charts import Chart, Series
 from mailctl.web.overview_figures import overview_figures
-from mailctl.web.report_queries import StatsQuery, SuppressionQuery, read_stats_query, read_suppression_query
+from mailctl.web.report_queries import (
+    UNSUBSCRIBED,
+    StatsQuery,
+    SuppressionQuery,
+    read_stats_query,
+    read_suppression_query,
+)
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import path_to, render
 
@@ -92,15 +98,17 @@ def stats_page(request: Request, query: Annotated[StatsQuery, Depends(read_stats
 def suppressions_page(
     request: Request, query: Annotated[SuppressionQuery, Depends(read_suppression_query)]
 ) -> Response:
-    """Show the suppressed addresses."""
-    page = query.page()
+    """Show the suppressed addresses, or the recipients who have unsubscribed."""
+    is_unsubscribed = query.source == UNSUBSCRIBED
+    page = query.unsubscribes() if is_unsubscribed else query.page()
     next_page = {"source": query.source, "limit": str(query.limit), "after": page.cursor or ""}
     return render(
         request,
         "suppressions.html",
         query=query,
         page=page,
-        sources=list(SuppressionSource),
+        is_unsubscribed=is_unsubscribed,
+        sources=[*SuppressionSource, UNSUBSCRIBED],
         next_page=urlencode(next_page) if page.cursor else None,
     )
 

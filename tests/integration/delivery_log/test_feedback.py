@@ -3,19 +3,87 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event
 
 from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.reports import FeedbackResult, Report
 from mailctl.delivery_log.suppressions import Suppressions
+from mailctl.delivery_log.unsubscribes import Unsubscribes
+from mailctl.domain.catalog import Kind
 from mailctl.domain.models import SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
+from mailctl.feedback import Feedback, FeedbackKind, Proof
+from mailctl.feedback.recording import report_of
 
 if TYPE_CHECKING:
     from tests.integration.delivery_log.conftest import Log
 
 SENT = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="queued"), stage="body")
+
+
+NEWSLETTER = Kind(
+    name="newsletter", subject="News", template="news", lifetime=timedelta(days=2), can_unsubscribe=True
+)
+
+
+@pytest.mark.parametrize("rubbish", ["\x00", "\udcff", "\u2028"])
+def test_what_a_database_refuses_reaches_none(log: Log, rubbish: str) -> None:
+    """Strangers write recipients and Message-IDs: what is about no email is counted, whatever is in it."""
+    item = Feedback(
+        source="dsn",
+        source_id="1",
+        kind=FeedbackKind.BOUNCED,
+        proof=Proof.LIKELY,
+        message_id=f"a{rubbish}@example.org",
+        recipient=f"zoe{rubbish}@example.com",
+        diagnostic=f"550 {rubbish} no",
+        remote_server=f"mx{rubbish}.example.net",
+    )
+    result = FeedbackReports(log.engine).record([report_of(item)])
+    assert result.counts == {FeedbackResult.UNMATCHED: 1}
+
+
+def test_who_unsubscribes_gets_no_more_of_the_kind(log: Log) -> None:
+    """Neither what was recorded before, nor what is recorded later; once, page by page, and until undone."""
+    waiting = log.add(NEWSLETTER, email="Zoe@example.com")
+    unsubscribes = Unsubscribes(log.engine, clock=log.clock)
+    for name in ("zoe", "ada", "zoe"):
+        unsubscribes.add(f"{name}@Example.com", kind="newsletter", email_id=waiting)
+    assert log.claim(waiting, worker="w") is None
+    later = log.add(NEWSLETTER, email="zoe@example.com")
+    assert {log.history.find(each)[0].state for each in (waiting, later)} == {State.SUPPRESSED}
+    first = unsubscribes.page(limit=1)
+    second = unsubscribes.page(limit=1, after=first.cursor)
+    found = [each.address for page in (first, second) for each in page.entries]
+    assert (found, second.cursor) == (["ada@example.com", "zoe@example.com"], None)
+    assert unsubscribes.remove(["ZOE@example.com"], kind="newsletter") == ["zoe@example.com"]
+    again = log.add(NEWSLETTER, email="zoe@example.com")
+    assert log.history.find(again)[0].state is State.PENDING
+
+
+def test_looking_for_waiting_reports_reads_no_others(log: Log) -> None:
+    """Each worker looks again and again, and a log may have millions of reports."""
+    statements: list[tuple[str, Any]] = []
+
+    @event.listens_for(log.engine, "before_cursor_execute")
+    def keep(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        statements.append((statement, parameters))
+
+    FeedbackReports(log.engine).settle()
+    query, parameters = next(each for each in statements if "FROM mailctl_feedback" in each[0])
+    is_sqlite = log.engine.dialect.name == "sqlite"
+    with log.engine.connect() as connection:
+        if not is_sqlite:
+            # A small table is read whole, whatever indices there are.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+        plan = "\n".join(map(str, connection.exec_driver_sql(f"{explain} {query}", parameters)))
+    assert "mailctl_feedback_waiting" in plan
 
 
 def test_processes_that_hear_the_same_record_it_once(log: Log) -> None:

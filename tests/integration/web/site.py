@@ -23,6 +23,7 @@ PAGES = (
 ENDPOINTS = (
     *("/readyz", "/metrics", "/api/overview", "/api/emails", "/api/emails/{id}", "/api/emails/{id}/why"),
     *("/api/queues", "/api/workers", "/api/stats", "/api/suppressions", "/api/openapi.json", "/api/other"),
+    "/api/unsubscribes",
     "/previews/reset/version",
 )
 #: The routes that need no key.

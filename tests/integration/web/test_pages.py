@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape, unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +39,23 @@ class TestContents:
                 assert TOKEN not in text
                 assert not re.search(r"\?t=(?!\*\*\*|…|SAMPLE-)", text)
             assert "/reset-password?t=***" in client.get(f"/emails/{site.email_id}").text
+
+    def test_who_unsubscribed_is_listed(self, site: Site) -> None:
+        """By address and kind, page by page, with the command that undoes it; not among the suppressed."""
+        for name in ("ann", "ben"):
+            runtime.current().unsubscribes.add(f"{name}@list.example", kind="newsletter")
+        with site.client(site.key.plaintext) as client:
+            page = client.get("/suppressions?source=unsubscribed&limit=1").text
+            assert ("ann@list.example" in page, "ben@list.example" in page) == (True, False)
+            assert "mailctl suppress remove ann@list.example --kind newsletter" in page
+            [rest] = re.findall(r'rel="next" href="([^"]+)"', page)
+            assert "ben@list.example" in client.get(f"/suppressions{unescape(rest)}").text
+            assert "ann@list.example" not in client.get("/suppressions").text
+            first = client.get("/api/unsubscribes", params={"limit": 1}).json()
+            second = client.get("/api/unsubscribes", params={"after": first["next"]}).json()
+        found = [(each["address"], each["kind"]) for each in first["unsubscribes"] + second["unsubscribes"]]
+        assert found == [("ann@list.example", "newsletter"), ("ben@list.example", "newsletter")]
+        assert second["next"] is None
 
     def test_filters_are_those_of_the_command(self, site: Site) -> None:
         """Empty fields of the form are ignored; the page shows the command that prints the same list."""
@@ -107,10 +124,12 @@ def test_the_statistics_have_what_became_of_accepted_emails(site: Site) -> None:
     )
     assert record(parts, [bounce]).recorded == 1
     with site.client(site.key.plaintext) as client:
-        page = client.get("/stats", params={"by": "provider"}).text
-    assert '<td data-name="bounced">100.0%</td>' in page
-    assert '<td data-name="delivered">-</td>' in page
-    assert "<dt>Bounced</dt><dd><b>1</b>" in page
+        pages = [client.get("/stats", params={"by": by}).text for by in ("provider", "domain", "server")]
+    for page in pages:
+        assert '<td data-name="bounced">100.0%</td>' in page
+        assert '<td data-name="delivered">-</td>' in page
+        assert "<dt>Bounced</dt><dd><b>1</b>" in page
+    assert '<td class="address">example.com</td>' in pages[1]
 
 
 class TestOverview:

@@ -56,6 +56,7 @@ def reports_of(log: Log) -> FeedbackReports:
         ("bounced", State.BOUNCED, ReasonCode.BOUNCE_REPORTED),
         ("complained", State.COMPLAINED, ReasonCode.COMPLAINT_REPORTED),
         ("delayed", State.SENT, ReasonCode.DELAY_REPORTED),
+        ("relayed", State.SENT, ReasonCode.RELAY_REPORTED),
         ("unsubscribed", State.SENT, ReasonCode.UNSUBSCRIBE_REPORTED),
     ],
 )

@@ -72,6 +72,7 @@ def _report(kind: str, *, proof: str = PROVEN, server: str | None = "mx.example.
         (State.DELIVERED, _report("delivered"), "delivered", "delivered by mx.example.net at"),
         (State.COMPLAINED, _report("complained"), "complained", "marked as spam by its recipient at"),
         (State.SENT, _report("delayed"), "delayed", "delayed by mx.example.net at"),
+        (State.SENT, _report("relayed"), "relayed", "relayed to mx.example.net at"),
     ],
 )
 def test_what_happened_after_the_handover_is_told_in_one_sentence(
@@ -81,10 +82,21 @@ def test_what_happened_after_the_handover_is_told_in_one_sentence(
     email = replace(EMAIL, state=state, sent_at=NOW, reply=SmtpReply(code=250, text="ok"))
     [cause] = causes(email, reports=(report,))
     said = ": 550 5.1.1 no such user" if report.remote_server else ""
-    end = "; not given up yet" if name == "delayed" else ""
+    ends = {"delayed": "; not given up yet", "relayed": "; that server reports no delivery"}
+    end = ends.get(name, "")
     assert cause.name == name
     handover, later = format_time(NOW), format_time(report.at or NOW)
     assert cause.sentence == f"accepted by the mail server at {handover}, {expected} {later}{said}{end}"
+
+
+def test_what_happened_last_explains_an_email_that_is_under_way() -> None:
+    """In whichever order the reports came: a relay that has passed the email on delays it no more."""
+    email = replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok"))
+    relayed = _report("relayed")
+    later = replace(_report("delayed"), at=NOW + timedelta(minutes=5))
+    earlier = replace(later, at=NOW)
+    assert names(email, reports=(relayed, earlier)) == ["relayed"]
+    assert names(email, reports=(later, relayed)) == ["delayed"]
 
 
 def test_an_unproven_report_explains_nothing() -> None:

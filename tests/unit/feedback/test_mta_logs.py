@@ -120,3 +120,24 @@ def test_any_line_is_read(name: str, rubbish: list[str]) -> None:
         log.read(bad)
         log.read(good[: len(bad)] + bad)
         log.read(good)
+
+
+@pytest.mark.parametrize(
+    ("daemon", "text", "kinds"),
+    [
+        ("lmtp", "250 2.0.0 <zoe@example.org> 7vPk Saved", ["delivered"]),
+        ("lmtp", "250 2.0.0 from MTA: 250 Ok: queued as 4ZQ1bb0009", []),
+        ("smtp", "250 2.0.0 Ok", []),
+    ],
+)
+def test_a_mailbox_server_on_this_host_delivers(daemon: str, text: str, kinds: list[str]) -> None:
+    """Dovecot takes mail by LMTP, and so do content filters, which queue it again."""
+    log = PostfixLog()
+    log.read(
+        f"2026-03-04T11:59:00.1+01:00 mail postfix/cleanup[1]: 4ZQ1aa0009: message-id=<{32 * 'a'}@a.example>"
+    )
+    entries = log.read(
+        f"2026-03-04T11:59:00.3+01:00 mail postfix/{daemon}[2]: 4ZQ1aa0009: to=<zoe@example.org>,"
+        f" relay=127.0.0.1[127.0.0.1]:24, delay=0.2, delays=0/0/0/0.2, dsn=2.0.0, status=sent ({text})"
+    )
+    assert [each.kind for each in entries] == kinds

@@ -53,11 +53,25 @@ def test_a_summary_is_one_line_without_addresses() -> None:
     assert (report.target, report.is_hard, report.is_proven) == (State.BOUNCED, True, True)
 
 
+def test_codes_on_each_line_of_a_reply_are_no_words() -> None:
+    """Programs join the lines; the table of replies would not recognise the wording."""
+    text = (
+        "550-5.2.1 The user you are trying to contact is receiving mail at a rate that"
+        " 550-5.2.1 prevents additional messages from being delivered."
+        " 550 5.2.1  https://support.example/ReceivingRatePerm 550 5.2.1"
+    )
+    report = report_of(replace(BOUNCE, enhanced_code="5.2.1", diagnostic=text))
+    said = "The user you are trying to contact is receiving mail at a rate that prevents additional messages"
+    assert report.reply.text == f"{said} from being delivered. https://support.example/ReceivingRatePerm"
+    assert not report.is_hard
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
         (FeedbackKind.DELIVERED, "delivered by mx.example.net"),
         (FeedbackKind.DELAYED, "delayed by mx.example.net"),
+        (FeedbackKind.RELAYED, "relayed to mx.example.net"),
         (FeedbackKind.BOUNCED, "refused by mx.example.net"),
         (FeedbackKind.COMPLAINED, "marked as spam by its recipient"),
         (FeedbackKind.UNSUBSCRIBED, "its recipient unsubscribed"),
@@ -67,6 +81,13 @@ def test_each_kind_has_its_words(kind: FeedbackKind, expected: str) -> None:
     """Complaints and wishes come from recipients, not from servers."""
     item = replace(BOUNCE, kind=kind, smtp_code=None, enhanced_code=None, diagnostic="")
     assert report_of(item).summary == expected
+
+
+def test_a_report_has_nothing_that_a_database_refuses() -> None:
+    """A refusal would look like a log that is down, and the same message would come again for ever."""
+    found = report_of(replace(BOUNCE, message_id="a\x00b@\udcff", recipient="z\x00\ud800oe@example.com"))
+    assert (found.message_id, found.recipient) == ("<ab@>", "zoe@example.com")
+    assert len(report_of(replace(BOUNCE, recipient="z" * 5000)).recipient or "") == 998
 
 
 @pytest.mark.parametrize("code", ["5.1", "5.1.1.1", "x.y.z", "9.1.1", "", "5.1.1234567890", None])

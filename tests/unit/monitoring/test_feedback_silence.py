@@ -67,6 +67,22 @@ def test_silence_is_a_failure_only_where_many_emails_went_out(runtime: Runtime) 
     )
 
 
+def test_what_is_refused_breaks_no_silence(runtime: Runtime) -> None:
+    """With a secret that was changed on one side alone, everything looks forged, and comes all the time."""
+    accept(runtime, at=runtime.clock() - timedelta(hours=30))
+    for result in (FeedbackResult.FORGED, FeedbackResult.STALE, FeedbackResult.UNMATCHED):
+        runtime.feedback_counts.add("ses", result)
+    [hop] = feedback_hops(runtime)
+    assert not hop.ok
+    assert hop.detail.endswith("; refused since then: ses (forged), ses (stale)")
+    assert "MAILCTL_WEBHOOK_SECRETS" in hop.fix
+    metrics = render_metrics(runtime, since=timedelta(hours=1))
+    assert 'mailctl_feedback_last_heard_timestamp_seconds{source="ses"}' not in metrics
+    runtime.feedback_counts.add("ses", FeedbackResult.RECORDED)
+    [hop] = feedback_hops(runtime)
+    assert hop.ok
+
+
 def test_where_no_feedback_is_expected_nothing_is_said(tmp_path: Path) -> None:
     """Without a bounce address, and without any source that was ever heard."""
     runtime = Runtime(Settings(mailctl_home=tmp_path))

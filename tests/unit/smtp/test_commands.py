@@ -54,7 +54,7 @@ def test_reports_are_asked_for_where_the_server_offers_them() -> None:
     """RFC 3461: only headers come back, and the recipient's address, encoded, as it was given."""
     mail = mail_command("b+token@example.com", size=1, extensions={"dsn"}, envelope_id="token")
     assert mail == b"MAIL FROM:<b+token@example.com> RET=HDRS ENVID=token\r\n"
-    rcpt = rcpt_command("a+b=c@example.com", extensions={"dsn"}, asks_for_reports=True)
+    rcpt = rcpt_command("a+b=c@example.com", extensions={"dsn"}, notify="FAILURE,DELAY")
     assert rcpt == (
         b"RCPT TO:<a+b=c@example.com> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb+3Dc@example.com\r\n"
     )
@@ -65,5 +65,5 @@ def test_no_reports_are_asked_for_otherwise() -> None:
     for extensions, token in ((set[str](), "token"), ({"dsn"}, "")):
         mail = mail_command("b@example.com", size=1, extensions=extensions, envelope_id=token)
         assert mail == b"MAIL FROM:<b@example.com>\r\n"
-        rcpt = rcpt_command("a@example.com", extensions=extensions, asks_for_reports=bool(token))
+        rcpt = rcpt_command("a@example.com", extensions=extensions, notify="FAILURE" if token else "")
         assert rcpt == b"RCPT TO:<a@example.com>\r\n"
