@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, cast, func, select
+from sqlalchemy import func, select
 
+from mailctl.delivery_log.queries.latency_histogram import PERCENTILES
 from mailctl.delivery_log.queries.stat_models import FAILED_STATES
-from mailctl.delivery_log.queries.statistics import first_event_seq_since, latency_seconds
+from mailctl.delivery_log.queries.statistics import (
+    first_event_seq_since,
+    interval_number,
+    latency_seconds,
+)
 from mailctl.delivery_log.storage.engine import reading
-from mailctl.delivery_log.storage.sql_functions import Epoch
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
@@ -20,14 +24,12 @@ from mailctl.domain.models import FEEDBACK_STATES, FINAL_STATES, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import ColumnElement, Connection, Engine
+    from sqlalchemy import Connection, Engine
 
     from mailctl.domain.catalog import Kind
 
 #: Final states that are no consequence of feedback: an email that enters one of those had ended before.
 _ENDS = FINAL_STATES.difference(FEEDBACK_STATES)
-#: The percentiles of latencies.
-_PERCENTILES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +103,11 @@ def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
     return sum(count for state, count in entered.items() if state in states)
 
 
-def _interval_number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
-    # SQLite computes with milliseconds: a time on the border must not be rounded to the interval before.
-    return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
-
-
 def _count_entered_states(
     connection: Connection, since: datetime, until: datetime, length: int
 ) -> dict[int, dict[State, int]]:
     """Return how many times emails entered each state, by the number of the interval."""
-    number = _interval_number(events.c.at, length).label("number")
+    number = interval_number(events.c.at, length).label("number")
     query = (
         select(number, events.c.state, func.count())
         .where(
@@ -125,7 +122,7 @@ def _count_entered_states(
 
 
 def _count_recorded(connection: Connection, since: datetime, until: datetime, length: int) -> dict[int, int]:
-    number = _interval_number(emails.c.created_at, length).label("number")
+    number = interval_number(emails.c.created_at, length).label("number")
     query = (
         select(number, func.count())
         .where(emails.c.created_at >= since, emails.c.created_at < until)
@@ -138,7 +135,7 @@ def _latency_percentiles(
     connection: Connection, since: datetime, until: datetime, length: int, kinds: Mapping[str, Kind]
 ) -> dict[int, tuple[Any, ...]]:
     """Return the exact percentiles of each interval, by its number."""
-    number = _interval_number(emails.c.created_at, length).label("number")
+    number = interval_number(emails.c.created_at, length).label("number")
     found = (
         select(number, latency_seconds(kinds).label("seconds"))
         .where(emails.c.created_at >= since, emails.c.created_at < until, emails.c.sent_at.is_not(None))
@@ -152,7 +149,7 @@ def _latency_percentiles(
     ).subquery()
     bounds = [
         func.min(ranked.c.seconds).filter(ranked.c.rank >= share * ranked.c.count).label(f"p{share:.2f}")
-        for share in _PERCENTILES
+        for share in PERCENTILES
     ]
     query: Any = select(ranked.c.number, *bounds).group_by(ranked.c.number)
     return {interval: tuple(percentiles) for interval, *percentiles in connection.execute(query)}

@@ -20,7 +20,9 @@ from tests.unit.worker.fakes import Broker, Calls, parts
 LEASE_SECONDS = 60
 
 
-def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",)) -> StuckEmails:
+def make(
+    broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",), rollup: Calls | None = None
+) -> StuckEmails:
     """Return stuck emails with an app without overridden tasks."""
     settings = SimpleNamespace(
         mailctl_lease_seconds=LEASE_SECONDS, mailctl_retry_cap_seconds=3600, resends_in_doubt=0
@@ -38,6 +40,7 @@ def make(broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery"
         feedback_reports=Calls(settle=RecordedReports()),
         campaign_guard=Calls(pause_failing=()),
         catalog=BUILT_IN_CATALOG,
+        rollup=rollup or Calls(),
     )
     return StuckEmails(runtime, broker=broker, worker_id="w-1")  # type: ignore[arg-type]
 
@@ -56,6 +59,14 @@ def test_stale_leases_are_released_and_orphans_are_returned() -> None:
         ("expire", (), {}),
         ("return_orphans", (), {"alive": ["w-1"]}),
     ]
+
+
+def test_the_rollup_advances() -> None:
+    """Every relay takes part."""
+    rollup = Calls()
+    stuck = make(Broker(is_in_memory=True), recovery=Calls(), rollup=rollup)
+    stuck.recover()
+    assert rollup.names == ["advance"]
 
 
 def test_leases_are_not_released_after_an_outage_of_the_log() -> None:
