@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 #: hour old; the rest is a margin.
 CLOSE_AFTER = timedelta(hours=1, minutes=5)
 #: Periods and changes in one call at most, and seconds after which no other period is begun.
-_MAX_PERIODS = 48
+_MAX_PERIODS = 16
 MAX_CHANGES = 1000
 _MAX_SECONDS = 0.3
 #: Times without emails that are longer than this are left out.
