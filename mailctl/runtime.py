@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from mailctl.broker.unvalidated import ArgumentRules
     from mailctl.delivery_log.api_keys import ApiKeys
+    from mailctl.delivery_log.rollup import Rollup
     from mailctl.delivery_log.web_sessions import WebSessions
     from mailctl.domain.catalog import Catalog
     from mailctl.domain.own_tasks import ResultTranslator
@@ -210,6 +211,13 @@ class Runtime:
         from mailctl.domain.catalog_loader import catalog_from_settings
 
         return catalog_from_settings(self.settings)
+
+    @cached_property
+    def rollup(self) -> Rollup:
+        """The rollup, from which statistics over long spans come."""
+        from mailctl.delivery_log.rollup import Rollup
+
+        return Rollup(self.engine, kinds=self.catalog.kinds)
 
     @cached_property
     def result_translator(self) -> ResultTranslator | None:

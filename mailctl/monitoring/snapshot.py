@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.delivery_log.queries.time_series import time_series
+from mailctl.delivery_log.queries.time_series import RecentSeries
 from mailctl.delivery_log.send_limits import read_learned_limits
 from mailctl.monitoring.mail_servers import used_servers
+from mailctl.per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ _MAX_FAILURES = 10
 #: How far back the trend goes, and the length of its steps.
 TREND_WINDOW = timedelta(hours=1)
 TREND_STEP = timedelta(minutes=1)
+_recent_series: PerProcess[tuple[Runtime, RecentSeries]] = PerProcess()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,9 @@ def _read_circuits(runtime: Runtime, workers: Sequence[Worker]) -> dict[str, Cir
 
 
 def take_trend(runtime: Runtime, *, now: datetime) -> Trend:
-    """Return the activity of the hour before `now`.
+    """Return the activity of the hour before `now`; a process reads only what is new since it has asked last.
+
+    One thread at a time may call this.
 
     Args:
         now: the end of the hour, not in the future.
@@ -112,15 +116,19 @@ def take_trend(runtime: Runtime, *, now: datetime) -> Trend:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    since, statistics = now - TREND_WINDOW, Statistics(runtime.engine)
-    steps = tuple(time_series(runtime.engine, since, now, TREND_STEP, kinds=runtime.catalog.kinds))
+    _, series = _recent_series.get(
+        lambda: (runtime, _open_series(runtime)), is_usable=lambda existing: existing[0] is runtime
+    )
+    steps, latency = series.read(now=now)
     depths = QueueStats(runtime.engine, clock=lambda: now).depths()
     unfinished = sum(queue.unfinished for queue in depths.values())
     return Trend(
-        steps=steps,
-        unfinished=unfinished_per_step(steps, unfinished),
-        latency=statistics.latency(since, now),
+        steps=tuple(steps), unfinished=unfinished_per_step(tuple(steps), unfinished), latency=latency
     )
+
+
+def _open_series(runtime: Runtime) -> RecentSeries:
+    return RecentSeries(runtime.engine, window=TREND_WINDOW, step=TREND_STEP, kinds=runtime.catalog.kinds)
 
 
 def unfinished_per_step(steps: tuple[TimeSeriesPoint, ...], unfinished: int) -> tuple[int, ...]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.relay")
 
+#: Seconds between two steps of the rollup, from which statistics over long spans come.
+_ROLLUP_SECONDS = 10.0
+
 
 class StuckEmails:
     """Recovers emails whose lease ran out, whose worker died, or whose message the broker lost.
@@ -63,6 +66,7 @@ class StuckEmails:
         self._pool_watch = PoolWatch(list_processes)
         self._shared_refusals = SharedRefusalWatch(runtime)
         self._feedback = FeedbackFollowUp(runtime)
+        self._rollup_timer = IntervalTimer(_ROLLUP_SECONDS)
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""
@@ -87,6 +91,8 @@ class StuckEmails:
         self._recovery.expire()
         self._shared_refusals.check()
         self._feedback.check()
+        if self._rollup_timer.restart_if_due():
+            self._runtime.rollup.advance()
         alive = self._runtime.workers.list_alive()
         self._recovery.return_orphans(alive=[worker.id for worker in alive])
         if not any(GROUPS_QUEUE in worker.queues for worker in alive):

@@ -18,6 +18,7 @@ from tests.benchmarks import (
     single,
     startup,
     statements,
+    ten_million,
     web,
 )
 from tests.benchmarks.bench import PROCESSES
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "memory": memory.workers,
     "startup": startup.commands,
     "growth": growth.queries,
+    "ten-million": ten_million.queries,
     "pages": web.pages,
     "sign-ups": web.sign_ups,
     "feedback": feedback.webhook_events,

@@ -183,7 +183,7 @@ def test_forged_and_repeated_mail_is_counted(post: Post, caplog: pytest.LogCaptu
 
 def test_a_report_of_each_delivery_is_asked_for_on_demand(tmp_path: Path, smtp: ScriptedSmtpServer) -> None:
     """With MAILCTL_NOTIFY_SUCCESS; it is one more message for each email."""
-    from tests.integration.test_delivery import Post
+    from tests.integration.delivering import Post
 
     post = Post(tmp_path, smtp, mailctl_bounce_address=ADDRESS, mailctl_notify_success=True)
     post.deliver(post.record())

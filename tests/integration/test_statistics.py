@@ -13,7 +13,7 @@ from sqlalchemy.event import listen
 from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.delivery_log.queries.stat_models import Dimension, Totals
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.delivery_log.queries.time_series import time_series
+from mailctl.delivery_log.queries.time_series import RecentSeries
 from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import emails, events
@@ -264,7 +264,9 @@ class TestCourse:
                 for minute, state in steps
             ]
             connection.execute(insert(events), rows)
-        found = time_series(engine, NOON, NOON + 2 * MINUTE + MINUTE / 2, MINUTE)
+        window = 2 * MINUTE + MINUTE / 2
+        series = RecentSeries(engine, window=window, step=MINUTE, kinds=BUILT_IN_KINDS)
+        found, _ = series.read(now=NOON + window)
         assert [(s.recorded, s.sent, s.deferred, s.failed, s.ended) for s in found] == [
             (3, 3, 0, 0, 3),
             (0, 0, 0, 0, 0),

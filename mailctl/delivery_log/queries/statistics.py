@@ -1,12 +1,22 @@
-"""Statistics over the whole delivery log, each computed by the database in one query."""
+"""Statistics over the whole delivery log, computed by the database, from the rollup where it has them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, String, case, cast, func, or_, select
 
+from mailctl.delivery_log.queries.latency_histogram import PERCENTILES
+from mailctl.delivery_log.queries.rolled_up import (
+    PERIOD,
+    Span,
+    counted_emails,
+    no_coverage,
+    read_coverage,
+    read_latencies,
+)
 from mailctl.delivery_log.queries.stat_models import (
     FAILED_STATES,
     Activity,
@@ -24,24 +34,32 @@ from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.mailbox_providers import OTHER_PROVIDER, PROVIDER_DOMAINS
 from mailctl.domain.models import ACCEPTED_STATES, State
-from mailctl.domain.routing import DEFAULT_SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Connection, Engine, Row, Select
+    from sqlalchemy import Connection, Engine, Row, Select, Subquery
 
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Email
 
 #: Characters of an error by which emails are grouped that have no reply of a mail server.
 _MAX_REASON = 200
-#: The percentiles of latencies.
-_PERCENTILES = (0.5, 0.95, 0.99)
+#: The dimensions that the rollup has; groups by others are counted email by email.
+_ROLLED_UP_DIMENSIONS = frozenset(
+    {
+        Dimension.KIND,
+        Dimension.STATE,
+        Dimension.HOUR,
+        Dimension.QUEUE,
+        Dimension.CAMPAIGN,
+        Dimension.SERVER,
+    }
+)
 
 
 class Statistics:
-    """Counts emails; each method runs one grouped query, however long the log is.
+    """Counts emails; how long that takes hardly depends on how many there are.
 
     Periods refer to when emails were recorded: `since` is inclusive, `until` exclusive, None means no limit.
 
@@ -69,11 +87,16 @@ class Statistics:
         Raises:
             LogUnavailable: the delivery log cannot be read; all methods here raise it.
         """
-        is_all = since is None and until is None and self._campaign is None
-        state: ColumnElement[str] = emails.c.state if is_all else _unindexed(emails.c.state)
-        query = select(state, func.count()).where(*self._within(since, until)).group_by(state)
-        with reading(self._engine) as connection:
-            return Totals(states={State(state): count for state, count in connection.execute(query)})
+        with reading(self._engine, is_snapshot=True) as connection:
+            coverage = read_coverage(connection, Span(since=since, until=until))
+            is_all = since is None and until is None and self._campaign is None
+            if is_all and not coverage.rolled_up:
+                query: Any = select(emails.c.state, func.count()).group_by(emails.c.state)
+            else:
+                counted = counted_emails(coverage, campaign=self._campaign)
+                query = select(counted.c.state, func.sum(counted.c.number)).group_by(counted.c.state)
+            counts = {State(state): int(count) for state, count in connection.execute(query)}
+        return Totals(states={state: count for state, count in counts.items() if count})
 
     def grouped_by(
         self,
@@ -88,24 +111,51 @@ class Statistics:
             dimension: what to group by; `error` counts only emails that have one.
             limit: how many groups at most; of hours, the latest.
         """
-        name, is_hour = _group_expression(dimension).label("name"), dimension is Dimension.HOUR
+        if dimension in _ROLLED_UP_DIMENSIONS:
+            return self._grouped_by_rolled_up(dimension, since, until, limit)
+        name = _group_expression(dimension).label("name")
         count = func.count().label("amount")
         query: Select[Any] = (
             select(name, count, func.sum(func.count()).over().label("all"), *_STATE_COUNTS)
             .where(*self._within(since, until))
             .group_by(name)
-            .order_by(name.desc() if is_hour else count.desc(), name)
+            .order_by(count.desc(), name)
             .limit(limit)
         )
         if dimension is Dimension.ERROR:
             query = query.where(emails.c.error.is_not(None))
         with reading(self._engine) as connection:
-            rows = connection.execute(query).all()
-        shares = [
-            StatsGroup(name=row.name or "", totals=_totals(row), share=row.amount / int(row.all))
-            for row in rows
-        ]
-        return shares[::-1] if is_hour else shares
+            return [_group(row) for row in connection.execute(query)]
+
+    def _grouped_by_rolled_up(
+        self, dimension: Dimension, since: datetime | None, until: datetime | None, limit: int
+    ) -> list[StatsGroup]:
+        """Return emails in groups by a dimension that the rollup has; see `grouped_by`."""
+        is_hour = dimension is Dimension.HOUR
+        with reading(self._engine, is_snapshot=True) as connection:
+            coverage = read_coverage(connection, Span(since=since, until=until))
+            counted = counted_emails(coverage, campaign=self._campaign)
+            name = (Hour(counted.c.at) if is_hour else counted.c[dimension]).label("name")
+            amount = func.sum(counted.c.number)
+            query: Any = (
+                select(
+                    name,
+                    amount.label("amount"),
+                    func.sum(amount).over().label("all"),
+                    *(
+                        func.coalesce(func.sum(counted.c.number).filter(counted.c.state == state), 0).label(
+                            f"in_{state}"
+                        )
+                        for state in State
+                    ),
+                )
+                .group_by(name)
+                .having(amount != 0)
+                .order_by(name.desc() if is_hour else amount.desc(), name)
+                .limit(limit)
+            )
+            groups = [_group(row) for row in connection.execute(query)]
+        return groups[::-1] if is_hour else groups
 
     def over_time(self, since: datetime, until: datetime, bucket: timedelta) -> list[StatsPoint]:
         """Return the emails that were recorded in each interval, oldest first, including empty intervals.
@@ -113,20 +163,19 @@ class Statistics:
         Args:
             bucket: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
         """
-        length = int(bucket.total_seconds())
-        number = cast(func.floor(Epoch(emails.c.created_at) / length), Integer).label("number")
-        query = (
-            select(
+        length, span = int(bucket.total_seconds()), Span(since=since, until=until)
+        with reading(self._engine, is_snapshot=True) as connection:
+            is_whole = bucket % PERIOD == timedelta(0)
+            coverage = read_coverage(connection, span) if is_whole else no_coverage(span)
+            counted = counted_emails(coverage, campaign=self._campaign)
+            number = interval_number(counted.c.at, length).label("number")
+            query = select(
                 number,
-                func.count().label("recorded"),
-                func.count().filter(emails.c.state.in_(ACCEPTED_STATES)).label("sent"),
-                func.count().filter(emails.c.state == State.CAPTURED).label("captured"),
-                func.count().filter(emails.c.state.in_(FAILED_STATES)).label("failed"),
-            )
-            .where(*self._within(since, until))
-            .group_by(number)
-        )
-        with reading(self._engine) as connection:
+                func.sum(counted.c.number).label("recorded"),
+                _sum_in(counted, ACCEPTED_STATES).label("sent"),
+                _sum_in(counted, {State.CAPTURED}).label("captured"),
+                _sum_in(counted, FAILED_STATES).label("failed"),
+            ).group_by(number)
             found: dict[int, Any] = {row.number: row for row in connection.execute(query)}
         first, last = (int(moment.timestamp()) // length for moment in (since, until))
         return [_point(number, length, found.get(number)) for number in range(first, last + 1)]
@@ -135,8 +184,20 @@ class Statistics:
         """Return how long emails took to be accepted by the mail server, or captured.
 
         Latency is measured from when an email could be sent: when it was recorded, or for when it was
-        scheduled. Percentiles are exact: that share of the emails was accepted within that time.
+        scheduled. Percentiles are exact: that share of the emails was accepted within that time. Where
+        emails are rolled up, they are at most 5 % too long.
         """
+        latency_of = partial(latency_seconds, self._kinds)
+        with reading(self._engine, is_snapshot=True) as connection:
+            coverage = read_coverage(connection, Span(since=since, until=until))
+            if coverage.rolled_up:
+                found = read_latencies(connection, coverage, latency_of=latency_of, campaign=self._campaign)
+                return found.summarize()
+            return self._exact_latency(connection, since, until)
+
+    def _exact_latency(
+        self, connection: Connection, since: datetime | None, until: datetime | None
+    ) -> Latency:
         seconds = latency_seconds(self._kinds).label("seconds")
         latencies = (
             select(seconds).where(emails.c.sent_at.is_not(None), *self._within(since, until)).subquery()
@@ -148,11 +209,10 @@ class Statistics:
         ).subquery()
         bounds = [
             func.min(ranked.c.seconds).filter(ranked.c.rank >= share * ranked.c.count).label(f"p{share:.2f}")
-            for share in _PERCENTILES
+            for share in PERCENTILES
         ]
         query: Any = select(func.max(ranked.c.rank), *bounds, func.max(ranked.c.seconds))
-        with reading(self._engine) as connection:
-            count, p50, p95, p99, longest = connection.execute(query).one()
+        count, p50, p95, p99, longest = connection.execute(query).one()
         return Latency(count=count or 0, p50=p50, p95=p95, p99=p99, longest=longest)
 
     def recent_failures(self, limit: int = 10) -> list[Email]:
@@ -198,38 +258,50 @@ class Statistics:
 _STATE_COUNTS = [func.count().filter(emails.c.state == state).label(f"in_{state}") for state in State]
 
 
+def _group(row: Row[Any]) -> StatsGroup:
+    return StatsGroup(name=row.name or "", totals=_totals(row), share=int(row.amount) / int(row.all))
+
+
 def _totals(row: Row[Any]) -> Totals:
-    counts = {state: getattr(row, f"in_{state}") for state in State}
+    counts = {state: int(getattr(row, f"in_{state}")) for state in State}
     return Totals(states={state: count for state, count in counts.items() if count})
+
+
+def _sum_in(counted: Subquery, states: Collection[State]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(counted.c.number).filter(counted.c.state.in_(states)), 0)
+
+
+def interval_number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
+    """Return the number of the interval, counted from 1970, in which a moment is.
+
+    Args:
+        moment: a column of times.
+        length: of an interval in seconds.
+    """
+    # SQLite computes with milliseconds: a time on the border must not be rounded to the interval before.
+    return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
 
 
 def _point(number: int, length: int, row: Any) -> StatsPoint:
     at = datetime.fromtimestamp(number * length, tz=UTC)
     if row is None:
         return StatsPoint(at=at, recorded=0, sent=0, captured=0, failed=0)
-    return StatsPoint(at=at, recorded=row.recorded, sent=row.sent, captured=row.captured, failed=row.failed)
+    counts = {name: int(getattr(row, name)) for name in ("recorded", "sent", "captured", "failed")}
+    return StatsPoint(at=at, **counts)
 
 
 def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
+    """Return the error, the domain or the provider."""
     match dimension:
         case Dimension.ERROR:
             reply = func.trim(
                 cast(emails.c.smtp_code, String) + " " + func.coalesce(emails.c.smtp_enhanced, "")
             )
             return func.coalesce(reply, func.substr(emails.c.error, 1, _MAX_REASON))
-        case Dimension.HOUR:
-            return Hour(emails.c.created_at)
         case Dimension.DOMAIN:
             return func.lower(Domain(emails.c.to_address))
-        case Dimension.PROVIDER:
-            return _provider(func.lower(Domain(emails.c.to_address)))
-        case Dimension.SERVER:
-            has_asked = and_(
-                emails.c.worker.is_not(None), ~emails.c.is_own_task, emails.c.captured_file.is_(None)
-            )
-            return case((has_asked, func.coalesce(emails.c.server, DEFAULT_SERVER)), else_="")
         case _:
-            return _unindexed(emails.c[dimension])
+            return _provider(func.lower(Domain(emails.c.to_address)))
 
 
 def _provider(domain: ColumnElement[str]) -> ColumnElement[str]:
@@ -245,20 +317,22 @@ def _is_domain(domain: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
     return domain.like(pattern[:-1] + "%") if pattern.endswith(".*") else domain == pattern
 
 
-def _unindexed(column: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a column without its index, which SQLite would use although another one finds fewer rows."""
-    return cast(column, String)
+def latency_seconds(
+    kinds: Mapping[str, Kind], sent_at: ColumnElement[Any] = emails.c.sent_at
+) -> ColumnElement[float]:
+    """Return the seconds from when an email could be sent to when it was accepted.
 
-
-def latency_seconds(kinds: Mapping[str, Kind]) -> ColumnElement[float]:
-    """Return the seconds from when an email could be sent to when it was accepted."""
+    Args:
+        kinds: the kinds of email by name; from their lifetimes follows when an email was scheduled for.
+        sent_at: the column with the time when it was accepted.
+    """
     # Retries overwrite `not_before`, but an email still expires one lifetime after its scheduled time.
     lifetime = case(
         {kind.name: kind.lifetime.total_seconds() for kind in kinds.values()}, value=emails.c.kind, else_=None
     )
     scheduled = case((emails.c.not_before.is_not(None), Epoch(emails.c.expires_at) - lifetime), else_=None)
-    waited = Epoch(emails.c.sent_at) - Epoch(emails.c.created_at)
-    since_schedule = Epoch(emails.c.sent_at) - func.coalesce(scheduled, Epoch(emails.c.created_at))
+    waited = Epoch(sent_at) - Epoch(emails.c.created_at)
+    since_schedule = Epoch(sent_at) - func.coalesce(scheduled, Epoch(emails.c.created_at))
     least = case((since_schedule < waited, since_schedule), else_=waited)
     return case((least < 0, 0.0), else_=least)
 

@@ -1,21 +1,26 @@
-"""Time series of what happened in a delivery log, with a point for each interval."""
+"""The time series of the last hour, which a process keeps: each time only what is new is read."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, cast, func, select
 
-from mailctl.delivery_log.queries.stat_models import FAILED_STATES
-from mailctl.delivery_log.queries.statistics import first_event_seq_since, latency_seconds
+from mailctl.delivery_log.queries.latency_histogram import PERCENTILES
+from mailctl.delivery_log.queries.stat_models import FAILED_STATES, Latency
+from mailctl.delivery_log.queries.statistics import (
+    first_event_seq_since,
+    interval_number,
+    latency_seconds,
+)
 from mailctl.delivery_log.storage.engine import reading
-from mailctl.delivery_log.storage.sql_functions import Epoch
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import is_state_change
-from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import FEEDBACK_STATES, FINAL_STATES, State
+from mailctl.domain.models import FEEDBACK_STATES, FINAL_STATES, SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +31,10 @@ if TYPE_CHECKING:
 
 #: Final states that are no consequence of feedback: an email that enters one of those had ended before.
 _ENDS = FINAL_STATES.difference(FEEDBACK_STATES)
-#: The percentiles of latencies.
-_PERCENTILES = (0.5, 0.95, 0.99)
+#: Transactions of events that are older than this have ended, so that none of an earlier number is missed.
+_SETTLED_AFTER = timedelta(seconds=5)
+#: Emails that were recorded longer ago are not counted again: a transaction of a service may take so long.
+_RECORDED_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,38 +56,159 @@ class TimeSeriesPoint:
     p99: float | None
 
 
-def time_series(
-    engine: Engine,
-    since: datetime,
-    until: datetime,
-    bucket: timedelta,
-    *,
-    kinds: Mapping[str, Kind] = BUILT_IN_KINDS,
-) -> list[TimeSeriesPoint]:
-    """Return what happened in each interval, oldest first, including intervals in which nothing did.
+class RecentSeries:
+    """Counts what happens, interval by interval, over a window that ends now.
 
     Args:
         engine: of the delivery log's database, with the current schema.
-        bucket: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
+        window: how far back it goes.
+        step: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
         kinds: the kinds of email by name; from their lifetimes follows when an email was scheduled for.
-
-    Raises:
-        LogUnavailable: the delivery log cannot be read.
     """
-    length = int(bucket.total_seconds())
-    with reading(engine) as connection:
-        entered = _count_entered_states(connection, since, until, length)
-        recorded = _count_recorded(connection, since, until, length)
-        latency = _latency_percentiles(connection, since, until, length, kinds)
-    first, last = (int(moment.timestamp()) // length for moment in (since, until))
-    return [
-        _point(number, length, entered.get(number, {}), recorded.get(number, 0), latency.get(number))
-        for number in range(first, last + 1)
-    ]
+
+    def __init__(
+        self, engine: Engine, *, window: timedelta, step: timedelta, kinds: Mapping[str, Kind]
+    ) -> None:
+        self._engine = engine
+        self._window = window
+        self._length = int(step.total_seconds())
+        self._kinds = kinds
+        self._forget()
+
+    def _forget(self) -> None:
+        self._next_seq = 0
+        self._entered: defaultdict[int, Counter[State]] = defaultdict(Counter)
+        #: How many emails that were recorded in an interval were sent after so many milliseconds.
+        self._latencies: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._recorded: dict[int, int] = {}
+
+    def read(self, *, now: datetime) -> tuple[list[TimeSeriesPoint], Latency]:
+        """Return what happened in each interval, oldest first, and the latency of all emails in them.
+
+        The first interval counts as a whole. Latencies are exact to the millisecond.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        since = now - self._window
+        first, last = (int(moment.timestamp()) // self._length for moment in (since, now))
+        with reading(self._engine, is_snapshot=True) as connection:
+            entered, latencies = self._read_events(connection, since=since, now=now)
+            recorded = self._read_recorded(connection, first=first, now=now)
+        self._drop_before(first)
+        numbers = range(first, last + 1)
+        points = [
+            _point(
+                number,
+                self._length,
+                self._entered[number] + entered[number],
+                recorded.get(number, 0),
+                _percentiles(self._latencies[number] + latencies[number]),
+            )
+            for number in numbers
+        ]
+        return points, _summarize(
+            [counts[number] for counts in (self._latencies, latencies) for number in numbers]
+        )
+
+    def _read_events(
+        self, connection: Connection, *, since: datetime, now: datetime
+    ) -> tuple[defaultdict[int, Counter[State]], defaultdict[int, Counter[int]]]:
+        """Count the new events that are settled; return the counts of those that are not."""
+        newest = connection.execute(select(func.max(events.c.seq))).scalar() or 0
+        if newest + 1 < self._next_seq:
+            # Another log has taken the place of this one.
+            self._forget()
+        start = self._next_seq or first_event_seq_since(connection, since)
+        settled: Any = select(func.min(events.c.seq)).where(
+            events.c.seq >= start, events.c.at >= now - _SETTLED_AFTER
+        )
+        end = connection.execute(settled).scalar() or newest + 1
+        entered: defaultdict[int, Counter[State]] = defaultdict(Counter)
+        latencies: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        is_settled = (events.c.seq < end).label("is_settled")
+        for row in connection.execute(self._count_events(is_settled, start)):
+            kept = self._entered if row.is_settled else entered
+            kept[row.point][State(row.state)] += row.number
+        for row in connection.execute(self._count_latencies(is_settled, start)):
+            counts = self._latencies if row.is_settled else latencies
+            counts[row.point][row.milliseconds] += row.number
+        self._next_seq = end
+        return entered, latencies
+
+    def _count_events(self, is_settled: ColumnElement[bool], start: int) -> Any:
+        point = interval_number(events.c.at, self._length).label("point")
+        return (
+            select(is_settled, point, events.c.state, func.count().label("number"))
+            .where(events.c.seq >= start, is_state_change())
+            .group_by(is_settled, point, events.c.state)
+        )
+
+    def _count_latencies(self, is_settled: ColumnElement[bool], start: int) -> Any:
+        point = interval_number(emails.c.created_at, self._length).label("point")
+        seconds = latency_seconds(self._kinds)
+        milliseconds = cast(func.round(seconds * 1000), Integer).label("milliseconds")
+        return (
+            select(is_settled, point, milliseconds, func.count().label("number"))
+            .join_from(events, emails, events.c.email_id == emails.c.id)
+            .where(
+                events.c.seq >= start,
+                events.c.state.in_(sorted(SENT_OR_CAPTURED)),
+                is_state_change(),
+                emails.c.sent_at.is_not(None),
+            )
+            .group_by(is_settled, point, milliseconds)
+        )
+
+    def _read_recorded(self, connection: Connection, *, first: int, now: datetime) -> dict[int, int]:
+        """Return how many emails were recorded in each interval; only those of the last ones are counted."""
+        settled = int((now - _RECORDED_AFTER).timestamp()) // self._length
+        start = first if not self._recorded else max(first, max(self._recorded) + 1)
+        point = interval_number(emails.c.created_at, self._length).label("point")
+        query = (
+            select(point, func.count())
+            .where(emails.c.created_at >= datetime.fromtimestamp(start * self._length, tz=UTC))
+            .where(emails.c.created_at < now)
+            .group_by(point)
+        )
+        found = {row[0]: row[1] for row in connection.execute(query)}
+        self._recorded |= {number: found.get(number, 0) for number in range(start, settled)}
+        return self._recorded | found
+
+    def _drop_before(self, first: int) -> None:
+        kept: tuple[dict[int, Any], ...] = (self._entered, self._latencies, self._recorded)
+        for counts in kept:
+            for number in [number for number in counts if number < first]:
+                del counts[number]
+
+
+def _percentiles(milliseconds: Counter[int]) -> tuple[float, ...] | None:
+    """Return the percentiles in seconds; None if there are none."""
+    counts, total = sorted(milliseconds.items()), milliseconds.total()
+    if not total:
+        return None
+    ranks, seen = [math.ceil(share * total) for share in PERCENTILES], 0
+    found: list[float] = []
+    for value, count in counts:
+        seen += count
+        while len(found) < len(ranks) and seen >= ranks[len(found)]:
+            found.append(value / 1000)
+    return tuple(found)
+
+
+def _summarize(intervals: list[Counter[int]]) -> Latency:
+    total: Counter[int] = Counter()
+    for counts in intervals:
+        total.update(counts)
+    found = _percentiles(total)
+    if found is None:
+        return Latency(count=0)
+    p50, p95, p99 = found
+    return Latency(count=total.total(), p50=p50, p95=p95, p99=p99, longest=max(total) / 1000)
 
 
 def _point(
-    number: int, length: int, entered: dict[State, int], recorded: int, latency: tuple[Any, ...] | None
+    number: int, length: int, entered: Mapping[State, int], recorded: int, latency: tuple[Any, ...] | None
 ) -> TimeSeriesPoint:
     p50, p95, p99 = latency or (None, None, None)
     return TimeSeriesPoint(
@@ -97,62 +225,5 @@ def _point(
     )
 
 
-def _sum(entered: dict[State, int], states: frozenset[State]) -> int:
+def _sum(entered: Mapping[State, int], states: frozenset[State]) -> int:
     return sum(count for state, count in entered.items() if state in states)
-
-
-def _interval_number(moment: ColumnElement[Any], length: int) -> ColumnElement[int]:
-    # SQLite computes with milliseconds: a time on the border must not be rounded to the interval before.
-    return cast(func.floor((Epoch(moment) + 0.0005) / length), Integer)
-
-
-def _count_entered_states(
-    connection: Connection, since: datetime, until: datetime, length: int
-) -> dict[int, dict[State, int]]:
-    """Return how many times emails entered each state, by the number of the interval."""
-    number = _interval_number(events.c.at, length).label("number")
-    query = (
-        select(number, events.c.state, func.count())
-        .where(
-            events.c.seq >= first_event_seq_since(connection, since), events.c.at < until, is_state_change()
-        )
-        .group_by(number, events.c.state)
-    )
-    found: dict[int, dict[State, int]] = {}
-    for interval, state, count in connection.execute(query):
-        found.setdefault(interval, {})[State(state)] = count
-    return found
-
-
-def _count_recorded(connection: Connection, since: datetime, until: datetime, length: int) -> dict[int, int]:
-    number = _interval_number(emails.c.created_at, length).label("number")
-    query = (
-        select(number, func.count())
-        .where(emails.c.created_at >= since, emails.c.created_at < until)
-        .group_by(number)
-    )
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _latency_percentiles(
-    connection: Connection, since: datetime, until: datetime, length: int, kinds: Mapping[str, Kind]
-) -> dict[int, tuple[Any, ...]]:
-    """Return the exact percentiles of each interval, by its number."""
-    number = _interval_number(emails.c.created_at, length).label("number")
-    found = (
-        select(number, latency_seconds(kinds).label("seconds"))
-        .where(emails.c.created_at >= since, emails.c.created_at < until, emails.c.sent_at.is_not(None))
-        .subquery()
-    )
-    ranked = select(
-        found.c.number,
-        found.c.seconds,
-        func.row_number().over(partition_by=found.c.number, order_by=found.c.seconds).label("rank"),
-        func.count().over(partition_by=found.c.number).label("count"),
-    ).subquery()
-    bounds = [
-        func.min(ranked.c.seconds).filter(ranked.c.rank >= share * ranked.c.count).label(f"p{share:.2f}")
-        for share in _PERCENTILES
-    ]
-    query: Any = select(ranked.c.number, *bounds).group_by(ranked.c.number)
-    return {interval: tuple(percentiles) for interval, *percentiles in connection.execute(query)}

@@ -201,8 +201,13 @@ def create_log(engine: Engine) -> None:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def reading(engine: Engine, *, is_snapshot: bool = False) -> Iterator[Connection]:
     """Yield a connection that only reads, and so never waits for a writer.
+
+    Args:
+        engine: of the delivery log.
+        is_snapshot: whether all statements see the log as it was at the first of them, as they always do on
+            SQLite.
 
     Raises:
         LogUnavailable: the delivery log cannot be reached or read.
@@ -211,6 +216,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     source = engine if late is None else late.readable(engine)
     with translate_database_errors(engine.url), _connected(source) as connection:
         connection.execution_options(**{sqlite.READ_ONLY: True})
+        if is_snapshot and connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
         _limit_time(connection)
         yield connection
 

@@ -372,6 +372,59 @@ foreign_messages = Table(
     Index("mailctl_foreign_messages_seen", "seen_at"),
 )
 
+#: The periods of half an hour whose emails are counted in the tables below.
+rollup_periods = Table(
+    "mailctl_rollup_periods",
+    metadata,
+    Column("starts_at", UtcDateTime, primary_key=True),
+    Column("ends_at", UtcDateTime, nullable=False),
+    # The transaction on PostgreSQL that announced that it would be rolled up; it is, once no older one runs.
+    Column("announced_by", BigInteger),
+    Column("is_closed", Boolean, nullable=False),
+)
+
+#: Emails by period and state; names that an email does not have are "".
+rollup_counts = Table(
+    "mailctl_rollup_counts",
+    metadata,
+    Column("starts_at", UtcDateTime, primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    Column("state", String(16), primary_key=True),
+    Column("queue", String(255), primary_key=True),
+    Column("campaign", String(100), primary_key=True),
+    Column("server", String(32), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+#: Emails that were sent by period and latency, in the bins of a `LatencyHistogram`.
+rollup_latencies = Table(
+    "mailctl_rollup_latencies",
+    metadata,
+    Column("starts_at", UtcDateTime, primary_key=True),
+    Column("campaign", String(100), primary_key=True),
+    Column("bin", Integer, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    # The longest latency in the bin, in seconds.
+    Column("longest", Float, nullable=False),
+)
+
+#: Emails that have changed since their period may have been rolled up, with what was counted of them.
+#: Triggers write it: no statement can be forgotten.
+rollup_changes = Table(
+    "mailctl_rollup_changes",
+    metadata,
+    Column("seq", _Key, primary_key=True, autoincrement=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # NULL if it was recorded with a time that long ago.
+    Column("state", String(16)),
+    Column("queue", String(255), nullable=False),
+    Column("server", String(32), nullable=False),
+    Column("sent_at", UtcDateTime),
+    # It was deleted, and perhaps others of its period: the period has to be counted again.
+    Column("is_gone", Boolean, nullable=False, server_default=false()),
+    Index("mailctl_rollup_changes_created", "created_at"),
+)
+
 users = Table(
     "mailctl_users",
     metadata,

@@ -25,7 +25,12 @@ LEASE_SECONDS = 60
 
 
 def make(
-    broker: Broker, *, recovery: Calls, queues: tuple[str, ...] = ("celery",), **more: Any
+    broker: Broker,
+    *,
+    recovery: Calls,
+    queues: tuple[str, ...] = ("celery",),
+    rollup: Calls | None = None,
+    **more: Any,
 ) -> StuckEmails:
     """Return stuck emails with an app without overridden tasks."""
     settings = SimpleNamespace(
@@ -44,6 +49,7 @@ def make(
         feedback_reports=Calls(settle=RecordedReports()),
         campaign_guard=Calls(pause_failing=()),
         catalog=BUILT_IN_CATALOG,
+        rollup=rollup or Calls(),
     )
     return StuckEmails(runtime, broker=broker, worker_id="w-1", **more)  # type: ignore[arg-type]
 
@@ -78,6 +84,14 @@ def test_what_dead_processes_were_sending_is_released_until_the_log_has_it() -> 
     stuck._release_of_dead_processes()
     asked = [call for call in recovery.calls if call[0] == "release_of_processes"]
     assert asked == [("release_of_processes", ({gone.pid},), {"max_resends": 0})] * 2
+
+
+def test_the_rollup_advances() -> None:
+    """Every relay takes part."""
+    rollup = Calls()
+    stuck = make(Broker(is_in_memory=True), recovery=Calls(), rollup=rollup)
+    stuck.recover()
+    assert rollup.names == ["advance"]
 
 
 def test_leases_are_not_released_after_an_outage_of_the_log() -> None:

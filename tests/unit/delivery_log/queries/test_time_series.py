@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.time_series import TimeSeriesPoint, time_series
+from sqlalchemy import delete
+
+from mailctl.delivery_log.queries.time_series import RecentSeries, TimeSeriesPoint
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import events
+from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.models import State
 from tests.unit.delivery_log.conftest import LATER, REFUSED, SENT
 
@@ -20,7 +25,13 @@ MINUTE = timedelta(minutes=1)
 
 def series(log: Log, start: datetime) -> list[TimeSeriesPoint]:
     """Return the points of the minutes since a time."""
-    return time_series(log.engine, start, log.now + timedelta(seconds=1), MINUTE)
+    return keep_series(log, start).read(now=log.now + timedelta(seconds=1))[0]
+
+
+def keep_series(log: Log, start: datetime) -> RecentSeries:
+    """Return a series that is kept, and goes back as far as a time does now."""
+    window = log.now + timedelta(seconds=1) - start
+    return RecentSeries(log.engine, window=window, step=MINUTE, kinds=BUILT_IN_KINDS)
 
 
 def end(log: Log, state: State, outcome: Outcome, *, after: float) -> None:
@@ -75,3 +86,34 @@ def test_percentiles_are_exact(log: Log) -> None:
         log.change(claim.id, sent_at=start + timedelta(seconds=number))
     [point] = series(log, start)
     assert [round(each or 0, 2) for each in (point.p50, point.p95, point.p99)] == [5, 10, 10]
+
+
+def test_only_what_is_new_is_read(log: Log) -> None:
+    """A series that is kept tells the same as one that reads everything, whenever it is asked."""
+    kept = RecentSeries(log.engine, window=10 * MINUTE, step=MINUTE, kinds=BUILT_IN_KINDS)
+    for number in range(40):
+        claim = log.claim(log.queue())
+        log.forward(7)
+        if number % 3:
+            log.results.finish(claim, State.SENT, outcome=SENT)
+        else:
+            log.defer(claim, LATER)
+        log.forward(31)
+        new = RecentSeries(log.engine, window=10 * MINUTE, step=MINUTE, kinds=BUILT_IN_KINDS)
+        points, latency = kept.read(now=log.now)
+        # A new one counts the first interval only from where the window begins.
+        expected, _ = new.read(now=log.now)
+        assert points[1:] == expected[1:]
+        assert latency.count >= sum(point.p50 is not None for point in points)
+
+
+def test_a_replaced_log_is_read_anew(log: Log) -> None:
+    """Its events have lower numbers."""
+    start = log.now
+    end(log, State.SENT, SENT, after=1)
+    log.forward(20)
+    kept = keep_series(log, start)
+    assert sum(point.sent for point in kept.read(now=log.now)[0]) == 1
+    with writing(log.engine) as connection:
+        connection.execute(delete(events).where(events.c.seq > 1))
+    assert sum(point.sent for point in kept.read(now=log.now)[0]) == 0
