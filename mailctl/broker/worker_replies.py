@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mailctl.broker.adapters import adapter_for
 from mailctl.broker.connection import driver_errors
 from mailctl.errors import BrokerRefused
 
@@ -33,7 +34,8 @@ def ask_workers(
         app: the app whose workers are asked.
         command: a command of Celery.
         connection: an open kombu connection.
-        timeout: seconds to wait; the wait ends when all workers called by name have answered.
+        timeout: seconds to wait; the wait ends when all workers have answered that were called by name, or
+            that have received the command, where the broker says how many these are.
         names: the node names of the workers; empty for all workers.
         arguments: the arguments of the command; None for none.
 
@@ -41,6 +43,9 @@ def ask_workers(
         BrokerRefused: a reply cannot be read.
     """
     try:
+        awaited = _awaited_replies(app, connection, names)
+        if awaited == 0:
+            return {}
         replies = app.control.broadcast(
             command,
             arguments=dict(arguments or {}),
@@ -48,7 +53,7 @@ def ask_workers(
             connection=connection,
             reply=True,
             timeout=timeout,
-            limit=len(names) or None,
+            limit=awaited,
         )
     except driver_errors(connection):
         raise
@@ -59,6 +64,14 @@ def ask_workers(
         ) from None
     found = (reply for reply in replies or () if isinstance(reply, dict))
     return {name: value for reply in found for name, value in reply.items() if isinstance(name, str)}
+
+
+def _awaited_replies(app: Celery, connection: Any, names: Collection[str]) -> int | None:
+    """Return how many workers may reply at most; None if that is not known."""
+    listeners = adapter_for(connection).listener_count(app.control.mailbox.exchange.name)
+    if not names:
+        return listeners
+    return len(names) if listeners is None else min(len(names), listeners)
 
 
 def queue_names(reply: object) -> tuple[str, ...]:

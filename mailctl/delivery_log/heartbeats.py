@@ -29,6 +29,8 @@ DEAD_AFTER_SECONDS = 15.0
 RECENTLY_DEAD_SECONDS = 4 * DEAD_AFTER_SECONDS
 #: Seconds after which a live worker deletes the record of one that did not sign off.
 FORGOTTEN_AFTER_SECONDS = 3600.0
+#: The columns that a heartbeat updates.
+_CHANGING = ("seen_at", "queues", "clock_skew", "identity", "publishes_at_once")
 #: Seconds by which the clock of a worker's host may differ from that of the log.
 MAX_CLOCK_SKEW_SECONDS = 2.0
 
@@ -57,6 +59,8 @@ class Worker:
     clock_skew: float | None = None
     #: What it runs with; None if it has another version of mailctl, which does not say so.
     identity: ProcessIdentity | None = None
+    #: Whether its relay notices new emails at once and can publish them, so that nobody else needs to.
+    publishes_at_once: bool = False
 
     @property
     def email_queues(self) -> tuple[str, ...]:
@@ -82,13 +86,14 @@ class WorkerRegistry(Repository):
             "seen_at": now,
             "clock_skew": clock_of(self._engine).skew_seconds,
             "identity": worker.identity and worker.identity.to_json(),
+            "publishes_at_once": worker.publishes_at_once,
         }
         silent_since = now - timedelta(seconds=FORGOTTEN_AFTER_SECONDS)
         with writing(self._engine) as connection:
             connection.execute(delete(workers).where(workers.c.seen_at < silent_since))
             if not insert_or_ignore(connection, workers, row):
                 changed = workers.update().where(workers.c.id == worker.id)
-                values = {name: row[name] for name in ("seen_at", "queues", "clock_skew", "identity")}
+                values = {name: row[name] for name in _CHANGING}
                 connection.execute(changed.values(**values))
 
     def unregister(self, worker_id: str) -> None:

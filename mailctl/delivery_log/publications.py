@@ -13,6 +13,7 @@ from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.notifications import notify
 from mailctl.delivery_log.storage.tables import (
     IS_WAITING_SECURITY_EMAIL,
     UNINDEXED_STATE,
@@ -129,6 +130,13 @@ class Publications(Repository):
                     rows = change_state(connection, is_due, State.QUEUED, text=text, values=values, now=now)
                     found += [row.id for row in rows]
         return found
+
+    def wake_relays(self) -> None:
+        """Wake the relays that listen on a server: emails are due that nobody else publishes."""
+        if self._engine.dialect.name == "postgresql":
+            # If a failure undoes this, nothing is lost: relays also look by themselves.
+            with writing(self._engine, durable=False) as connection:
+                notify(connection)
 
     def leave_to_relays(self, ids: Collection[str]) -> None:
         """Make new emails due at once, although the process that recorded them does not publish them."""

@@ -14,6 +14,7 @@ from mailctl.domain.factory import make_content, make_drafts, sent_by
 from mailctl.domain.link_expiry import refuse_expiring_links
 from mailctl.domain.senders import validate_tenant
 from mailctl.domain.template_context import validate_variables
+from mailctl.enqueue.live_workers import publish_at_once
 from mailctl.errors import InvalidInput, LinkNotAllowed, RenderError
 from mailctl.rendering.message_settings import message_settings_of
 
@@ -56,17 +57,41 @@ class Enqueuer:
         runtime: the parts of this process.
         head_start_seconds: how long to wait between publishing emails and recording that they are published,
             so that workers and this process do not compete for the delivery log.
+        prefers_relays: whether the relays of workers publish the emails if they do so as soon as this process
+            would; a short command then need not import Celery, which takes most of its time.
     """
 
-    def __init__(self, runtime: Runtime, *, head_start_seconds: float = 0.0) -> None:
+    def __init__(
+        self, runtime: Runtime, *, head_start_seconds: float = 0.0, prefers_relays: bool = False
+    ) -> None:
         self._runtime = runtime
         self._head_start_seconds = head_start_seconds
+        self._prefers_relays = prefers_relays
+        #: Whether emails of a queue are left to the relays.
+        self._left_to_relays: dict[str, bool] = {}
 
     @property
     def can_reach_worker(self) -> bool:
         """Whether a worker can receive what this process publishes; a memory broker serves one process."""
         # Settings decide first: importing Celery takes most of the time of a short command.
         return not self._runtime.settings.is_broker_private and self._publisher.can_reach_worker
+
+    def leaves_to_relays(self, kind: Kind) -> bool:
+        """Return whether relays publish new emails of a kind; this process always decides the same.
+
+        They do where they carry only the id of an email in a message, as this process would.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        settings = self._runtime.settings
+        if not self._prefers_relays or settings.mailctl_app or settings.mailctl_messages == "full":
+            return False
+        queue = self.queue_for(kind)
+        if queue not in self._left_to_relays:
+            workers, now = self._runtime.workers.list_alive(), self._runtime.clock()
+            self._left_to_relays[queue] = publish_at_once(workers, queue=queue, now=now)
+        return self._left_to_relays[queue]
 
     def is_own_task(self, kind: Kind) -> bool:
         """Return whether the app of the service defines the task of a kind, and so has its templates."""
@@ -243,7 +268,8 @@ class Enqueuer:
                 first_id=first_id,
                 seals_tokens=self._runtime.settings.seals_link_tokens,
             )
-            due_at = now + timedelta(seconds=GRACE_SECONDS) if self.can_reach_worker else now
+            is_published_here = not self.leaves_to_relays(request.kind) and self.can_reach_worker
+            due_at = now + timedelta(seconds=GRACE_SECONDS) if is_published_here else now
             outbox = self._runtime.outbox
             if connection is None:
                 recorded = outbox.add(drafts, due_at=due_at, durable=durable)
@@ -266,6 +292,7 @@ class Enqueuer:
             LogUnavailable: the delivery log cannot be used.
         """
         if not self.can_reach_worker:
+            self._runtime.publications.wake_relays()
             return
         allowed = self._runtime.history.publishable(ids, now=self._runtime.clock()) if ids else []
         self._publisher.publish_all([*publishable, *allowed], head_start_seconds=self._head_start_seconds)

@@ -121,6 +121,17 @@ class MessageSender:
             limit_waits(self._connection)
             adapter_for(self._connection).ping()
 
+    def can_reach_broker(self) -> bool:
+        """Return whether the broker answers now; a failure does not put off the next message."""
+        if self.is_backing_off:
+            return False
+        try:
+            self.reach_broker()
+        except BrokerUnavailable:
+            self._retry_at = 0.0
+            return False
+        return True
+
     def ready_count(self, queue: str) -> int:
         """Return how many messages of a queue no worker has taken.
 

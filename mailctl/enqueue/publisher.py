@@ -77,6 +77,10 @@ class Publisher:
         """Whether a worker can receive what this process publishes."""
         return not self._is_in_memory or self._worker_id is not None
 
+    def can_reach_broker(self) -> bool:
+        """Return whether the broker answers now; if it does not, messages are sent as if it was not asked."""
+        return self._sender.can_reach_broker()
+
     @property
     def is_backing_off(self) -> bool:
         """Whether the broker failed so recently that it is not asked again yet."""

@@ -15,6 +15,7 @@ from mailctl.users import Screening
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Content, Email, Envelope, User
     from mailctl.domain.request import EmailRequest
     from mailctl.runtime import Runtime
@@ -53,7 +54,7 @@ class SendService:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._enqueuer = Enqueuer(runtime)
+        self._enqueuer = Enqueuer(runtime, prefers_relays=True)
 
     def send(self, request: EmailRequest, recipients: Recipients) -> SendResult:
         """Record an email to each recipient and publish them.
@@ -79,7 +80,7 @@ class SendService:
                 request if len(contents) == 1 else _with_own_key(request, content), content
             )
         ]
-        broker_error = self._publish(ids)
+        broker_error = self._publish(ids, request.kind)
         return SendResult(emails=tuple(self._runtime.history.emails(ids)), broker_error=broker_error)
 
     def _record(self, request: EmailRequest, content: Content) -> tuple[str, ...]:
@@ -110,10 +111,13 @@ class SendService:
 
         return asyncio.run(compose_all())
 
-    def _publish(self, ids: Sequence[str]) -> str:
-        """Publish emails and return why the broker has not taken them; "" if it has."""
+    def _publish(self, ids: Sequence[str], kind: Kind) -> str:
+        """Publish emails, or leave them to relays; return why the broker has not taken them, "" if it may."""
         try:
-            self._enqueuer.publish(ids)
+            if self._enqueuer.leaves_to_relays(kind):
+                self._runtime.publications.wake_relays()
+            else:
+                self._enqueuer.publish(ids)
         except BrokerUnavailable as error:
             return error.message
         return ""

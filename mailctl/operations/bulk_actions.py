@@ -281,6 +281,7 @@ class BulkAction:
         if self._action.is_stop or not ids or self.broker_error:
             return
         if self._runtime.workers.list_alive():
+            self._runtime.publications.wake_relays()
             return
         try:
             self._enqueuer.publish(ids)

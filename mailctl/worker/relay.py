@@ -22,6 +22,7 @@ from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
 from mailctl.worker.log_watch import LogWatch
+from mailctl.worker.new_email_watch import NewEmailWatch
 from mailctl.worker.restarts import RestartLimit, describe_failure
 from mailctl.worker.stuck_emails import StuckEmails
 
@@ -37,14 +38,12 @@ _log = logging.getLogger("mailctl.relay")
 #: Seconds between two ticks at most, with a local log and with one on a server.
 LOCAL_TICK_SECONDS = 0.2
 SERVER_TICK_SECONDS = 1.0
-#: Seconds between two checks whether a local log has changed, which cost next to nothing. They are for a
-#: memory broker, where only a relay can publish; on others the sender publishes, and a tick would slow it
-#: down.
-_POLL_SECONDS = 0.02
-#: How much longer the relay rests than it works while a local log changes all the time.
+#: How much longer the relay rests than it works while new emails come all the time.
 _REST_FACTOR = 20
 #: Seconds before the relay runs again after an unexpected error.
 _RESTART_SECONDS = 1.0
+#: Seconds after a failed tick for which nobody leaves new emails to the relay.
+_DISTRUST_SECONDS = 10.0
 #: Seconds between two recoveries of stuck emails.
 RECOVERY_SECONDS = 1.0
 
@@ -95,13 +94,13 @@ class Relay:
         self._make_parts()
         is_local = self._change_detector.is_sqlite
         self._tick_seconds = LOCAL_TICK_SECONDS if is_local else SERVER_TICK_SECONDS
-        self._is_sole_publisher = is_local and broker.is_in_memory
 
     def _make_parts(self) -> None:
         """Make the parts that have a state, which an unexpected error may have left in disorder."""
         runtime, broker = self._runtime, self._broker
         self._publisher = Publisher(runtime, worker_id=self._worker.id)
         self._change_detector = ChangeDetector(runtime.engine)
+        self._new_emails = NewEmailWatch(runtime.engine, stopped=self._stopped, has_new=self._has_new_emails)
         self._due_emails = DueEmails(
             runtime, publisher=self._publisher, broker=broker, is_stopped=self._is_stopped
         )
@@ -116,6 +115,8 @@ class Relay:
         self._recovery_timer = IntervalTimer(RECOVERY_SECONDS)
         self._skew_watch = SkewWatch()
         self._logged_error: type[MailctlError] | None = None
+        #: When a tick failed last.
+        self._failed_at = -_DISTRUST_SECONDS
 
     def start(self) -> None:
         """Start the thread, which registers the worker as alive."""
@@ -168,26 +169,38 @@ class Relay:
                 if self._logged_error is not BrokerUnavailable or self._publisher.published_count > published:
                     self._log_change(None)
             except MailctlError as error:
+                self._failed_at = time.monotonic()
                 if isinstance(error, LogUnavailable):
                     self._stuck_emails.distrust_leases()
                 self._log_change(error)
             self._rest(worked_seconds=time.monotonic() - started)
 
     def _rest(self, *, worked_seconds: float) -> None:
-        """Wait for the next tick, which comes early if the log changes and only a relay can publish."""
-        started = time.monotonic()
-        while (rested := time.monotonic() - started) < self.tick_seconds:
-            has_rested = rested > _REST_FACTOR * worked_seconds
-            if self._is_sole_publisher and has_rested and self._change_detector.has_changed():
-                return
-            if self._stopped.wait(_POLL_SECONDS if self._is_sole_publisher else self.tick_seconds):
-                return
+        """Wait for the next tick, which comes early if there are new emails that are left to relays."""
+        rest = self.tick_seconds
+        # With a backlog there always are new ones. Those in memory nobody else publishes.
+        if not self._due_emails.has_backlog or self._broker.is_in_memory:
+            rest = min(rest, _REST_FACTOR * worked_seconds)
+        if not self._stopped.wait(rest):
+            self._new_emails.wait(self.tick_seconds - rest)
+
+    def _has_new_emails(self) -> bool:
+        """Return whether emails are due that this process has not published, after a change of the log."""
+        # Any change may be one that only this relay can act upon.
+        if self._broker.is_in_memory:
+            return True
+        try:
+            return self._runtime.publications.count_due(limit=1) > 0
+        except LogUnavailable:
+            return False
 
     def _tick(self) -> None:
         if self._heartbeat_timer.restart_if_due():
             if self._log_watch.has_changed():
                 self._worker = replace(self._worker, identity=self._runtime.identity)
                 self._stuck_emails.distrust_leases()
+                self._new_emails.close()
+            self._worker = replace(self._worker, publishes_at_once=self._publishes_at_once())
             self._runtime.workers.record_heartbeat(self._worker)
             self._skew_watch.check(self._runtime.clock_skew_seconds)
         is_recovery_due = self._recovery_timer.restart_if_due()
@@ -201,6 +214,13 @@ class Relay:
         if self._drain_watch is not None:
             self._drain_watch.check()
         self._on_tick()
+
+    def _publishes_at_once(self) -> bool:
+        """Return whether this relay publishes emails as soon as the processes could that record them."""
+        if self._broker.is_in_memory or not self._new_emails.start():
+            return False
+        has_failed = time.monotonic() - self._failed_at < _DISTRUST_SECONDS
+        return not has_failed and self._publisher.can_reach_broker()
 
     def _is_stopped(self) -> bool:
         # Asked after every few emails, also while a tick takes long.
@@ -223,6 +243,7 @@ class Relay:
         try:
             self._publisher.close()
             self._change_detector.close()
+            self._new_emails.close()
         except Exception as error:
             _log.debug("the relay could not close its connections (%s)", describe_failure(error))
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from celery.utils.nodenames import gethostname
 
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+
 if TYPE_CHECKING:
+    from mailctl.delivery_log.heartbeats import Worker
     from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
@@ -73,6 +81,25 @@ def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) 
     desk.wait_for(lambda: desk.run("workers", "ping", "mail@here")[0] == 0)
     assert desk.run("workers", "stop", "--yes")[0] == 0
     assert window.wait() == 0
+
+
+def test_its_relay_publishes_what_commands_record(production: Terminal, desk: Desk) -> None:
+    """Then `send` imports nothing that publishes, also if it waits until the email is sent."""
+    production.worker(*ALONE)
+    desk.wait_for(lambda: any(worker.publishes_at_once for worker in heartbeats(production)))
+    mailctl = (sys.executable, "-X", "importtime", "-m", "mailctl")
+    window = production.open(*mailctl, "send", "welcome", "--email", "zoe@example.com", "--wait", "--json")
+    assert window.wait() == 0
+    assert {"celery", "kombu"}.isdisjoint(re.findall(r"[|] *(\w+)$", window.output, re.MULTILINE))
+    [sent] = [json.loads(line) for line in window.output.splitlines() if line.startswith("{")]
+    texts = [event["text"] for event in production.status(sent["task_id"])["events"]]
+    assert [text for text in texts if "published" in text] == ["published to the broker"]
+
+
+def heartbeats(terminal: Terminal) -> list[Worker]:
+    """Return the live workers that the log of a folder has."""
+    with closing(Runtime(Settings(mailctl_home=terminal.folder / ".mailctl"))) as runtime:
+        return runtime.workers.list_alive()
 
 
 def test_when_redis_is_down_the_log_still_knows_them(

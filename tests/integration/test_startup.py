@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from tests.workers import worker
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: What publishes.
+PUBLISHING = frozenset({"celery", "kombu", "redis"})
 HEAVY = frozenset(
     {
         "aiosmtplib",
@@ -69,3 +76,16 @@ def test_a_look_at_the_log_needs_the_log_only(tmp_path: Path, command: str) -> N
     arguments = [command, json.loads(sent.stdout)["task_id"]] if command == "status" else [command]
     heavy = imported(tmp_path, *arguments) & HEAVY
     assert heavy <= {"pydantic", "sqlalchemy"}
+
+
+def test_sending_needs_nothing_that_publishes_while_a_worker_does(tmp_path: Path) -> None:
+    """The email is in the log, from where the relay of the worker takes it; without one, `send` publishes."""
+    (tmp_path / ".env").write_text("CELERY_BROKER_URL=redis://127.0.0.1:1/0\n")
+    send = ("send", "welcome", "--email", "zoe@example.com")
+    with closing(Runtime(Settings(mailctl_home=tmp_path / ".mailctl"))) as runtime:
+        runtime.workers.record_heartbeat(worker(runtime.clock(), publishes_at_once=True))
+        assert not imported(tmp_path, *send) & PUBLISHING
+        runtime.workers.unregister(worker().id)
+        assert imported(tmp_path, *send) >= PUBLISHING
+        states = runtime.history.count_by_state()
+    assert states == {"pending": 2}

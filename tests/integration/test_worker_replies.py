@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import Celery
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
+from mailctl.broker.worker_replies import ask_workers
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.integration.commands import Mailctl
 
+#: Longer than any test may take: only replies end such a wait.
+FOR_EVER = 3600.0
 KEY = "an-integration-test-secret-key-of-some-length"
 REPLIES: dict[str, Any] = {
     "nothing": {"rogue@host": None},
@@ -84,6 +88,20 @@ def test_odd_replies_are_shown_as_far_as_they_can_be_read(name: str, mailctl: Ma
             assert ran.code in (ExitCode.DONE, ExitCode.FAILED, ExitCode.UNAVAILABLE), ran.err
             assert "\x1b]" not in ran.out
     assert "active_queues" in answered
+
+
+def test_on_redis_the_wait_ends_with_the_last_reply(redis_url: str) -> None:
+    """Redis tells how many workers have received the question; nobody is waited for where there is none."""
+    app = Celery("asking", broker=redis_url, set_as_current=False)
+
+    def ask(*names: str) -> set[str]:
+        with app.connection_for_write() as connection:
+            return set(ask_workers(app, "ping", connection, timeout=FOR_EVER, names=names))
+
+    assert ask() == ask("one@host") == set()
+    with rogue_worker(redis_url, {"one@host": 1}), rogue_worker(redis_url, {"two@host": 2}) as answered:
+        assert ask() == {"one@host", "two@host"}
+        assert len(answered) == 1
 
 
 def test_a_reply_that_cannot_be_read_is_told(mailctl: Mailctl, broker: str) -> None:

@@ -200,6 +200,8 @@ workers = Table(
     Column("clock_skew", Float),
     # What it runs with (`ProcessIdentity`).
     Column("identity", JSON),
+    # Whether its relay is publishing new emails at once.
+    Column("publishes_at_once", Boolean, nullable=False, server_default=false()),
 )
 
 #: One row: the id that the log got when its schema was created.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from celery import Celery
@@ -11,6 +12,8 @@ from mailctl.broker.control import Node, RemoteControl
 
 class Control:
     """Celery's control with workers that always answer."""
+
+    mailbox = SimpleNamespace(exchange=SimpleNamespace(name="celery.pidbox"))
 
     def __init__(self) -> None:
         self.shut_down: list[str] = []

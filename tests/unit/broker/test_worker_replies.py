@@ -25,7 +25,11 @@ ODD: list[Any] = [
     10**30,
     {"error": 1},
 ]
-CONNECTION = SimpleNamespace(connection_errors=(ConnectionError,), channel_errors=(KeyError,))
+CONNECTION = SimpleNamespace(
+    connection_errors=(ConnectionError,),
+    channel_errors=(KeyError,),
+    transport=SimpleNamespace(driver_type="memory"),
+)
 
 
 def app(answer: Any) -> Any:
@@ -36,7 +40,8 @@ def app(answer: Any) -> Any:
             raise answer
         return answer
 
-    return SimpleNamespace(control=SimpleNamespace(broadcast=broadcast))
+    mailbox = SimpleNamespace(exchange=SimpleNamespace(name="celery.pidbox"))
+    return SimpleNamespace(control=SimpleNamespace(broadcast=broadcast, mailbox=mailbox))
 
 
 @pytest.mark.parametrize("reply", ODD)

@@ -17,6 +17,8 @@ from mailctl.domain.models import Content, User
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import GRACE_SECONDS, Enqueuer, EnqueueResult
 from mailctl.errors import InvalidInput, RenderError
+from tests.unit.worker.fakes import Calls
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,6 +226,29 @@ class TestRecording:
             )
         mine, of_relays = (call["due_at"] - call["drafts"][0].created_at for call in outbox.calls)
         assert (mine, of_relays) == (timedelta(seconds=GRACE_SECONDS), timedelta(0))
+
+    def test_emails_that_are_left_to_relays_are_due_at_once(self, make_runtime: MakeRuntime) -> None:
+        """Only for callers that prefer relays; then nothing is prepared for publishing here."""
+        outbox, redis = Outbox(), make_runtime(celery_broker_url="redis://localhost:1/0")
+        redis.workers = Calls(list_alive=(worker(redis.clock(), publishes_at_once=True),))  # type: ignore[assignment]
+        redis.outbox = outbox  # type: ignore[assignment]
+        made = Enqueuer(redis, prefers_relays=True)
+        made.record(EmailRequest(kind=WELCOME), [Content(user=ZOE)])
+        made.record(EmailRequest(kind=WELCOME), [Content(user=ZOE)])
+        assert {call["due_at"] - call["drafts"][0].created_at for call in outbox.calls} == {timedelta(0)}
+        assert "_publisher" not in made.__dict__
+        # Asked once: what is recorded for relays must not be published here after all.
+        assert redis.workers.names == ["list_alive"]  # type: ignore[attr-defined]
+        assert not Enqueuer(redis).leaves_to_relays(WELCOME)
+
+    @pytest.mark.parametrize("settings", [{"mailctl_app": "service:app"}, {"mailctl_messages": "full"}])
+    def test_messages_that_carry_more_than_an_id_are_not_left_to_relays(
+        self, make_runtime: MakeRuntime, settings: dict[str, str]
+    ) -> None:
+        """Nor are emails that the service's own tasks may send."""
+        runtime = make_runtime(app=service_app(), celery_broker_url="redis://localhost:1/0", **settings)
+        runtime.workers = Calls(list_alive=(worker(runtime.clock(), publishes_at_once=True),))  # type: ignore[assignment]
+        assert not Enqueuer(runtime, prefers_relays=True).leaves_to_relays(WELCOME)
 
     def test_a_transaction_of_the_caller_is_used(self, runtime: Runtime) -> None:
         """Emails of an open transaction are recorded in it."""

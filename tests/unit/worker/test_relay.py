@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from celery import Celery
 
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.settings import Settings
+from mailctl.worker.clocks import IntervalTimer
 from mailctl.worker.relay import LOCAL_TICK_SECONDS, Relay
 from tests.emails import utc_now
 from tests.unit.worker.fakes import Calls, parts
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 PATIENCE = 60
+#: Longer than any test may take.
+FOR_EVER = 3600.0
 BROKER_DOWN = BrokerUnavailable("The broker does not answer.", fix="Start it.")
 LOG_DOWN = LogUnavailable("The delivery log cannot be used.", fix="Start it.")
 
@@ -65,6 +69,14 @@ class Site:
         self.relay._publisher.close()
         self.relay._publisher = self.publisher  # type: ignore[assignment]
         self.ticks = 0
+
+    def says_that_it_publishes(self) -> bool:
+        """Return what the heartbeat of a tick says."""
+        self.workers.calls.clear()
+        self.relay._heartbeat_timer = IntervalTimer(1)
+        self.relay._tick()
+        [(_, (worker,), _)] = [call for call in self.workers.calls if call[0] == "record_heartbeat"]
+        return bool(worker.publishes_at_once)
 
     def _on_tick(self) -> None:
         self.ticks += 1
@@ -111,6 +123,30 @@ def test_the_interval_is_short_while_emails_wait_for_room_on_the_broker(empty_lo
     assert site.relay.tick_seconds == 1.0
     site.due.has_backlog = True
     assert site.relay.tick_seconds == LOCAL_TICK_SECONDS
+
+
+def test_heartbeats_say_whether_emails_may_be_left_to_the_relay(empty_log: Engine) -> None:
+    """Not while the broker does not answer, nor soon after it took no message, nor in memory."""
+    site = Site(empty_log, broker="redis://localhost:1/0")
+    site.publisher.answers["can_reach_broker"] = [True, False, True]
+    said = [site.says_that_it_publishes() for _ in range(2)]
+    site.relay._failed_at = time.monotonic()
+    said += [site.says_that_it_publishes(), Site(empty_log).says_that_it_publishes()]
+    assert said == [True, False, False, False]
+    assert site.publisher.names == ["can_reach_broker"] * 2
+
+
+def test_new_emails_end_the_rest_unless_there_is_a_backlog(empty_log: Engine) -> None:
+    """With a backlog there always are new ones, and each tick would keep the workers from the log."""
+    site = Site(empty_log, broker="redis://localhost:1/0")
+    site.relay._tick_seconds = FOR_EVER
+    waits: list[float] = []
+    site.relay._new_emails.wait = waits.append  # type: ignore[method-assign]
+    site.relay._rest(worked_seconds=0.0)
+    site.relay._stopped.set()
+    site.due.has_backlog = True
+    site.relay._rest(worked_seconds=0.0)
+    assert waits == [FOR_EVER]
 
 
 def test_a_relay_that_ends_signs_the_worker_off(site: Site) -> None:
