@@ -346,10 +346,10 @@ class Delivery:
         with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
             envelope = await self._compose(claim)
-            if is_campaign:
-                envelope = replace(envelope, is_of_campaign=True)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = without_links(await self._hand_over(claim, envelope), envelope, claim.content)
+                outcome = without_links(
+                    await self._hand_over(claim, envelope, is_campaign=is_campaign), envelope, claim.content
+                )
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )
@@ -357,12 +357,13 @@ class Delivery:
                     smtp_span.fail(outcome.kind)
         return envelope, outcome
 
-    async def _hand_over(self, claim: Claim, envelope: Envelope) -> Outcome:
+    async def _hand_over(self, claim: Claim, envelope: Envelope, *, is_campaign: bool) -> Outcome:
         """Offer a message to its mail server, and to those that follow as long as none works."""
         server, tried = claim.plan.server, []
         while True:
             tried.append(server)
-            outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
+            addressed = replace(envelope, server=server, is_of_campaign=is_campaign)
+            outcome = await self._sender.send(addressed, fence=claim.lease.require)
             if len(tried) > len(claim.plan.alternatives):
                 return outcome
             following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
