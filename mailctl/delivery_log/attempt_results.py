@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, insert, select, update
 
+from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
@@ -128,16 +129,29 @@ class AttemptResults(Repository):
         values |= {"due_at": until, "not_before": until, "message_id": message_id}
         if not counts_as_attempt:
             values["attempts"] = emails.c.attempts - 1
+        text, now, is_held = _deferral_text(outcome), self._clock(), _is_held_by(claim)
         with writing(self._engine) as connection:
+            if not outcome.stage:  # no mail server was asked
+                return bool(
+                    return_to_log(
+                        connection,
+                        is_held,
+                        target=State.DEFERRED,
+                        text=text,
+                        values=values,
+                        now=now,
+                        code=code,
+                    )
+                )
             deferred = change_state(
                 connection,
-                _is_held_by(claim),
+                is_held,
                 State.DEFERRED,
-                text=_deferral_text(outcome),
+                text=text,
                 values=values,
-                now=self._clock(),
+                now=now,
                 code=code,
-                stage=outcome.stage or None,
+                stage=outcome.stage,
             )
         return bool(deferred)
 
@@ -150,10 +164,9 @@ class AttemptResults(Repository):
         now = self._clock()
         values = CLAIM_CLEARED | {"due_at": now, "queued_at": None, "attempts": emails.c.attempts - 1}
         with writing(self._engine) as connection:
-            returned = change_state(
+            returned = return_to_log(
                 connection,
                 _is_held_by(claim),
-                State.PENDING,
                 text="too little of the lease was left to hand it over; nothing was sent",
                 values=values,
                 now=now,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from mailctl.delivery_log.campaign_rates import read_rate, record_rate
 from mailctl.delivery_log.due import WAITING_STATES, route_condition, waiting_campaigns
 from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
@@ -20,11 +21,11 @@ from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
 from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore
-from mailctl.domain.campaign_rate import CampaignRate
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
@@ -206,8 +207,8 @@ class Campaigns(Repository):
         # If a power failure undoes this, the emails are published twice, and claimed once.
         with writing(self._engine, durable=bool(own_task_kinds)) as connection:
             for campaign in waiting_campaigns(connection):
-                rate = _read_rate(connection, campaign)
-                allowed = limit
+                rate = read_rate(connection, campaign)
+                allowed, queued = limit, 0
                 if rate is not None:
                     queued = _count_queued(connection, campaign)
                     allowed = min(limit, rate.allowed(now, queued=queued))
@@ -216,7 +217,7 @@ class Campaigns(Repository):
                 if not found:
                     continue
                 if rate is not None:
-                    _record_release(connection, campaign, rate.after_release(len(found), now))
+                    record_rate(connection, campaign, rate.after_release(len(found), now, queued=queued))
                 return found
         return {}
 
@@ -278,24 +279,6 @@ def _take_due(
         )
         found |= {row.id: row.kind for row in rows}
     return found
-
-
-def _read_rate(connection: Connection, campaign: str) -> CampaignRate | None:
-    """Return the rate of a campaign, and lock it; None, and no lock, if it has none."""
-    columns = (campaigns.c.rate, campaigns.c.released_until, campaigns.c.released)
-    query = select(*columns).where(campaigns.c.id == campaign)
-    row = connection.execute(query).first()
-    if row is None or row.rate is None:
-        return None
-    row = connection.execute(query.with_for_update()).one()
-    recent = tuple((datetime.fromtimestamp(at, UTC), count) for at, count in row.released or ())
-    return CampaignRate(per_second=row.rate, released_until=row.released_until, recent=recent)
-
-
-def _record_release(connection: Connection, campaign: str, rate: CampaignRate) -> None:
-    recent = [[at.timestamp(), count] for at, count in rate.recent]
-    values = {"released_until": rate.released_until, "released": recent}
-    connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(**values))
 
 
 def _count_queued(connection: Connection, campaign: str) -> int:

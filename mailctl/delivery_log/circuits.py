@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, or_, select, true, update
 
+from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import circuits, emails
 from mailctl.delivery_log.transitions import (
     append_events,
-    change_state,
     insert_or_ignore,
     reason_values,
 )
@@ -232,9 +232,7 @@ class Circuits(Repository):
             if connection.execute(kept).rowcount:
                 append_events(connection, [email_id], text=text, now=now, code=code)
                 return True
-            changed = change_state(
-                connection, is_published, State.PENDING, text=text, values=values, now=now, code=code
-            )
+            changed = return_to_log(connection, is_published, text=text, values=values, now=now, code=code)
             return bool(changed)
 
 

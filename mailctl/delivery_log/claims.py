@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, bindparam, update
 
 from mailctl.deadlines import boottime
+from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.claim_tokens import new_claim_token
 from mailctl.delivery_log.due import may_start
 from mailctl.delivery_log.email_routes import ROUTE_COLUMNS, RoutableEmail, record_plans
@@ -180,10 +181,9 @@ class Claims(Repository):
         values = {"due_at": now, "queued_at": None, "queued_in": None}
         is_unclaimed = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
         with writing(self._engine) as connection:
-            returned = change_state(
+            returned = return_to_log(
                 connection,
                 is_unclaimed,
-                State.PENDING,
                 text=reason,
                 values=values,
                 now=now,

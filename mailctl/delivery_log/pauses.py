@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
+from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.due import WAITING_STATES, may_start, waiting_campaigns
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
-from mailctl.delivery_log.transitions import change_state, insert_or_ignore
+from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
@@ -157,7 +158,7 @@ def return_paused(connection: Connection, ids: Collection[str], *, now: datetime
 def _return(
     connection: Connection, where: ColumnElement[bool], *, text: str, values: dict[str, Any], now: datetime
 ) -> None:
-    change_state(connection, where, State.PENDING, text=text, values=values, now=now, code=ReasonCode.PAUSED)
+    return_to_log(connection, where, text=text, values=values, now=now, code=ReasonCode.PAUSED)
 
 
 def _is_in_campaign(campaign: str | None) -> ColumnElement[bool]:

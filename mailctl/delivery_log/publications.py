@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, bindparam, not_, select, true, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.due import WAITING_STATES, may_start, route_condition
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
@@ -182,10 +183,9 @@ class Publications(Repository):
         now, values = self._clock(), {"due_at": self._clock(), "queued_at": None, "queued_in": None}
         is_it = and_(emails.c.id == email_id, emails.c.state == State.QUEUED)
         with writing(self._engine) as connection:
-            change_state(
+            return_to_log(
                 connection,
                 is_it,
-                State.PENDING,
                 text="the broker refused its message",
                 values=values,
                 now=now,

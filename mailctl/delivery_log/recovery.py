@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, or_, select, update
 from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.claim_tokens import process_mark
 from mailctl.delivery_log.due import message_queue
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
@@ -218,8 +219,13 @@ class Recovery(Repository):
             hold_as_unknown(connection, where, why=why, now=self._clock())
 
     def _return_to_pending(self, where: ColumnElement[bool], reason: Reason) -> int:
-        values = {"due_at": self._clock(), "queued_at": None, "queued_in": None}
-        return self._change_state(where, State.PENDING, text=reason.text, code=reason.code, values=values)
+        now = self._clock()
+        values = {"due_at": now, "queued_at": None, "queued_in": None}
+        with writing(self._engine) as connection:
+            returned = return_to_log(
+                connection, where, text=reason.text, values=values, now=now, code=reason.code
+            )
+        return len(returned)
 
     def _change_state(
         self,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.server import SmtpServer
 
+#: How often expired sessions are closed during the longest time for which a session may be idle.
+_SWEEPS = 4
 #: Seconds to wait for pending QUIT commands when the pool is closed.
 _CLOSE_SECONDS = 3.0
 
@@ -178,7 +180,7 @@ class SmtpPool:
     async def _lease_when_allowed(self, *, is_campaign: bool = False) -> tuple[SmtpSession, bool] | None:
         """Lease a session as `_lease`; None if there is none, and the server does not allow one now."""
         while True:
-            self._sweep()
+            self._discard_expired()
             if self._may_lease(is_campaign=is_campaign):
                 return self._lease()
             if not self._held_sessions:
@@ -279,7 +281,6 @@ class SmtpPool:
 
     def _lease(self) -> tuple[SmtpSession, bool]:
         """Lease a session; return it, and whether it was used before."""
-        self._sweep()
         if not self._idle:
             return self._lease_fresh(), False
         session = self._idle.pop()
@@ -327,12 +328,19 @@ class SmtpPool:
             or now - session.opened_at > limits.max_age_seconds
         )
 
+    def _discard_expired(self) -> None:
+        """Close expired sessions until the one that would be leased next has not expired."""
+        now = time.monotonic()
+        while self._idle and self._is_expired(self._idle[-1], now=now):
+            self._quit_in_background([self._idle.pop()])
+
     def _sweep(self) -> None:
         self._quit_in_background(self._pop_expired(time.monotonic()))
 
     def _schedule_sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        self._sweep_timer = loop.call_later(self._limits.max_idle_seconds, self._on_sweep_timer)
+        seconds = self._limits.max_idle_seconds / _SWEEPS
+        self._sweep_timer = loop.call_later(seconds, self._on_sweep_timer)
 
     def _on_sweep_timer(self) -> None:
         self._sweep_timer = None

@@ -350,9 +350,11 @@ class Delivery:
     async def _attempt(self, claim: Claim, *, is_campaign: bool = False) -> tuple[Envelope, Outcome]:
         with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
             span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
-            envelope = replace(await self._compose(claim), is_of_campaign=is_campaign)
+            envelope = await self._compose(claim)
             with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = without_links(await self._hand_over(claim, envelope), envelope, claim.content)
+                outcome = without_links(
+                    await self._hand_over(claim, envelope, is_campaign=is_campaign), envelope, claim.content
+                )
                 smtp_span.set_attributes(
                     email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
                 )
@@ -360,15 +362,16 @@ class Delivery:
                     smtp_span.fail(outcome.kind)
         return envelope, outcome
 
-    async def _hand_over(self, claim: Claim, envelope: Envelope) -> Outcome:
+    async def _hand_over(self, claim: Claim, envelope: Envelope, *, is_campaign: bool) -> Outcome:
         """Offer a message to its mail server, and to those that follow as long as none works."""
         server, tried = claim.plan.server, []
         while True:
             tried.append(server)
+            addressed = replace(envelope, server=server, is_of_campaign=is_campaign)
             try:
-                outcome = await self._sender.send(replace(envelope, server=server), fence=claim.lease.require)
+                outcome = await self._sender.send(addressed, fence=claim.lease.require)
             except asyncio.CancelledError:
-                return replace(interrupted(has_begun=envelope.handover.has_begun), server=server)
+                return replace(interrupted(has_begun=addressed.handover.has_begun), server=server)
             if not self._servers.may_move_on(claim, outcome, tried):
                 return outcome
             following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)

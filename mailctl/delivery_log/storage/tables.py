@@ -218,7 +218,8 @@ campaigns = Table(
     Column("paused_itself_at", UtcDateTime),
     # The emails that the rate allows until this time have been taken.
     Column("released_until", UtcDateTime, nullable=False),
-    Column("released", JSON),  # when emails were taken lately, as Unix time, and how many
+    # When emails were taken lately, as Unix time, how many, and how many others were on the broker then.
+    Column("released", JSON),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

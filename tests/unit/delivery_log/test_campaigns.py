@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl.delivery_log.campaigns import Campaigns
+from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.domain.models import State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from tests.unit.delivery_log.conftest import LATER, REFUSED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.delivery_log.conftest import Log
+
+NO_TURN = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="it waits"), category=ReplyCategory.RATE)
 
 
 def started(log: Log, *, rate: float | None, count: int = 20) -> Campaigns:
@@ -60,6 +67,63 @@ def test_a_campaign_that_was_held_up_catches_up(log: Log) -> None:
         if ids:
             log.claims.claim(ids, worker="w")
     assert taken == 42
+
+
+def postpone(log: Log, ids: list[str]) -> None:
+    """The circuit of the mail server opens."""
+    circuit = Circuits(log.engine, "mail.example:587", clock=log.time)
+    for email_id in ids:
+        circuit.postpone_email(email_id, until=log.now, reason="down")
+
+
+def let_go(log: Log, ids: list[str]) -> None:
+    """Too little of the lease is left."""
+    for email_id in ids:
+        log.results.let_go(log.claim(email_id))
+
+
+def wait_for_turn(log: Log, ids: list[str]) -> None:
+    """The rate of the mail server is used up."""
+    for email_id in ids:
+        log.defer(log.claim(email_id), NO_TURN, seconds=0, counts=False)
+
+
+def lose(log: Log, ids: list[str]) -> None:
+    """The broker loses the messages."""
+    later = log.now + timedelta(seconds=1)
+    log.recovery.return_lost(queue="celery", queued_before=later, on_broker=0)
+
+
+@pytest.mark.parametrize(
+    "come_back",
+    [
+        lambda log, ids: log.claims.return_unstarted(ids, reason="other emails go first"),
+        lambda log, ids: [log.publications.return_unpublished(email_id) for email_id in ids],
+        postpone,
+        let_go,
+        wait_for_turn,
+        lose,
+    ],
+)
+def test_what_comes_back_unsent_is_released_again_at_once(
+    log: Log, come_back: Callable[[Log, list[str]], object]
+) -> None:
+    """It counts against the rate of its campaign once, when it is sent."""
+    campaigns = started(log, rate=4.0)
+    log.forward(0.5)
+    ids = [*campaigns.take_due(limit=50)]
+    come_back(log, ids)
+    log.forward(0.01)
+    assert len(campaigns.take_due(limit=50)) == len(ids) == 2
+
+
+def test_what_a_mail_server_has_deferred_counts(log: Log) -> None:
+    """It was asked to take it, so that the next attempt is one more."""
+    campaigns = started(log, rate=4.0)
+    log.forward(0.5)
+    for email_id in campaigns.take_due(limit=50):
+        log.defer(log.claim(email_id), LATER, seconds=0)
+    assert campaigns.take_due(limit=50) == {}
 
 
 @pytest.mark.parametrize("given", [1, 2])
