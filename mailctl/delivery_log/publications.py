@@ -91,7 +91,14 @@ class Publications(Repository):
             limit: how many are counted at most.
             but_routes: no emails with one of these routes.
         """
-        now, found, where = self._clock(), 0, and_(groupable.condition, route_condition(but=but_routes))
+        return self._count_due(and_(groupable.condition, route_condition(but=but_routes)), limit=limit)
+
+    def has_due(self) -> bool:
+        """Return whether an email is due that is not on the broker."""
+        return self._count_due(true(), limit=1) > 0
+
+    def _count_due(self, where: ColumnElement[bool], *, limit: int) -> int:
+        now, found = self._clock(), 0
         with reading(self._engine) as connection:
             for state in WAITING_STATES:
                 due = select(emails.c.seq).where(_is_due(state, now=now), where).limit(limit - found)

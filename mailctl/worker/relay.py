@@ -190,7 +190,7 @@ class Relay:
         if self._broker.is_in_memory:
             return True
         try:
-            return self._runtime.publications.count_due(limit=1) > 0
+            return self._runtime.publications.has_due()
         except LogUnavailable:
             return False
 

@@ -70,10 +70,10 @@ def stats(
 ) -> None:
     """Show statistics on emails: counts, failures and latency.
 
-    Shows totals, latency percentiles, a time series, and the share of each group: also how many of its emails
-    were delivered, bounced or marked as spam, as far as feedback tells. Latency is the time from when an
-    email could be sent until the mail server accepted it. Of older emails only counts by half hour are read, so
-    percentiles may be up to 5 % too long; --by error, domain and provider read every email.
+    Shows totals, latency percentiles, a time series, and the share of each group: also how many of its
+    emails were delivered, bounced or marked as spam, as far as feedback tells. Latency is the time from
+    when an email could be sent until the mail server accepted it. Of older emails only counts by half hour
+    are read, so percentiles may be up to 5 % too long; --by error, domain and provider read every email.
 
     \b
     Examples:
