@@ -187,11 +187,11 @@ class _ActionRunner:
         tally, is_complete = Counter[ActionOutcome](), False
         try:
             with deferred_interrupts() as interrupt, self._progress(selection) as advance:
-                results = self.bulk.execute(selection, is_stopped=lambda: interrupt.is_requested)
-                has_ids = selection.filter is None
-                for result in show_results(self.session.output, results, self.action, shows_all=has_ids):
-                    self._count(result, tally)
-                    advance(1)
+                is_stopped = lambda: interrupt.is_requested  # noqa: E731
+                if selection.filter is None or self.session.output.as_json:
+                    self._execute_each(selection, tally, advance, is_stopped)
+                else:
+                    self._execute_together(selection.filter, tally, advance, is_stopped)
             is_complete = not interrupt.is_requested
         except KeyboardInterrupt:
             pass  # the second Ctrl-C: the last transaction may not be counted
@@ -201,6 +201,33 @@ class _ActionRunner:
         if not is_complete:
             raise typer.Exit(ExitCode.INTERRUPTED)
         return tally
+
+    def _execute_each(
+        self,
+        selection: Selection,
+        tally: Counter[ActionOutcome],
+        advance: Callable[[int], None],
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        results = self.bulk.execute(selection, is_stopped=is_stopped)
+        has_ids = selection.filter is None
+        for result in show_results(self.session.output, results, self.action, shows_all=has_ids):
+            self._count(result, tally)
+            advance(1)
+
+    def _execute_together(
+        self,
+        filters: EmailFilter,
+        tally: Counter[ActionOutcome],
+        advance: Callable[[int], None],
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        for batch in self.bulk.execute_by_filter(filters, is_stopped=is_stopped):
+            if batch.done:
+                tally[ActionOutcome.DONE] += batch.done
+            for result in show_results(self.session.output, batch.others, self.action, shows_all=False):
+                self._count(result, tally)
+            advance(batch.done + len(batch.others))
 
     def _count(self, result: ActionResult, tally: Counter[ActionOutcome]) -> None:
         tally[result.outcome] += 1

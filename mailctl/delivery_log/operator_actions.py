@@ -5,15 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, select, update
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select, update
 
 from mailctl.delivery_log.due import starts_later
+from mailctl.delivery_log.queries.search import conditions_of
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.rule_enforcement import is_to_suppressed_address
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
-from mailctl.delivery_log.transitions import append_events, change_state, reason_values
+from mailctl.delivery_log.transitions import (
+    append_events,
+    append_events_where,
+    change_state,
+    reason_values,
+)
 from mailctl.delivery_log.unsubscribes import has_unsubscribed
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -25,7 +32,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from mailctl.delivery_log.outbox import Outbox
-    from mailctl.domain.models import Draft
+    from mailctl.delivery_log.queries.search import EmailFilter
+    from mailctl.domain.models import Draft, Email
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,19 @@ class ActionFacts:
     to_unsubscribed: frozenset[str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoppedBatch:
+    """What was done to the first emails that match a filter."""
+
+    #: The number of emails that were stopped, and of those among them whose messages are on the broker.
+    stopped: int
+    on_broker: int
+    #: The emails that were not stopped.
+    others: tuple[Email, ...]
+    #: Where the next batch begins; None if this was the last one.
+    cursor: int | None
+
+
 class OperatorActions(Repository):
     """Stops emails, retries and releases them, and records new copies of them.
 
@@ -76,20 +97,14 @@ class OperatorActions(Repository):
 
     def read_facts(self, ids: Collection[str]) -> ActionFacts:
         """Return which of the emails have content, may have been sent, were resent, or may not be sent."""
-        is_unforced = emails.c.is_forced.is_(False)
+        if not ids:
+            return ActionFacts(**dict.fromkeys(_FACTS, frozenset()))
+        query = select(emails.c.id, *(condition.label(name) for name, condition in _FACTS.items()))
         with reading(self._engine) as connection:
-
-            def ids_where(condition: ColumnElement[bool]) -> frozenset[str]:
-                query = select(emails.c.id).where(emails.c.id.in_(ids), condition)
-                return frozenset(connection.execute(query).scalars())
-
-            return ActionFacts(
-                with_content=ids_where(emails.c.content.is_not(None)),
-                maybe_sent=ids_where(emails.c.maybe_sent.is_(True)),
-                resent=ids_where(emails.c.resent_as.is_not(None)),
-                to_suppressed_address=ids_where(and_(is_unforced, is_to_suppressed_address())),
-                to_unsubscribed=ids_where(and_(is_unforced, has_unsubscribed())),
-            )
+            rows = connection.execute(query.where(emails.c.id.in_(ids))).all()
+        return ActionFacts(
+            **{name: frozenset(row.id for row in rows if getattr(row, name)) for name in _FACTS}
+        )
 
     def stop(
         self,
@@ -110,14 +125,56 @@ class OperatorActions(Repository):
         Returns:
             The ids of the emails that were stopped.
         """
-        which = f" ({audit.bulk_action_id})" if audit.bulk_action_id else ""
-        error = audit.describe(f"{done} by {audit.actor}{which}")
-        values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
-        values |= {"stopped_by": audit.bulk_action_id, "queued_at": None, "queued_in": None}
         can_stop = and_(emails.c.id.in_(ids), UNINDEXED_STATE.in_(from_states))
-        return self._change_state(
-            can_stop, target, Reason(code=ReasonCode.STOPPED, text=done), values=values, audit=audit
-        )
+        reason = Reason(code=ReasonCode.STOPPED, text=done)
+        return self._change_state(can_stop, target, reason, values=_stopped(done, audit), audit=audit)
+
+    def stop_matching(
+        self,
+        wanted: EmailFilter,
+        target: State,
+        *,
+        limit: int,
+        after: int,
+        own_task_kinds: Collection[str] | None,
+        done: str,
+        audit: AuditInfo,
+    ) -> StoppedBatch:
+        """Stop the first emails that match a filter, as `stop` does, in few statements however many they are.
+
+        Args:
+            wanted: the filter; the action can be done in each of its states.
+            limit: how many emails at most.
+            after: the cursor of the batch before; 0 for the first one.
+            own_task_kinds: the kinds that the service's own tasks send, without asking the log; None if they
+                ask it. Such emails are not stopped while their messages are on the broker.
+            audit: of a bulk action, by whose id the emails are found.
+        """
+        now = self._clock()
+        with writing(self._engine) as connection:
+            matches = [*conditions_of(wanted), emails.c.seq > after]
+            last = connection.execute(
+                select(emails.c.seq).where(*matches).order_by(emails.c.seq).limit(1).offset(limit - 1)
+            ).scalar()
+            if last is not None:
+                matches.append(emails.c.seq <= last)
+            is_queued, can_stop = emails.c.state == State.QUEUED, and_(*matches)
+            if own_task_kinds is not None:
+                is_own = or_(emails.c.is_own_task.is_(True), emails.c.kind.in_(own_task_kinds))
+                can_stop = and_(can_stop, not_(and_(is_queued, is_own)))
+            on_broker = connection.execute(
+                select(func.count()).select_from(emails).where(can_stop, is_queued)
+            ).scalar_one()
+            values = {"state": target, "updated_at": now, **_stopped(done, audit)}
+            stopped = connection.execute(update(emails).where(can_stop).values(**values)).rowcount
+            is_mine = and_(emails.c.seq > after, emails.c.stopped_by == audit.bulk_action_id)
+            text = audit.describe(done)
+            append_events_where(
+                connection, is_mine, text=text, now=now, code=ReasonCode.STOPPED, actor=audit.actor
+            )
+            left: Any = select(*EMAIL_COLUMNS).where(*matches).order_by(emails.c.seq)
+            others = tuple(email_from_row(row) for row in connection.execute(left))
+        return StoppedBatch(stopped=stopped, on_broker=on_broker, others=others, cursor=last)
 
     def retry(
         self,
@@ -234,9 +291,26 @@ class OperatorActions(Repository):
         return ids
 
 
+_IS_UNFORCED = emails.c.is_forced.is_(False)
+#: The conditions of the facts in `ActionFacts`, by name.
+_FACTS: dict[str, ColumnElement[bool]] = {
+    "with_content": emails.c.content.is_not(None),
+    "maybe_sent": emails.c.maybe_sent.is_(True),
+    "resent": emails.c.resent_as.is_not(None),
+    "to_suppressed_address": and_(_IS_UNFORCED, is_to_suppressed_address()),
+    "to_unsubscribed": and_(_IS_UNFORCED, has_unsubscribed()),
+}
 _CLEARED: dict[str, Any] = reason_values(None) | dict.fromkeys(
     ("stopped_by", "resent_as", "queued_at", "queued_in")
 )
+
+
+def _stopped(done: str, audit: AuditInfo) -> dict[str, Any]:
+    """Return the columns of an email that say who stopped it."""
+    which = f" ({audit.bulk_action_id})" if audit.bulk_action_id else ""
+    error = audit.describe(f"{done} by {audit.actor}{which}")
+    values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
+    return values | {"stopped_by": audit.bulk_action_id, "queued_at": None, "queued_in": None}
 
 
 def _append_event(

@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 #: The columns that hold a claim, emptied.
 CLAIM_CLEARED: dict[str, Any] = {"claim": None, "lease_until": None}
 _NOW = "moment"
+_EVENTS_OF_EMAILS = select(
+    emails.c.id,
+    bindparam(_NOW, type_=UtcDateTime),
+    emails.c.state,
+    emails.c.attempts,
+    emails.c.worker,
+    # The row still has the reply to the attempt before; the one that begins has none yet.
+    case((emails.c.state == State.SENDING, None), else_=emails.c.smtp_code),
+    bindparam("text", type_=String),
+    bindparam("actor", type_=String),
+    bindparam("reason_code", type_=String),
+)
+_EVENT_FIELDS = ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor", "reason_code"]
 _APPEND_EVENTS = insert(events).from_select(
-    ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor", "reason_code"],
-    select(
-        emails.c.id,
-        bindparam(_NOW, type_=UtcDateTime),
-        emails.c.state,
-        emails.c.attempts,
-        emails.c.worker,
-        # The row still has the reply to the attempt before; the one that begins has none yet.
-        case((emails.c.state == State.SENDING, None), else_=emails.c.smtp_code),
-        bindparam("text", type_=String),
-        bindparam("actor", type_=String),
-        bindparam("reason_code", type_=String),
-    ).where(emails.c.id.in_(bindparam("ids", expanding=True))),
+    _EVENT_FIELDS, _EVENTS_OF_EMAILS.where(emails.c.id.in_(bindparam("ids", expanding=True)))
 )
 
 
@@ -150,6 +151,21 @@ def append_events(
     values = {_NOW: now, "text": text, "actor": actor, "reason_code": code}
     for some in batches(ids):
         connection.execute(_APPEND_EVENTS, {**values, "ids": some})
+
+
+def append_events_where(
+    connection: Connection,
+    where: ColumnElement[bool],
+    *,
+    text: str,
+    now: datetime,
+    code: ReasonCode,
+    actor: str | None = None,
+) -> None:
+    """Append an event to each email that matches, in its current state and in the order of the emails."""
+    found = _EVENTS_OF_EMAILS.where(where).order_by(emails.c.seq)
+    values = {_NOW: now, "text": text, "actor": actor, "reason_code": code}
+    connection.execute(insert(events).from_select(_EVENT_FIELDS, found), values)
 
 
 def reason_values(reason: Reason | None) -> dict[str, Any]:

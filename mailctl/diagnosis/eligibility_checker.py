@@ -67,7 +67,10 @@ class EligibilityChecker:
             LogUnavailable: the delivery log cannot be read.
         """
         now = self._runtime.clock()
-        recorded = self._runtime.actions.read_facts([email.id for email in emails])
+        # Whether an email can be stopped, its state alone says; what to do instead may need more.
+        recorded = self._runtime.actions.read_facts(
+            [each.id for each in emails if not action.is_stop or each.state not in action.allowed_states]
+        )
         # Decrypt only contents that matter: of emails to be copied, or to be sent although they expired.
         decrypts_expired = action is RELEASE or Hazard.EXPIRED in include
         ids = [

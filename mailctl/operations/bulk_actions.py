@@ -16,18 +16,21 @@ from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable
+from mailctl.operations.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from mailctl.delivery_log.operator_actions import AuditInfo
+    from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.domain.catalog import Kind
     from mailctl.domain.eligibility import Action, EligibilityResult
     from mailctl.domain.models import Content, Email
-    from mailctl.operations.selection import Selection
     from mailctl.runtime import Runtime
 
+#: The number of emails that are stopped in one transaction.
+STOP_BATCH_SIZE = 1000
 #: The number of emails in the sample of a plan.
 _SAMPLE_SIZE = 5
 
@@ -63,6 +66,16 @@ class ActionResult:
     def explanation(self) -> str:
         """Why it was not done, and what to do instead."""
         return "; ".join(part for part in (self.reason, self.fix) if part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionBatch:
+    """The results of one transaction."""
+
+    #: The number of emails that the action was done to.
+    done: int
+    #: The results for the others.
+    others: tuple[ActionResult, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,21 +178,80 @@ class BulkAction:
         for chunk in selection.chunks(self._runtime.engine):
             if is_stopped():
                 return
-            checked = {email.id: (email, eligibility) for email, eligibility in self._check(chunk)}
-            results = [plan_result(*each, include=self._request.include) for each in checked.values()]
-            done = self._apply(
-                [checked[result.id] for result in results if result.outcome is ActionOutcome.PLANNED]
+            yield from self._execute_chunk(chunk)
+
+    def execute_by_filter(
+        self, wanted: EmailFilter, *, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[ActionBatch]:
+        """Carry out the action on all emails that match a filter; yield the results of each transaction.
+
+        Emails are stopped without reading them, which `execute` does to tell of each.
+
+        Args:
+            wanted: the filter, from `select_by_filter`.
+            is_stopped: called before each transaction; True stops before the next one.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used; the results yielded so far remain valid.
+        """
+        if self._action.is_stop:
+            yield from self._stop_by_filter(wanted, is_stopped)
+            return
+        for chunk in Selection(filter=wanted).chunks(self._runtime.engine):
+            if is_stopped():
+                return
+            results = list(self._execute_chunk(chunk))
+            others = tuple(result for result in results if result.outcome is not ActionOutcome.DONE)
+            yield ActionBatch(done=len(results) - len(others), others=others)
+
+    def _stop_by_filter(self, wanted: EmailFilter, is_stopped: Callable[[], bool]) -> Iterator[ActionBatch]:
+        cursor: int | None = 0
+        while cursor is not None and not is_stopped():
+            batch = self._runtime.actions.stop_matching(
+                wanted,
+                self._stop_target,
+                limit=STOP_BATCH_SIZE,
+                after=cursor,
+                own_task_kinds=self._own_task_kinds,
+                done=self._action.past_participle,
+                audit=self._request.audit,
             )
-            # The emails of campaigns travel in batches, which only relays publish.
-            self._publish([new or old for old, new in done.items() if new or not checked[old][0].campaign])
-            for result in results:
-                if result.id in done:
-                    self._count_stopped(checked[result.id][0])
-                    yield replace(result, outcome=ActionOutcome.DONE, new_id=done[result.id])
-                elif result.outcome is ActionOutcome.PLANNED:
-                    yield self._recheck(result)
-                else:
-                    yield result
+            self.stopped_on_broker += batch.on_broker
+            planned = [plan_result(*each, include=frozenset()) for each in self._check(batch.others)]
+            others = [
+                self._recheck(each) if each.outcome is ActionOutcome.PLANNED else each for each in planned
+            ]
+            yield ActionBatch(done=batch.stopped, others=tuple(others))
+            cursor = batch.cursor
+
+    def _execute_chunk(self, chunk: Sequence[Email]) -> Iterator[ActionResult]:
+        checked = {email.id: (email, eligibility) for email, eligibility in self._check(chunk)}
+        results = [plan_result(*each, include=self._request.include) for each in checked.values()]
+        done = self._apply(
+            [checked[result.id] for result in results if result.outcome is ActionOutcome.PLANNED]
+        )
+        # The emails of campaigns travel in batches, which only relays publish.
+        self._publish([new or old for old, new in done.items() if new or not checked[old][0].campaign])
+        for result in results:
+            if result.id in done:
+                self._count_stopped(checked[result.id][0])
+                yield replace(result, outcome=ActionOutcome.DONE, new_id=done[result.id])
+            elif result.outcome is ActionOutcome.PLANNED:
+                yield self._recheck(result)
+            else:
+                yield result
+
+    @property
+    def _stop_target(self) -> State:
+        return State.HELD if self._action is HOLD else State.CANCELLED
+
+    @property
+    def _own_task_kinds(self) -> tuple[str, ...] | None:
+        """The kinds that the service's own tasks send without asking the log; None if these ask it."""
+        if self._enqueuer.asks_log_before_own_tasks:
+            return None
+        kinds = self._runtime.catalog.kinds.values()
+        return tuple(kind.name for kind in kinds if self._enqueuer.is_own_task(kind))
 
     @property
     def may_still_be_sent(self) -> bool:
@@ -233,9 +305,12 @@ class BulkAction:
     def _apply_to_ids(self, ids: Sequence[str], *, lifetime_of: str | None) -> frozenset[str]:
         actions, action, audit = self._runtime.actions, self._action, self._request.audit
         if action.is_stop:
-            target = State.HELD if action is HOLD else State.CANCELLED
             return actions.stop(
-                ids, target, from_states=action.allowed_states, done=action.past_participle, audit=audit
+                ids,
+                self._stop_target,
+                from_states=action.allowed_states,
+                done=action.past_participle,
+                audit=audit,
             )
         again = Hazard.RESENT in self._request.include
         if action is RELEASE:

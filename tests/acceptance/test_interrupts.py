@@ -16,6 +16,7 @@ from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import CampaignRecorder
+from mailctl.operations.bulk_actions import STOP_BATCH_SIZE
 from mailctl.operations.selection import CHUNK_SIZE
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
@@ -30,14 +31,26 @@ if TYPE_CHECKING:
 
 #: As many as take several transactions.
 COUNT = 6 * CHUNK_SIZE
+STOPPED_COUNT = 12 * STOP_BATCH_SIZE
 
 
 @pytest.fixture
 def many(desk: Desk, terminal: Terminal) -> Path:
     """A folder with a campaign of many emails."""
+    return with_campaign(terminal, COUNT)
+
+
+@pytest.fixture
+def very_many(desk: Desk, terminal: Terminal) -> Path:
+    """A folder with a campaign of so many emails that stopping them takes a moment."""
+    return with_campaign(terminal, STOPPED_COUNT)
+
+
+def with_campaign(terminal: Terminal, count: int) -> Path:
+    """Record a campaign, and return the folder with its log."""
     runtime = Runtime(Settings(mailctl_home=terminal.folder / ".mailctl"))
     try:
-        rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(COUNT)]
+        rows = [RecipientRow(line=n, email=f"user{n}@example.com") for n in range(count)]
         for _ in CampaignRecorder(
             runtime, EmailRequest(kind=BUILT_IN_KINDS["welcome"], campaign="spring")
         ).record(rows):
@@ -79,18 +92,18 @@ def number_in(line: str) -> int:
     ],
 )
 def test_what_was_stopped_is_undone_by_the_command_that_is_printed(
-    many: Path, desk: Desk, words: str, done: str, state: str
+    very_many: Path, desk: Desk, words: str, done: str, state: str
 ) -> None:
     """One line says how many, exactly, and how to undo all of it."""
-    [line] = interrupt(many, *words.split())
+    [line] = interrupt(very_many, *words.split())
     told = re.fullmatch(rf"[\d,]+ {done}; undo with: mailctl (release .*)", line)
     assert told is not None, line
     number = number_in(line)
-    assert 0 < number < COUNT
-    assert states(many) == {"pending": COUNT - number, state: number}
+    assert 0 < number < STOPPED_COUNT
+    assert states(very_many) == {"pending": STOPPED_COUNT - number, state: number}
     code, released, _ = desk.run(*told[1].split(), "--yes")
     assert (code, {each["outcome"] for each in released}) == (0, {"done"})
-    assert states(many) == {"pending": COUNT}
+    assert states(very_many) == {"pending": STOPPED_COUNT}
 
 
 @pytest.mark.parametrize(

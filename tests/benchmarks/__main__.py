@@ -18,6 +18,7 @@ from tests.benchmarks import (
     single,
     startup,
     statements,
+    stopping,
     ten_million,
     web,
 )
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "priority": priority.resets,
     "memory": memory.workers,
     "startup": startup.commands,
+    "hold": stopping.hold,
     "growth": growth.queries,
     "ten-million": ten_million.queries,
     "pages": web.pages,

@@ -116,7 +116,7 @@ def search(
         LogUnavailable: the delivery log cannot be read.
     """
     order = _SortOrder(sort, oldest_first=oldest_first)
-    conditions = _conditions(wanted)
+    conditions = conditions_of(wanted)
     if after is not None:
         conditions.append(order.is_after(after))
     query: Any = select(*EMAIL_COLUMNS, emails.c.seq).where(*conditions).order_by(*order.columns)
@@ -135,7 +135,7 @@ def count_matching(engine: Engine, wanted: EmailFilter) -> int:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    query = select(func.count()).select_from(emails).where(*_conditions(wanted))
+    query = select(func.count()).select_from(emails).where(*conditions_of(wanted))
     with reading(engine) as connection:
         return connection.execute(query).scalar_one()
 
@@ -146,7 +146,7 @@ def count_by_state(engine: Engine, wanted: EmailFilter) -> dict[State, int]:
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    query = select(emails.c.state, func.count()).where(*_conditions(wanted)).group_by(emails.c.state)
+    query = select(emails.c.state, func.count()).where(*conditions_of(wanted)).group_by(emails.c.state)
     with reading(engine) as connection:
         return {State(state): number for state, number in connection.execute(query)}
 
@@ -213,7 +213,8 @@ _SORT_COLUMNS = {
 }
 
 
-def _conditions(wanted: EmailFilter) -> list[ColumnElement[bool]]:
+def conditions_of(wanted: EmailFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter as SQL."""
     given: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
         (wanted.user_id, lambda value: emails.c.user_id == value),
         (wanted.to, lambda value: emails.c.to_address.icontains(value, autoescape=True)),
