@@ -32,7 +32,6 @@ from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.rule_enforcement import Rules
-from mailctl.delivery_log.send_limits import SendLimits
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
@@ -309,8 +308,7 @@ class Runtime:
         """Return a new sender, SMTP or capture (EMAIL_ENABLED=False), that enforces the recipient policy."""
         from mailctl.smtp.server_pools import make_sender
 
-        limits = SendLimits(self.engine)
-        return make_sender(self.settings, self.mail_servers, limits, policy=self.recipient_policy)
+        return make_sender(self.settings, self.mail_servers, self.engine, policy=self.recipient_policy)
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Register an action that `close` runs before it closes the parts that the action may need."""

@@ -55,6 +55,23 @@ def check_dns(
     yield from asyncio.run(_collect(_DnsChecks(resolver, hosts), identities, seconds=total_seconds))
 
 
+def describe_dns_questions(settings: Settings) -> str:
+    """Return about which domains `check_dns` asks, for the operator who confirms that.
+
+    Raises:
+        ConfigurationError: the senders or the mail servers are not usable.
+    """
+    identities = message_settings_of(settings).senders.identities
+    hosts = [each.host for each in mail_servers_from_settings(settings).by_name.values()]
+    return ", ".join(dict.fromkeys([*_domains(identities), *hosts]))
+
+
+def _domains(identities: Sequence[SenderIdentity]) -> list[str]:
+    """Return the domains of senders and of their bounce addresses, each once."""
+    addresses = [address for each in identities for address in (each.bounce_address, each.address)]
+    return list(dict.fromkeys(map(domain_of, addresses)))
+
+
 async def _collect(
     checks: _DnsChecks, identities: Sequence[SenderIdentity], *, seconds: float
 ) -> list[Finding]:
@@ -80,6 +97,13 @@ class _DnsChecks:
 
     async def check_all(self, identities: Sequence[SenderIdentity], found: list[Finding]) -> None:
         """Append a finding for each question, so that those before an error are kept."""
+        missing = [domain for domain in _domains(identities) if not await self._dns.exists(domain)]
+        found.extend(map(_no_such_domain, missing))
+        identities = [
+            each
+            for each in identities
+            if not {domain_of(each.bounce_address), domain_of(each.address)} & {*missing}
+        ]
         for bounce_domain in dict.fromkeys(domain_of(each.bounce_address) for each in identities):
             found.append(await self._spf(bounce_domain))
             found.append(await self._mx(bounce_domain))
@@ -244,6 +268,14 @@ class _DnsChecks:
                 detail = f"The reverse name of {address} is {names[0]}, which does not have this address."
                 return _GROUP.warn(name, detail, fix=f"Add: {names[0]} A {address}")
         return _GROUP.ok(name, ", ".join(addresses))
+
+
+def _no_such_domain(domain: str) -> Finding:
+    return _GROUP.fail(
+        f"domain {domain}",
+        f"The domain {domain} does not exist: receivers reject what comes from it.",
+        fix="Correct EMAIL_FROM_ADDRESS or MAILCTL_SENDERS, or register the domain.",
+    )
 
 
 def _alignment(domain: str, bounce_domain: str, *, is_spf_aligned: bool, is_signed: bool) -> Finding:

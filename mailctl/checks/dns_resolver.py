@@ -50,19 +50,23 @@ class DnsResolver:
         self._resolver.lifetime = question_seconds
         self._resolver.use_edns(0, ednsflags=0, payload=1232)
 
-    async def texts(self, name: str) -> list[str]:
-        """Return the TXT records of a name.
+    async def exists(self, name: str) -> bool:
+        """Whether a name exists, whatever records it has.
 
         Raises:
             DnsUnavailable: there is no answer, as in all methods here.
         """
-        records = await self._ask(name, "TXT")
+        return await self._ask(name, "SOA") is not None
+
+    async def texts(self, name: str) -> list[str]:
+        """Return the TXT records of a name."""
+        records = await self._ask(name, "TXT") or []
         texts = [b"".join(record.strings) for record in records if isinstance(record, TXT)]
         return [text.decode("utf-8", "replace") for text in texts]
 
     async def mail_hosts(self, domain: str) -> list[str]:
         """Return the mail servers of a domain (MX), the preferred one first; "." takes no email at all."""
-        records = [record for record in await self._ask(domain, "MX") if isinstance(record, MX)]
+        records = [record for record in await self._ask(domain, "MX") or [] if isinstance(record, MX)]
         ordered = sorted(records, key=lambda record: record.preference)
         return [str(record.exchange).rstrip(".") or "." for record in ordered]
 
@@ -70,17 +74,20 @@ class DnsResolver:
         """Return the IP addresses of a host, or the address that the name itself is."""
         if _is_address(name):
             return [name]
-        return [str(record) for kind in ("A", "AAAA") for record in await self._ask(name, kind)]
+        return [str(record) for kind in ("A", "AAAA") for record in await self._ask(name, kind) or []]
 
     async def names_of(self, address: str) -> list[str]:
         """Return the names that an IP address has (PTR)."""
         reverse = dns.reversename.from_address(address).to_text()
-        return [str(record).rstrip(".").lower() for record in await self._ask(reverse, "PTR")]
+        return [str(record).rstrip(".").lower() for record in await self._ask(reverse, "PTR") or []]
 
-    async def _ask(self, name: str, kind: str) -> list[Rdata]:
+    async def _ask(self, name: str, kind: str) -> list[Rdata] | None:
+        """Return the records; None if the name does not exist."""
         try:
             answer = await self._resolver.resolve(name, kind, search=False)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        except dns.resolver.NXDOMAIN:
+            return None
+        except dns.resolver.NoAnswer:
             return []
         except dns.exception.Timeout:
             reason = f"no answer in {self._resolver.lifetime:g} s"

@@ -46,6 +46,8 @@ _SEND_TEST = "send-test"
 _SERVICE_NAME = "The mail server"
 #: The deadline of opening a session, which needs several replies.
 _PROBE_SECONDS = 4 * DEADLINE_SECONDS
+#: How long a port may be silent until it is looked what it speaks.
+_SILENT_SECONDS = 0.5
 #: How long to wait for the reply to the test message: many servers scan for spam before they reply.
 _DATA_SECONDS = 30.0
 _SUBJECT = "mailctl test message"
@@ -151,12 +153,22 @@ def _probe(settings: Settings, server: SmtpServer, *, recipient: str) -> Generat
 
 
 async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str) -> list[ProbeStep]:
-    steps = await probe_recipient(server, sender=settings.email_from_address, recipient=recipient)
-    last = steps[-1]
-    if not last.ok and last.name in ("connect", "tls") and last.category is None:
-        use = await look_at_port(server.host, server.port)
-        return [*steps[:-1], replace(last, detail=last.detail + _describe_port(use, server))]
-    return steps
+    probe = asyncio.create_task(
+        probe_recipient(server, sender=settings.email_from_address, recipient=recipient)
+    )
+    await asyncio.wait([probe], timeout=_SILENT_SECONDS)
+    # Of a port that says nothing it is looked meanwhile what it speaks, so that this takes no longer.
+    look = None if probe.done() else asyncio.create_task(look_at_port(server.host, server.port))
+    try:
+        steps = await probe
+        last = steps[-1]
+        if last.ok or last.name not in ("connect", "tls") or last.category is not None:
+            return steps
+        use = await (look or look_at_port(server.host, server.port))
+    finally:
+        if look is not None:
+            look.cancel()
+    return [*steps[:-1], replace(last, detail=last.detail + _describe_port(use, server))]
 
 
 def _describe_port(use: PortUse | None, server: SmtpServer) -> str:

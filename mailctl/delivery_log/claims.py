@@ -19,7 +19,8 @@ from mailctl.delivery_log.rows import identity_from_row
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import writing
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, reason_values
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.lease import Lease

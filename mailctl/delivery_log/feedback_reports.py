@@ -25,11 +25,11 @@ from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import (
     IS_WAITING_REPORT,
     UNINDEXED_STATE,
-    UtcDateTime,
     emails,
     events,
     feedback,
 )
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource, suppress
 from mailctl.delivery_log.transitions import StateChange, insert_or_ignore
 from mailctl.delivery_log.unsubscribes import unsubscribe

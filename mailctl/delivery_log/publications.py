@@ -18,9 +18,9 @@ from mailctl.delivery_log.storage.notifications import notify
 from mailctl.delivery_log.storage.tables import (
     IS_WAITING_SECURITY_EMAIL,
     UNINDEXED_STATE,
-    UtcDateTime,
     emails,
 )
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.reason_codes import Reason, ReasonCode

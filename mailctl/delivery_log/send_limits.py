@@ -1,4 +1,4 @@
-"""Rates that all workers of a log keep together: each message takes a place in the row of its limit."""
+"""Limits that all workers of a log keep together: each message takes a place in the row of its rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 
 from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.repository import Repository
@@ -15,38 +15,45 @@ from mailctl.delivery_log.storage.tables import emails, events, send_limits
 from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.domain.models import State
 from mailctl.domain.routing import DEFAULT_SERVER
-from mailctl.domain.send_rates import effective_rate, lowered_rate
+from mailctl.domain.send_rates import (
+    LEARNED_FOR,
+    domain_scope,
+    effective_rate,
+    fastest_second,
+    lowered_rate,
+    server_scope,
+)
+from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Connection, Engine
 
 #: Seconds over which it is measured what a mail server has accepted.
 _MEASURED_SECONDS = 2.0
 #: Seconds for which refusals tell nothing new: those messages were on their way already.
 _SETTLING = timedelta(seconds=1)
+#: How long the row of a limit is kept after its last message.
+_KEPT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendLimit:
-    """A rate that workers keep."""
+    """What a mail server allows all workers together, as it has taught by refusals."""
 
     #: `server NAME` or `domain NAME`.
     scope: str
-    #: Messages a second that a mail server has taught; None if it has not refused any.
-    learned: float | None
-    #: When it last refused one, and what it said.
-    learned_at: datetime | None
+    #: `10.5 emails a second`, or `3 sessions`.
+    allowed: str
+    #: What the server said.
     reason: str
 
-    def learned_rate(self, *, now: datetime) -> float | None:
-        """Return the learned rate as it is now, in messages a second; None if none was learned."""
-        age = (now - self.learned_at).total_seconds() if self.learned_at else 0.0
-        return effective_rate(configured=None, learned=self.learned, age_seconds=age)
+    #: Messages a second as the learned rate is now; None for a limit of sessions.
+    rate: float | None = None
 
-    def describe(self, *, now: datetime) -> str:
-        """Return the learned limit as a sentence."""
-        rate = self.learned_rate(now=now)
-        return f"{self.scope} takes {rate:.3g} emails a second, as far as is known: {self.reason}"
+    def __str__(self) -> str:
+        return f"{self.scope} takes {self.allowed}, as far as is known: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ class SendLimits(Repository):
         """
         now = self._clock()
         with writing(self._engine) as connection:
-            row = _lock(connection, scope, now)
+            row = lock_limit(connection, scope, now)
             rate = _rate_of(row, configured=configured, now=now)
             if rate is None:
                 return Reservation(per_second=None)
@@ -99,7 +106,9 @@ class SendLimits(Repository):
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        query = select(send_limits.c.learned).where(send_limits.c.scope == scope)
+        query = select(send_limits.c.learned).where(
+            send_limits.c.scope == scope, send_limits.c.learned_at > self._clock() - LEARNED_FOR
+        )
         with reading(self._engine) as connection:
             return connection.execute(query).scalar() is not None
 
@@ -120,7 +129,7 @@ class SendLimits(Repository):
         """
         now = self._clock()
         with writing(self._engine) as connection:
-            row = _lock(connection, scope, now)
+            row = lock_limit(connection, scope, now)
             if row.learned_at is not None and now - row.learned_at < _SETTLING:
                 return None
             accepted = max(accepted_per_second, _accepted_per_second(connection, server, now))
@@ -147,29 +156,55 @@ def read_learned_rate(engine: Engine, *, server: str, domain: str, now: datetime
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    scopes = (f"server {server}", f"domain {domain}")
-    rates = [each.learned_rate(now=now) for each in read_learned_limits(engine) if each.scope in scopes]
+    scopes = (server_scope(server), domain_scope(domain))
+    rates = [each.rate for each in read_learned_limits(engine, now=now) if each.scope in scopes]
     return min((rate for rate in rates if rate is not None), default=None)
 
 
-def read_learned_limits(engine: Engine) -> list[SendLimit]:
-    """Return the limits that mail servers have taught.
+def read_learned_limits(engine: Engine, *, now: datetime) -> list[SendLimit]:
+    """Return what mail servers have taught and what holds still.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    query = select(send_limits).where(send_limits.c.learned.is_not(None)).order_by(send_limits.c.scope)
+    since = now - LEARNED_FOR
+    is_known = or_(send_limits.c.learned_at > since, send_limits.c.sessions_at > since)
+    query = select(send_limits).where(is_known).order_by(send_limits.c.scope)
     with reading(engine) as connection:
-        return [
-            SendLimit(scope=row.scope, learned=row.learned, learned_at=row.learned_at, reason=row.reason)
-            for row in connection.execute(query)
-        ]
+        return [limit for row in connection.execute(query) for limit in _limits_of(row, now=now)]
 
 
-def _lock(connection: Connection, scope: str, now: datetime) -> Any:
-    insert_or_ignore(connection, send_limits, {"scope": scope, "reserved_until": now, "reason": ""})
+def lock_limit(connection: Connection, scope: str, now: datetime) -> Any:
+    """Return the row of a limit, locked until the transaction ends; a new one if there is none.
+
+    With each new row, those that tell nothing any more are deleted: by `*=RATE` each domain has one.
+    """
     query = select(send_limits).where(send_limits.c.scope == scope).with_for_update()
-    return connection.execute(query).one()
+    while True:
+        if insert_or_ignore(connection, send_limits, {"scope": scope, "reserved_until": now, "reason": ""}):
+            forgotten = select(send_limits.c.scope).where(_is_forgotten(now))
+            is_free = send_limits.c.scope.in_(forgotten.with_for_update(skip_locked=True))
+            connection.execute(delete(send_limits).where(is_free))
+        if row := connection.execute(query).first():  # another process may have just deleted it
+            return row
+
+
+def _is_forgotten(now: datetime) -> ColumnElement[bool]:
+    times = (send_limits.c.learned_at, send_limits.c.sessions_at)
+    return and_(
+        send_limits.c.reserved_until < now - _KEPT,
+        *(or_(time.is_(None), time < now - LEARNED_FOR) for time in times),
+    )
+
+
+def _limits_of(row: Any, *, now: datetime) -> Iterator[SendLimit]:
+    rate = _rate_of(row, configured=None, now=now)
+    if rate is not None:
+        allowed = f"{rate:.3g} emails a second"
+        yield SendLimit(scope=row.scope, allowed=allowed, reason=row.reason, rate=rate)
+    if row.sessions is not None and row.sessions_at > now - LEARNED_FOR:
+        sessions = f"{pluralize(row.sessions, 'session')} at a time"
+        yield SendLimit(scope=row.scope, allowed=sessions, reason=row.sessions_reason)
 
 
 def _rate_of(row: Any, *, configured: float | None, now: datetime) -> float | None:
@@ -177,13 +212,12 @@ def _rate_of(row: Any, *, configured: float | None, now: datetime) -> float | No
     return effective_rate(configured=configured, learned=row.learned, age_seconds=age)
 
 
-def _accepted_per_second(connection: Connection, server: str, now: datetime) -> float:
-    """Return how many emails a second a server has accepted of all workers lately."""
+def _accepted_per_second(connection: Connection, server: str, now: datetime) -> int:
+    """Return how many emails a server has accepted of all workers in the fastest second lately."""
     since = now - timedelta(seconds=_MEASURED_SECONDS)
     first = first_event_seq_since(connection, since)
     query = (
-        select(func.count())
-        .select_from(events)
+        select(events.c.at)
         .join(emails, emails.c.id == events.c.email_id)
         .where(
             events.c.seq >= first,
@@ -191,5 +225,6 @@ def _accepted_per_second(connection: Connection, server: str, now: datetime) -> 
             events.c.state == State.SENT,
             func.coalesce(emails.c.server, DEFAULT_SERVER) == server,
         )
+        .order_by(events.c.at)
     )
-    return float(connection.execute(query).scalar_one()) / _MEASURED_SECONDS
+    return fastest_second([at.timestamp() for at in connection.execute(query).scalars()])

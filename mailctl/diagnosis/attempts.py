@@ -9,6 +9,7 @@ from mailctl.checks.agreement import Subject
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
+from mailctl.diagnosis.waiting import describe_limits
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import OPEN_CATEGORIES, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
@@ -153,7 +154,8 @@ def attempt_failed(case: Case) -> Cause | None:
     cause = _cause_of_last_attempt(case, code, stage=stage)
     # Failures caused by our credentials, TLS settings or sender identity do not count as attempts.
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
-    more = "".join([_pace(case, cause), _next_attempt(case), _suspension(case, code, stage=stage)])
+    sessions = describe_limits(case) if cause.name == "too_many_connections" else ""
+    more = "".join([_pace(case, cause), sessions, _next_attempt(case), _suspension(case, code, stage=stage)])
     return replace(
         cause,
         sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}{more}",

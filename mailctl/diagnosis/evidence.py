@@ -16,12 +16,13 @@ from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers
-from mailctl.delivery_log.send_limits import read_learned_rate
+from mailctl.delivery_log.send_limits import read_learned_limits, read_learned_rate
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
 from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER, domain_of
+from mailctl.domain.send_rates import server_scope
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 
@@ -170,6 +171,7 @@ class EvidenceCollector:
         found: dict[str, Any] = {
             "workers": workers,
             "circuit": self._circuit(email, workers),
+            "learned_limits": self._learned_limits(email, now=now),
             "pauses": tuple(pause for pause in self._runtime.pauses.read() if pause.covers(email)),
             "lease": timedelta(seconds=self._runtime.settings.mailctl_lease_seconds),
             "is_in_memory": self.is_broker_private,
@@ -273,6 +275,13 @@ class EvidenceCollector:
         from mailctl.celery_app import consumed_queues
 
         return {*consumed_queues(self._runtime.app), BULK_QUEUE}
+
+    def _learned_limits(self, email: Email, *, now: datetime) -> tuple[str, ...]:
+        """Return what the mail servers that may send the email have taught."""
+        order = self._runtime.mail_servers.routing.order_for(email.routed)
+        scopes = {server_scope(name) for name in order}
+        limits = read_learned_limits(self._runtime.engine, now=now)
+        return tuple(str(limit) for limit in limits if limit.scope in scopes)
 
     def _circuit(self, email: Email, workers: tuple[Worker, ...]) -> Circuit | None:
         """Return the circuit to a mail server that fails: an open one first, then that to our own.

@@ -92,6 +92,8 @@ class Evidence:
     #: Messages a second that all workers send to its mail server and domain, because that server has refused
     #: faster ones; None if it has not.
     learned_rate: float | None = None
+    #: What its mail servers allow all workers together, as sentences; empty if they have refused nothing.
+    learned_limits: tuple[str, ...] = ()
     #: The pauses that apply to the email.
     pauses: tuple[Pause, ...] = ()
     suppression: Suppression | None = None

@@ -257,7 +257,7 @@ def in_line(case: Case) -> Cause | None:
     position = f"{pluralize(ahead, noun)} {verb} ahead of it in queue {email.queue!r}"
     return Cause(
         name="in_line",
-        sentence=f"{describe_wait(case)}; {position}{wait}{pace}",
+        sentence=f"{describe_wait(case)}; {position}{wait}{pace}{describe_limits(case)}",
         next_step=mailctl_command("queue", "list"),
     )
 
@@ -286,6 +286,11 @@ def on_its_way(case: Case) -> Cause:
         next_step=wording.follow_command(email),
         certainty=Certainty.LIKELY,
     )
+
+
+def describe_limits(case: Case) -> str:
+    """Return clauses about what its mail servers allow; "" if they have refused nothing."""
+    return "".join(f"; {limit.rstrip('.')}" for limit in case.evidence.learned_limits)
 
 
 def describe_wait(case: Case) -> str:

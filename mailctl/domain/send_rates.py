@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.domain.routing import domain_of, is_domain_listed
 from mailctl.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mailctl.settings import Settings
 
@@ -28,6 +29,8 @@ _RAISE_SECONDS = 60.0
 CAUTION = 0.95
 #: The lowest learned rate in messages a second.
 MIN_RATE = 0.1
+#: How long what a mail server has taught holds without another refusal.
+LEARNED_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,16 @@ def send_rates_from_settings(settings: Settings) -> SendRates:
     )
 
 
+def server_scope(name: str) -> str:
+    """Return the scope of the limits of a mail server."""
+    return f"server {name}"
+
+
+def domain_scope(domain: str) -> str:
+    """Return the scope of the limits for recipients in a domain."""
+    return f"domain {domain}"
+
+
 def parse_rate(text: str) -> float | None:
     """Return a rate such as 100/s, 600/m or 5000/h in messages a second; None if it is none."""
     found = _RATE.fullmatch(text.strip())
@@ -80,7 +93,7 @@ def effective_rate(*, configured: float | None, learned: float | None, age_secon
     Returns:
         Messages a second; None for no limit.
     """
-    if learned is None:
+    if learned is None or age_seconds > LEARNED_FOR.total_seconds():
         return configured
     raised: float = learned * RAISE_FACTOR ** int(max(0.0, age_seconds) / _RAISE_SECONDS)
     return raised if configured is None else min(configured, raised)
@@ -94,6 +107,16 @@ def lowered_rate(known: float | None, *, accepted_per_second: float) -> float:
         accepted_per_second: what it has accepted of all workers in the second before.
     """
     return max(MIN_RATE, CAUTION * (accepted_per_second if known is None else known))
+
+
+def fastest_second(times: Sequence[float]) -> int:
+    """Return how many of the times, in seconds and ascending, were in the fastest second."""
+    fastest, first = 0, 0
+    for last, at in enumerate(times):
+        while times[first] < at - 1:
+            first += 1
+        fastest = max(fastest, last - first + 1)
+    return fastest
 
 
 def _parse_optional(text: str) -> float | None:

@@ -171,7 +171,7 @@ class Queues:
             if name != GROUPS_QUEUE
         )
         kinds = tuple(pause for pause in pauses if pause.scope is not PauseScope.QUEUE)
-        learned = tuple(each.describe(now=now) for each in read_learned_limits(self._runtime.engine))
+        learned = tuple(map(str, read_learned_limits(self._runtime.engine, now=now)))
         return QueueList(
             queues=tuple(queues), paused_kinds=kinds, broker_error=broker_error, learned_limits=learned
         )

@@ -95,7 +95,7 @@ def take_snapshot(runtime: Runtime) -> Snapshot:
         short_ids=runtime.history.short_ids(email.id for email in failures),
         circuit=failing[0] if failing and len(failing) == len(servers) else None,
         mail_servers=servers,
-        learned_limits=tuple(each.describe(now=now) for each in read_learned_limits(runtime.engine)),
+        learned_limits=tuple(map(str, read_learned_limits(runtime.engine, now=now))),
     )
 
 

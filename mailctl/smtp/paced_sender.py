@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.send_rates import domain_scope, fastest_second, server_scope
 from mailctl.errors import LogUnavailable
 from mailctl.smtp.sender import no_fence
 
@@ -25,6 +26,8 @@ _log = logging.getLogger("mailctl.delivery")
 
 #: Seconds that a message waits for its place in the worker; to wait longer, it goes back to the log.
 LONGEST_WAIT_SECONDS = 5.0
+#: The stages of outcomes by which no message was offered.
+_NOT_OFFERED = frozenset({"", "connect", "tls", "auth"})
 #: Seconds of a rate for which places are taken together.
 _BLOCK_SECONDS = 0.5
 #: Seconds after which it is looked up again whether another worker has learned a rate.
@@ -50,7 +53,7 @@ class PacedSender:
         self._limits = limits
         self._rates = rates
         self._servers = {
-            name: _Lane(limits, f"server {name}", configured=rate) for name, rate in servers.items()
+            name: _Lane(limits, server_scope(name), configured=rate) for name, rate in servers.items()
         }
         self._domains: dict[str, _Lane] = {}
 
@@ -61,11 +64,20 @@ class PacedSender:
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
-        server = self._servers[envelope.server]
-        for lane in (self._domain_lane(envelope.recipient), server):
-            if lane is not None and not await lane.wait_for_place():
-                return _too_many(lane.scope, server=envelope.server)
-        outcome = await self._sender.send(envelope, fence=fence)
+        server, domain = self._servers[envelope.server], self._domain_lane(envelope.recipient)
+        taken: list[_Lane] = []
+        is_used = False
+        try:
+            for lane in (domain, server):
+                if lane is not None and not await lane.wait_for_place():
+                    return _too_many(lane.scope, server=envelope.server)
+                taken += [] if lane is None else [lane]
+            outcome = await self._sender.send(envelope, fence=fence)
+            is_used = outcome.stage not in _NOT_OFFERED
+        finally:
+            if not is_used:  # the next message of this process has its places
+                for lane in taken:
+                    lane.give_back()
         await server.learn(envelope.server, outcome)
         return outcome
 
@@ -79,7 +91,7 @@ class PacedSender:
             return None
         domain, rate = found
         if domain not in self._domains:
-            self._domains[domain] = _Lane(self._limits, f"domain {domain}", configured=rate)
+            self._domains[domain] = _Lane(self._limits, domain_scope(domain), configured=rate)
         return self._domains[domain]
 
 
@@ -111,6 +123,11 @@ class _Lane:
             return False
         await asyncio.sleep(max(0.0, place - time.monotonic()))
         return True
+
+    def give_back(self) -> None:
+        """Return the place of a message that the mail server was not offered."""
+        if self._is_limited:
+            self._places.appendleft(time.monotonic())
 
     async def learn(self, server: str, outcome: Outcome) -> None:
         """Note what an outcome says about the rate that the mail server allows."""
@@ -147,6 +164,8 @@ class _Lane:
         self._waiting += 1
         try:
             async with self._lock:
+                while self._places and self._places[0] < time.monotonic() - _BLOCK_SECONDS:
+                    self._places.popleft()  # unused time is not saved
                 if not self._places and not await self._take_places():
                     return None
                 return self._places.popleft()
@@ -174,16 +193,6 @@ class _Lane:
         return self._limits.reserve(
             self.scope, configured=self._configured, count=count, longest_wait=LONGEST_WAIT_SECONDS
         )
-
-
-def fastest_second(times: deque[float]) -> int:
-    """Return how many of the times, which ascend, were in the fastest second."""
-    fastest, first = 0, 0
-    for last, at in enumerate(times):
-        while times[first] < at - 1:
-            first += 1
-        fastest = max(fastest, last - first + 1)
-    return fastest
 
 
 def _too_many(scope: str, *, server: str) -> Outcome:

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
-from mailctl.smtp.pacing import MessageRate, SessionLimit
+from mailctl.smtp.pacing import SessionLimit
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
-from mailctl.smtp.session_slots import SessionSlots, campaign_sessions, may_open_another
+from mailctl.smtp.session_share import SessionShare
+from mailctl.smtp.session_slots import SessionQueue, SessionSlots, campaign_sessions, may_open_another
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
 
+    from mailctl.delivery_log.session_shares import SessionShares
     from mailctl.domain.models import Envelope
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.server import SmtpServer
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 _SWEEPS = 4
 #: Seconds to wait for pending QUIT commands when the pool is closed.
 _CLOSE_SECONDS = 3.0
-
+#: Seconds that a message waits for a session of other workers; then it goes back to the log.
+LONGEST_WAIT_SECONDS = 5.0
 
 #: The outcome of a message for which there was no session, if the server has not said why.
 _NO_SESSION = Outcome(
@@ -71,9 +74,12 @@ class SmtpPool:
     Args:
         server: the mail server.
         limits: the limits of the pool; None for the defaults.
+        shares: the sessions of all workers to this server; None if only this process has any.
     """
 
-    def __init__(self, server: SmtpServer, *, limits: PoolLimits | None = None) -> None:
+    def __init__(
+        self, server: SmtpServer, *, limits: PoolLimits | None = None, shares: SessionShares | None = None
+    ) -> None:
         self._server = server
         self._limits = limits or PoolLimits()
         self._slots = SessionSlots(self._limits.connections)
@@ -85,10 +91,13 @@ class SmtpPool:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._session_limit = SessionLimit(self._limits.connections)
-        self._rate = MessageRate()
+        self._share = (
+            None
+            if shares is None
+            else SessionShare(shares, demand=self._demand, on_change=self._follow_share)
+        )
         #: Who waits for a session, because the server allows no more of them, or others are being opened.
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._campaign_waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting = SessionQueue()
         #: What the server said when it last refused a session.
         self._refusal: Outcome | None = None
         #: When opening a session failed last, and how.
@@ -116,8 +125,6 @@ class SmtpPool:
             self._slots.release()
             return self._failure
         try:
-            if wait := self._rate.reserve(time.monotonic()):
-                await asyncio.sleep(wait)
             session, outcome = await self._deliver(envelope, fence)
         except BaseException:
             self._slots.release()
@@ -154,6 +161,8 @@ class SmtpPool:
         sessions, self._idle = self._idle, []
         self._quit_in_background(sessions)
         await asyncio.shield(self._wait_for_quits())
+        if self._share is not None:
+            await self._share.close()
 
     async def _deliver(
         self, envelope: Envelope, fence: Callable[[], None]
@@ -176,16 +185,23 @@ class SmtpPool:
             self._drop(session)
             self._refusal = outcome
             self._session_limit.note_refusal(others=self._open_sessions, now=time.monotonic())
+            if self._share is not None:
+                await self._share.note_refusal(outcome.text_with_stage)
 
     async def _lease_when_allowed(self, *, is_campaign: bool = False) -> tuple[SmtpSession, bool] | None:
-        """Lease a session as `_lease`; None if there is none, and the server does not allow one now."""
+        """Lease a session as `_lease`; None if there is none, and the server does not allow one soon."""
+        gives_up_at = time.monotonic() + LONGEST_WAIT_SECONDS
         while True:
+            if self._share is not None:
+                await self._share.look()
             self._discard_expired()
             if self._may_lease(is_campaign=is_campaign):
                 return self._lease()
-            if not self._held_sessions:
+            is_shared = self._share is not None and self._share.allowed is not None
+            if not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at):
                 return None
-            await self._wait_for_session(self._campaign_waiting if is_campaign else self._waiting)
+            seconds = LONGEST_WAIT_SECONDS if is_shared else None
+            await self._waiting.wait(is_campaign=is_campaign, seconds=seconds)
 
     def _may_lease(self, *, is_campaign: bool) -> bool:
         """Whether there is an idle session, or one may be opened, for a message."""
@@ -198,19 +214,6 @@ class SmtpPool:
             opening=opening, opened=self._open_sessions - opening
         ) and self._session_limit.may_open(others=self._held_sessions, now=time.monotonic())
 
-    async def _wait_for_session(self, waiting: deque[asyncio.Future[None]]) -> None:
-        freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(freed)
-        try:
-            await freed
-        except asyncio.CancelledError:
-            if freed.done() and not freed.cancelled():
-                self._wake_next()  # instead of this one, which was woken and does not look any more
-            raise
-        finally:
-            if freed in waiting:
-                waiting.remove(freed)
-
     @property
     def _open_sessions(self) -> int:
         return len(self._leased) + len(self._idle)
@@ -220,21 +223,23 @@ class SmtpPool:
         """The sessions that the server still counts; the end of one matters only if it counts them."""
         return len(self._leased) + (len(self._closing) if self._session_limit.is_learned else 0)
 
-    def _wake_next(self) -> None:
-        """Let the next message that waits for a session look again; campaigns come last."""
-        for waiting in (self._waiting, self._campaign_waiting):
-            while waiting:
-                freed = waiting.popleft()
-                if not freed.done():
-                    freed.set_result(None)
-                    return
+    def _demand(self) -> SessionDemand:
+        """Return what this process has of the sessions of all workers, and could use."""
+        leased = sum(session.transactions > 0 for session in self._leased)
+        return SessionDemand(
+            opened=leased + len(self._idle) + len(self._closing),
+            wanted=min(self._limits.connections, len(self._leased) + len(self._waiting)),
+        )
+
+    def _follow_share(self) -> None:
+        """Close idle sessions beyond the share of this process, and let messages look for sessions again."""
+        if self._share is not None:
+            self._session_limit.share(self._share.allowed)
+        self._sweep()
+        self._waiting.wake_all()
 
     def _learn(self, outcome: Outcome) -> None:
-        """Note what an outcome says about the rate that the server allows."""
-        if outcome.kind is OutcomeKind.ACCEPTED:
-            self._rate.note_accepted(time.monotonic())
-        elif outcome.category is ReplyCategory.RATE:
-            self._rate.note_refusal(time.monotonic())
+        """Note a failure of the server for the messages that wait for a session."""
         if self._limits.shares_failures and outcome.stage and is_server_stage(outcome.stage):
             self._failed_at, self._failure = time.monotonic(), outcome
 
@@ -247,8 +252,8 @@ class SmtpPool:
                 await session.open()
                 self._session_limit.note_opened(sessions=self._open_sessions, now=time.monotonic())
                 # Two may follow: it is not being opened any more, and it is one more that is open.
-                self._wake_next()
-                self._wake_next()
+                self._waiting.wake_next()
+                self._waiting.wake_next()
             outcome = await session.send(envelope, fence=fence)
         except SESSION_ERRORS as error:
             self._drop(session)
@@ -298,11 +303,12 @@ class SmtpPool:
         """Make a session idle, or close it if it has expired."""
         self._leased.discard(session)
         session.used_at = time.monotonic()
-        if self._is_closed or self._is_expired(session, now=session.used_at):
+        is_excess = self._open_sessions >= self._session_limit.allowed and self._session_limit.is_shared
+        if self._is_closed or is_excess or self._is_expired(session, now=session.used_at):
             self._quit_in_background([session])
             return
         self._idle.append(session)
-        self._wake_next()
+        self._waiting.wake_next()
         if self._sweep_timer is None:
             self._schedule_sweep()
 
@@ -311,11 +317,15 @@ class SmtpPool:
         if session in self._leased:
             self._leased.discard(session)
             session.close()
-            self._wake_next()
+            self._waiting.wake_next()
 
     def _pop_expired(self, now: float) -> list[SmtpSession]:
-        """Remove and return the idle sessions that have expired."""
+        """Remove and return the idle sessions that have expired, and those that other workers need."""
         expired = [session for session in self._idle if self._is_expired(session, now=now)]
+        if self._session_limit.is_shared:
+            rest = [session for session in self._idle if session not in expired]
+            excess = len(self._leased) + len(rest) - self._session_limit.allowed
+            expired += rest[: max(0, excess)]
         self._idle = [session for session in self._idle if session not in expired]
         return expired
 
@@ -358,7 +368,7 @@ class SmtpPool:
             await session.quit()
         finally:
             self._closing.discard(session)
-            self._wake_next()
+            self._waiting.wake_next()
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from dataclasses import dataclass
 
@@ -37,18 +36,25 @@ async def look_at_port(host: str, port: int) -> PortUse | None:
         host: the host name or address.
         port: the port number.
     """
-    try:
-        greeting = await _greeting(host, port, context=None)
-        if greeting:
-            return PortUse(protocol=_protocol_of(greeting), is_tls_at_once=False)
-    except OSError:
-        return None
-    with contextlib.suppress(OSError):  # includes failures of TLS
-        greeting = await _greeting(host, port, context=_unverified_context())
-        protocol = _protocol_of(greeting) or await _http(host, port, context=_unverified_context())
-        return PortUse(protocol=protocol, is_tls_at_once=True)
-    with contextlib.suppress(OSError):
-        return PortUse(protocol=await _http(host, port, context=None), is_tls_at_once=False)
+    context = _unverified_context()
+    # At the same time, because a silent port lets each of them wait.
+    greeting, in_tls, http_in_tls, http = await asyncio.gather(
+        _greeting(host, port, context=None),
+        _greeting(host, port, context=context),
+        _http(host, port, context=context),
+        _http(host, port, context=None),
+        return_exceptions=True,
+    )
+    for unexpected in (greeting, in_tls, http_in_tls, http):
+        if isinstance(unexpected, BaseException) and not isinstance(unexpected, OSError):
+            raise unexpected
+    if isinstance(greeting, str) and greeting:
+        return PortUse(protocol=_protocol_of(greeting), is_tls_at_once=False)
+    if isinstance(in_tls, str):
+        other = http_in_tls if isinstance(http_in_tls, str) else None
+        return PortUse(protocol=_protocol_of(in_tls) or other, is_tls_at_once=True)
+    if isinstance(greeting, str):
+        return PortUse(protocol=http if isinstance(http, str) else None, is_tls_at_once=False)
     return None
 
 

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.send_limits import SendLimits
+from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.domain.send_rates import send_rates_from_settings
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.capture import CaptureSender
@@ -15,9 +17,10 @@ from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from mailctl.delivery_log.send_limits import SendLimits
+    from sqlalchemy import Engine
+
     from mailctl.domain.models import Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.domain.recipient_policy import RecipientPolicy
@@ -27,14 +30,14 @@ if TYPE_CHECKING:
 
 
 def make_sender(
-    settings: Settings, servers: MailServers, limits: SendLimits, *, policy: RecipientPolicy
+    settings: Settings, servers: MailServers, engine: Engine, *, policy: RecipientPolicy
 ) -> Sender:
-    """Return a new sender that keeps the rates and enforces the recipient policy.
+    """Return a new sender that keeps the limits of all workers and enforces the recipient policy.
 
     Args:
         settings: the settings; with EMAIL_ENABLED=False, messages are captured to files.
         servers: the mail servers.
-        limits: the rates in the delivery log.
+        engine: of the delivery log, which has the limits.
         policy: which recipients are allowed.
 
     Raises:
@@ -42,15 +45,18 @@ def make_sender(
     """
     if not settings.email_enabled:
         return GuardedSender(CaptureSender(settings.mailctl_home.absolute() / "mail"), policy)
-    pools = _single_pool(servers) if len(servers.by_name) == 1 else ServerPools(servers)
+    shares = {name: SessionShares(engine, name) for name in servers.by_name}
+    is_only = len(shares) == 1
+    pools = _single_pool(servers, shares) if is_only else ServerPools(servers, shares=shares)
     of_servers = {name: server.rate for name, server in servers.by_name.items()}
     rates = send_rates_from_settings(settings)
-    return GuardedSender(PacedSender(pools, limits, rates=rates, servers=of_servers), policy)
+    return GuardedSender(PacedSender(pools, SendLimits(engine), rates=rates, servers=of_servers), policy)
 
 
-def _single_pool(servers: MailServers) -> SmtpPool:
+def _single_pool(servers: MailServers, shares: Mapping[str, SessionShares]) -> SmtpPool:
     [(name, server)] = servers.by_name.items()
-    return SmtpPool(servers.smtp_server(name), limits=PoolLimits(connections=server.connections))
+    limits = PoolLimits(connections=server.connections)
+    return SmtpPool(servers.smtp_server(name), limits=limits, shares=shares[name])
 
 
 class ServerPools:
@@ -58,10 +64,12 @@ class ServerPools:
 
     Args:
         servers: the mail servers; the pool of each is made for its first message.
+        shares: the sessions of all workers to each server, by its name.
     """
 
-    def __init__(self, servers: MailServers) -> None:
+    def __init__(self, servers: MailServers, *, shares: Mapping[str, SessionShares]) -> None:
         self._servers = servers
+        self._shares = shares
         self._pools: dict[str, SmtpPool] = {}
 
     @property
@@ -93,5 +101,7 @@ class ServerPools:
             connections=self._servers.by_name[name].connections,
             shares_failures=self._servers.routing.has_alternative(name),
         )
-        pool = self._pools[name] = SmtpPool(self._servers.smtp_server(name), limits=limits)
+        pool = self._pools[name] = SmtpPool(
+            self._servers.smtp_server(name), limits=limits, shares=self._shares[name]
+        )
         return pool

@@ -80,3 +80,58 @@ class SessionSlots:
 
     def _is_free(self, *, is_campaign: bool) -> bool:
         return self.free > (self._kept if is_campaign else 0)
+
+
+class SessionQueue:
+    """Messages that wait until a session may be free; those of campaigns come last."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._campaign_waiting: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._campaign_waiting)
+
+    async def wait(self, *, is_campaign: bool, seconds: float | None) -> None:
+        """Wait to be woken.
+
+        Args:
+            is_campaign: whether it is for an email of a campaign.
+            seconds: for how long at most; None for no limit.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = self._campaign_waiting if is_campaign else self._waiting
+        freed: asyncio.Future[None] = loop.create_future()
+        waiting.append(freed)
+        timer = None if seconds is None else loop.call_later(seconds, _wake, freed)
+        try:
+            await freed
+        except asyncio.CancelledError:
+            if freed.done() and not freed.cancelled():
+                self.wake_next()  # instead of this one, which was woken and does not look any more
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if freed in waiting:
+                waiting.remove(freed)
+
+    def wake_next(self) -> None:
+        """Let the next message look for a session again."""
+        for waiting in (self._waiting, self._campaign_waiting):
+            while waiting:
+                if _wake(waiting.popleft()):
+                    return
+
+    def wake_all(self) -> None:
+        """Let all messages look for sessions again."""
+        for _ in range(len(self)):
+            self.wake_next()
+
+
+def _wake(freed: asyncio.Future[None]) -> bool:
+    """Let a message look for a session again; return whether it was still waiting."""
+    if freed.done():
+        return False
+    freed.set_result(None)
+    return True

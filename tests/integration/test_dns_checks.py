@@ -8,6 +8,8 @@ import pytest
 
 from mailctl.checks.dns import check_dns
 from mailctl.checks.finding import Finding, FindingStatus
+from mailctl.cli.main import main
+from mailctl.errors import ExitCode
 from mailctl.settings import Settings
 from tests.servers import DnsServer
 
@@ -72,7 +74,7 @@ _SPF, _DMARC = ("mail.shop.example", "TXT"), ("_dmarc.shop.example", "TXT")
     ("records", "name", "status", "said"),
     [
         ({_SPF: []}, "SPF mail.shop.example", WARN, 'TXT "v=spf1 a:smtp.shop.example ~all"'),
-        ({_SPF: ['"v=spf1 -all"', '"v=spf1 ~all"']}, "SPF mail.shop.example", FAIL, "Join them"),
+        ({_SPF: ['"v=spf1 -all"', '"v=spf1 ~all"']}, "SPF mail.shop.example", FAIL, "Merge them"),
         ({_SPF: ['"v=spf1 +all"']}, "SPF mail.shop.example", FAIL, "End it with ~all"),
         ({_SPF: ['"v=spf1 !!!"']}, "SPF mail.shop.example", FAIL, "Correct it"),
         (
@@ -141,12 +143,37 @@ def test_a_strict_policy_wants_the_same_domain(tmp_path: Path) -> None:
     assert "by DKIM" in check(tmp_path, strict)["alignment shop.example"].detail
 
 
+def test_a_domain_that_does_not_exist_is_not_one_without_records(tmp_path: Path) -> None:
+    """Adding records to it would not help."""
+    found = check(tmp_path, senders=SENDERS + '[senders.typo]\naddress = "a@shpo.example"\ntenants = ["t"]\n')
+    assert found["domain shpo.example"].status is FAIL
+    assert "does not exist" in found["domain shpo.example"].detail
+    assert "SPF shpo.example" not in found
+    assert found["SPF mail.shop.example"].status is OK
+
+
+def test_dns_is_asked_only_after_a_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The domains of the senders are told to nobody by mistake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMAIL_FROM_ADDRESS", "noreply@shop.example")
+    with DnsServer(RECORDS) as server:
+        command = ["check-config", "--dns", "--dns-server", server.address]
+        assert main(command) == ExitCode.REFUSED
+        assert "Ask DNS about shop.example, localhost?" in capsys.readouterr().err
+        assert server.questions == []
+        main([*command, "--yes"])
+    assert ("shop.example", "SOA") in server.questions
+    assert "SPF shop.example" in capsys.readouterr().out
+
+
 def test_a_dns_server_that_fails_is_said(tmp_path: Path) -> None:
     """What was found before it is kept."""
     found = check(tmp_path, {("mail.shop.example", "MX"): ["SERVFAIL"]})
     assert found["SPF mail.shop.example"].status is OK
     assert found["dns"].status is FAIL
-    assert "MX of mail.shop.example: no usable answer" in found["dns"].detail
+    assert "MX of mail.shop.example failed: no usable answer" in found["dns"].detail
 
 
 def test_a_silent_dns_server_ends_with_the_first_question() -> None:

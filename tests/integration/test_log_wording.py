@@ -17,8 +17,8 @@ from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.delivery_log.storage import schema_version
 from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import upgrade
-from mailctl.delivery_log.storage.tables import UtcDateTime
 from mailctl.delivery_log.storage.urls import parse_url
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from tests.emails import NOW
 from tests.old_emails import OLD
 

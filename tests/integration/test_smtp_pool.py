@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.opening import open_delivery_log
+from mailctl.delivery_log.session_shares import SessionShares
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.errors import LeaseEnded
+from mailctl.settings import Settings
 from mailctl.smtp.classify import is_server_failure
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from tests.smtp_client import message, plain, send, with_pool
@@ -24,6 +28,7 @@ from tests.smtp_server import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 K = OutcomeKind
 
@@ -312,15 +317,38 @@ class TestFewSessions:
         assert server.sessions == 1
         assert not any(is_server_failure(each) for each in outcomes)
 
-    def test_a_rate_that_is_refused_is_not_exceeded_again(self) -> None:
-        """The messages after it wait; the refused one is tried again later."""
+    @pytest.mark.parametrize("allowed", [1, 10])
+    def test_processes_share_the_sessions_that_are_allowed(
+        self, allowed: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    ) -> None:
+        """What one learns holds for all: together they use all sessions, and nobody is sent away for long."""
+        refusals, peak = [], [0]
 
-        async def scenario(pool: SmtpPool) -> list[Outcome]:
-            first = [await pool.send(message(f"m{number}")) for number in range(40)]
-            return [*first, await pool.send(message("after"))]
+        def greet(context: Context) -> Action:
+            if server.open_sessions <= allowed:
+                peak[0] = max(peak[0], server.open_sessions)
+                return None
+            refusals.append(context.session)
+            return Reply("421 4.7.0 Error: too many connections", then_drop=True)
 
-        script = [None] * 39 + [Reply("454 Throttling failure: Maximum sending rate exceeded.")]
-        with ScriptedSmtpServer({"mail": script}) as server:
-            outcomes = with_pool(plain(server), scenario)
-        assert [each.kind for each in outcomes[-2:]] == [K.DEFERRED, K.ACCEPTED]
-        assert outcomes[-2].category is ReplyCategory.RATE
+        async def send_until_accepted(pool: SmtpPool, name: str) -> None:
+            while (await pool.send(message(name))).kind is not K.ACCEPTED:
+                pass
+
+        async def scenario() -> None:
+            limits, shares = PoolLimits(connections=12), SessionShares(engine, "default")
+            pools = [SmtpPool(plain(server), limits=limits, shares=shares) for _ in range(3)]
+            sent = (send_until_accepted(pools[number % 3], f"m{number}") for number in range(320))
+            await asyncio.gather(*sent)
+            await asyncio.gather(*(pool.close() for pool in pools))
+
+        engine = open_delivery_log(Settings(mailctl_home=tmp_path), AccessMode.CREATE)
+        with ScriptedSmtpServer({"banner": greet}) as server:
+            asyncio.run(scenario())
+        engine.dispose()
+        assert len(server.by_message_id()) == len(server.messages) == 320
+        assert peak == [allowed]
+        row = (f"{allowed} sessions (320 emails, 3 processes)", f"{peak[0]}", str(len(refusals)))
+        record_property("limits", row)
+        # The first sessions of each, which nobody knows to be too many yet.
+        assert len(refusals) <= 36

@@ -63,6 +63,6 @@ class DnsServer:
             reply.set_rcode(dns.rcode.SERVFAIL)
         elif found:
             reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
-        elif not any(known == name for known, _ in self.records):
+        elif not any(known == name or known.endswith(f".{name}") for known, _ in self.records):
             reply.set_rcode(dns.rcode.NXDOMAIN)
         return reply.to_wire()

@@ -10,6 +10,8 @@ import typer
 from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_profile
 from mailctl.cli.context import CliSession, uses_log
+from mailctl.cli.option_groups import YesOption
+from mailctl.cli.terminal.confirm import confirm
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import ExitCode, InvalidInput
 
@@ -52,28 +54,32 @@ def check_config(
             help="Ask this DNS server, with --dns; default: those of this host.",
         ),
     ] = "",
+    yes: YesOption = False,
 ) -> None:
     """Check the configuration and suggest fixes.
 
     Checks the settings, the Celery app, the broker, the delivery log, users, templates, the mail server and
-    the workers. Exits with 1 if a check fails.
+    the workers. Exits with 1 if a check fails. With --dns it asks for a confirmation first, because
+    DNS servers learn the domains.
 
     \b
     Examples:
       mailctl check-config
       mailctl check-config --profile production --offline
       mailctl check-config --send-test ops@example.com
-      mailctl check-config --dns
+      mailctl check-config --dns --yes
 
     \b
     Exit codes:
       0  No check failed; warnings are possible.
       1  A check failed.
+      4  The questions of --dns were not confirmed.
 
     \b
     See also:
       mailctl health, mailctl worker
     """
+    from mailctl.checks.dns import describe_dns_questions
     from mailctl.checks.finding import is_ok
     from mailctl.checks.run_checks import run_checks
     from mailctl.settings import Profile
@@ -82,6 +88,8 @@ def check_config(
     settings = session.settings.for_profile(chosen) if chosen else session.settings
     if dns_server and not dns:
         raise InvalidInput("--dns-server", "applies to --dns only.", fix="Give --dns with it.")
+    if dns and not offline and not yes:
+        confirm(f"Ask DNS about {describe_dns_questions(settings)}?", is_confirmed=False)
     found = run_checks(settings, offline=offline, send_test=send_test, dns=dns, dns_server=dns_server)
     findings = _show_findings(session.output, found)
     if session.output.as_json:

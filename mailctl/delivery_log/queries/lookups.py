@@ -13,7 +13,8 @@ from mailctl.delivery_log.due import may_start, message_queue, starts_later
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row, event_from_row
 from mailctl.delivery_log.storage.engine import reading
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, UtcDateTime, emails, events
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.domain.models import Email, Event, State
 
 if TYPE_CHECKING:

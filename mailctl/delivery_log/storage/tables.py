@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Float,
     Index,
     Integer,
@@ -20,52 +15,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     false,
     text,
 )
-from typing_extensions import override
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy.engine import Dialect
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 metadata = MetaData()
 
 #: An integer key that SQLite makes an alias of its rowid.
 _Key = BigInteger().with_variant(Integer, "sqlite")
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC, in databases with time zones (PostgreSQL) and without (SQLite)."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    @override
-    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
-        """Convert each time once for all rows that have it."""
-        process = super().bind_processor(dialect)
-        return process and lru_cache(maxsize=64)(process)
-
-    @override
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times, and convert aware ones to UTC, for SQLite without the time zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("naive datetime")
-        moment = value.astimezone(UTC)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    @override
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return times as aware times in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
 
 #: The condition of an index on claimable emails, which are few however long the log is.
 IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
@@ -250,6 +209,28 @@ send_limits = Table(
     Column("learned_at", UtcDateTime),
     # What it said.
     Column("reason", Text, nullable=False),
+    # Sessions that the server allows all workers together; NULL if it has not refused one.
+    Column("sessions", Integer),
+    Column("sessions_at", UtcDateTime),
+    Column("sessions_reason", Text),
+    # When one more is tried, and after how long again if it is refused.
+    Column("trial_at", UtcDateTime),
+    Column("trial_seconds", Float),
+)
+
+session_holders = Table(
+    "mailctl_session_holders",
+    metadata,
+    # As in `send_limits`; and a pool of a worker process.
+    Column("scope", String(300), primary_key=True),
+    Column("holder", String(32), primary_key=True),
+    # Sessions that are open, that it may have, and that it could use.
+    Column("opened", Integer, nullable=False),
+    Column("granted", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    # Since when it has, or waits for, its first session.
+    Column("since", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
 )
 
 suppressions = Table(

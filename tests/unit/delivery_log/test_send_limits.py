@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits, read_learned_rate
+from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.tables import send_limits
 from mailctl.domain.models import State
+from mailctl.domain.send_rates import fastest_second
 from tests.unit.delivery_log.conftest import SENT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.delivery_log.conftest import Log
 
 SERVER = "server default"
@@ -74,10 +83,9 @@ def test_what_one_worker_learns_holds_for_all(log: Log) -> None:
     assert second.learn(SERVER, server="default", accepted_per_second=1, reason="again") == pytest.approx(
         9.025
     )
-    [limit] = read_learned_limits(log.engine)
-    assert (
-        limit.describe(now=log.now) == "server default takes 9.03 emails a second, as far as is known: again"
-    )
+    assert [str(limit) for limit in read_learned_limits(log.engine, now=log.now)] == [
+        "server default takes 9.03 emails a second, as far as is known: again"
+    ]
     rates = [
         read_learned_rate(log.engine, server=server, domain="example.com", now=log.now)
         for server in ("default", "other")
@@ -91,7 +99,96 @@ def test_what_all_workers_have_sent_counts(log: Log) -> None:
     for number in range(8):
         claim = log.claim(log.queue(address=f"u{number}@example.com"))
         log.results.finish(claim, State.SENT, outcome=SENT)
-    assert first.learn(SERVER, server="default", accepted_per_second=1, reason="") == pytest.approx(0.95 * 4)
+    assert first.learn(SERVER, server="default", accepted_per_second=1, reason="") == pytest.approx(0.95 * 8)
     assert first.learn("server b", server="b", accepted_per_second=1, reason="") == pytest.approx(0.95)
     log.now += timedelta(hours=1)
     assert first.learn("server c", server="default", accepted_per_second=1, reason="") == pytest.approx(0.95)
+
+
+def test_a_learned_rate_is_forgotten_after_a_day(log: Log) -> None:
+    """It has risen a millionfold by then."""
+    first, _ = two_workers(log)
+    first.learn(SERVER, server="default", accepted_per_second=10, reason="too fast")
+    log.forward(86_401)
+    assert not first.is_learned(SERVER)
+    assert [reserve(first, rate=None), reserve(first, rate=1.0)] == [0.0, 0.0]
+    assert read_learned_limits(log.engine, now=log.now) == []
+
+
+def test_limits_that_tell_nothing_any_more_are_deleted(log: Log) -> None:
+    """With a rate for every domain there is one for each; what a server has taught stays for a day."""
+    first, _ = two_workers(log)
+    for number in range(50):
+        first.reserve(f"domain d{number}.example", configured=5.0, count=1, longest_wait=5)
+    first.learn(SERVER, server="default", accepted_per_second=10, reason="too fast")
+    log.forward(3700)
+    first.reserve("domain new.example", configured=5.0, count=1, longest_wait=5)
+    with reading(log.engine) as connection:
+        kept = connection.execute(select(send_limits.c.scope).order_by(send_limits.c.scope)).scalars().all()
+    assert kept == ["domain new.example", SERVER]
+
+
+#: Messages of a simulation, how many are under way at a time, and how long each takes.
+MESSAGES, AT_A_TIME, SECONDS_EACH = 1000, 4, 0.05
+
+
+@dataclass
+class SlowServer:
+    """A server that accepts so many messages in any second."""
+
+    per_second: int
+    accepted: deque[float] = field(default_factory=deque)
+    refusals: int = 0
+
+    def accepts(self, now: float) -> bool:
+        """Take a message, or refuse it."""
+        while self.accepted and self.accepted[0] <= now - 1:
+            self.accepted.popleft()
+        if len(self.accepted) >= self.per_second:
+            self.refusals += 1
+            return False
+        self.accepted.append(now)
+        return True
+
+
+def simulate(server: SlowServer, log: Log) -> float:
+    """Send messages by two workers, the refused ones again; return the seconds that it took."""
+    begin, now, waiting, is_limited = log.now, 0.0, MESSAGES, False
+    workers = two_workers(log)
+    accepted: tuple[list[float], list[float]] = ([], [])
+    # The time at which each of the senders offers its message, or has the reply.
+    events: list[tuple[float, int, str]] = [(0.0, sender, "next") for sender in range(AT_A_TIME)]
+    while events:
+        now, sender, what = heapq.heappop(events)
+        log.now = begin + timedelta(seconds=now)
+        limits, mine = workers[sender % 2], accepted[sender % 2]
+        if what == "next" and waiting:
+            waiting -= 1
+            found = limits.reserve(SERVER, configured=None, count=1, longest_wait=100) if is_limited else None
+            wait = found.wait_seconds if found else 0.0
+            heapq.heappush(events, (now + wait, sender, "offer"))
+        elif what == "offer":
+            what = "accepted" if server.accepts(now) else "refused"
+            heapq.heappush(events, (now + SECONDS_EACH, sender, what))
+        elif what == "accepted":
+            mine.append(now)
+            heapq.heappush(events, (now, sender, "next"))
+        elif what == "refused":
+            lately = [at for at in (*accepted[0], *accepted[1]) if at > now - 4]
+            limits.learn(
+                SERVER, server="default", accepted_per_second=fastest_second(sorted(lately)), reason=""
+            )
+            is_limited, waiting = True, waiting + 1
+            heapq.heappush(events, (now, sender, "next"))
+    return now
+
+
+@pytest.mark.parametrize("per_second", [1, 5, 20])
+def test_a_rate_is_learned(per_second: int, log: Log, record_property: Callable[[str, object], None]) -> None:
+    """Nine tenths of what the server allows, with a refusal for one message in a hundred at most."""
+    server = SlowServer(per_second)
+    share = MESSAGES / simulate(server, log) / per_second
+    row = (f"{per_second} messages a second", f"{share:.0%}", f"{server.refusals}")
+    record_property("limits", row)
+    assert share >= 0.9
+    assert server.refusals <= 10

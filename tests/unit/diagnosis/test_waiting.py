@@ -77,6 +77,13 @@ def test_the_position_has_an_expected_wait() -> None:
     assert names(EMAIL, emails_ahead=3, is_in_memory=True) == ["in_line"]
 
 
+def test_what_the_mail_server_allows_explains_the_wait() -> None:
+    """A learned limit is why a queue moves slowly."""
+    limit = "server default takes 3 sessions at a time, as far as is known: 421 too many."
+    [first] = causes(EMAIL, search=place(12), attempts_per_minute=6.0, learned_limits=(limit,))
+    assert first.sentence.endswith(f"about 2 min at 6 a minute; {limit.rstrip('.')}")
+
+
 def test_the_position_in_a_group_is_one_among_emails() -> None:
     """The messages before it are groups, each of many emails."""
     email = replace(EMAIL, is_grouped=True)

@@ -7,6 +7,7 @@ import pytest
 from mailctl.domain.send_rates import (
     SendRates,
     effective_rate,
+    fastest_second,
     lowered_rate,
     parse_rate,
     send_rates_from_settings,
@@ -81,3 +82,11 @@ def test_a_refusal_lowers_the_rate_a_little() -> None:
     assert lowered_rate(None, accepted_per_second=5) == pytest.approx(4.75)
     assert lowered_rate(4.75, accepted_per_second=100) == pytest.approx(4.5125)
     assert lowered_rate(None, accepted_per_second=0) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("times", "count"), [([], 0), ([1.0], 1), ([0.0, 0.9, 1.0, 1.5, 5.0], 3), ([0.0, 2.0, 4.0], 1)]
+)
+def test_the_fastest_second_counts(times: list[float], count: int) -> None:
+    """An average would include pauses."""
+    assert fastest_second(times) == count

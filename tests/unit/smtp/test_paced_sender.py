@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 from mailctl.delivery_log.send_limits import Reservation
 from mailctl.domain.models import Envelope
@@ -14,7 +12,7 @@ from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpRep
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.send_rates import SendRates
 from mailctl.errors import LogUnavailable
-from mailctl.smtp.paced_sender import PacedSender, fastest_second
+from mailctl.smtp.paced_sender import PacedSender
 from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
@@ -56,12 +54,14 @@ class Limits:
         self.reserved: list[tuple[str, int]] = []
         self.taught: list[tuple[str, float]] = []
         self.error: Exception | None = None
+        #: The limits that have no places.
+        self.full: set[str] = set()
 
     def reserve(self, scope: str, *, count: int, **_: Any) -> Reservation:
         if self.error is not None:
             raise self.error
         self.reserved.append((scope, count))
-        return self.answer
+        return replace(self.answer, is_taken=self.answer.is_taken and scope not in self.full)
 
     def is_learned(self, _scope: str) -> bool:
         return self.learned
@@ -143,19 +143,35 @@ def test_a_refusal_of_the_rate_is_taught_to_all_workers() -> None:
     assert limits.reserved == [("server default", 1)]
 
 
+NO_SESSION = Outcome(kind=OutcomeKind.DEFERRED, stage="connect", category=ReplyCategory.CONNECTIONS)
+
+
+def test_a_message_that_was_not_offered_uses_up_no_place() -> None:
+    """The mail server allowed no session, or the lease had ended: the next message has its places."""
+    limits = Limits()
+    sender = make(limits, Inner(NO_SESSION), rate=5.0, domains={"x.example": 2.0})
+    assert send(sender, "a@x.example") == [NO_SESSION]
+    assert send(sender, "b@x.example") == [SENT]
+    assert limits.reserved == [("domain x.example", 1), ("server default", 1)]
+
+
+def test_a_place_of_the_domain_is_not_lost_to_the_rate_of_the_server() -> None:
+    """Otherwise a message that goes back to the log would count twice."""
+    limits = Limits()
+    sender = make(limits, Inner(), rate=5.0, domains={"x.example": 2.0})
+    limits.full = {"server default"}
+    [outcome] = send(sender, "a@x.example")
+    assert outcome.reason_code is ReasonCode.SEND_RATE
+    limits.full = set()
+    assert send(sender, "a@x.example") == [SENT]
+    assert [scope for scope, _ in limits.reserved].count("domain x.example") == 1
+
+
 def test_what_another_worker_has_learned_holds_here() -> None:
     """Although this one was never refused."""
     limits = Limits(learned=True)
     send(make(limits, Inner()), "a@x.example")
     assert limits.reserved == [("server default", 1)]
-
-
-@pytest.mark.parametrize(
-    ("times", "count"), [([], 0), ([1.0], 1), ([0.0, 0.9, 1.0, 1.5, 5.0], 3), ([0.0, 2.0, 4.0], 1)]
-)
-def test_the_fastest_second_counts(times: list[float], count: int) -> None:
-    """An average would include pauses."""
-    assert fastest_second(deque(times)) == count
 
 
 def test_the_sender_is_closed_with_it() -> None:

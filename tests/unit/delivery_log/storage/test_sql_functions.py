@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
-from mailctl.delivery_log.storage.tables import UtcDateTime
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

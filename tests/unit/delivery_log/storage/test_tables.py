@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailctl.delivery_log.storage.tables import UtcDateTime, emails, events
+from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 COLUMN = UtcDateTime()

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import IS_CLAIMABLE, UtcDateTime
+from mailctl.delivery_log.storage.tables import IS_CLAIMABLE
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import UtcDateTime
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

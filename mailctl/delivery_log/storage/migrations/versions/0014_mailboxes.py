@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import UtcDateTime
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0014"
 down_revision = "0013"

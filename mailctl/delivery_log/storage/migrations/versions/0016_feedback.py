@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT, UtcDateTime
+from mailctl.delivery_log.storage.tables import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0016"
 down_revision = "0015"

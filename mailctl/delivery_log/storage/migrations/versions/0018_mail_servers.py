@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import UtcDateTime
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0018"
 down_revision = "0017"
