@@ -25,7 +25,7 @@ def read_complaint(mail: ReceivedMail, group: FieldGroup) -> Verdict | None:
         mail: the report.
         group: the fields of its part of type message/feedback-report.
     """
-    kind = _kind(group.raw("feedback-type").lower())
+    kind = kind_of_feedback_type(group.raw("feedback-type"))
     if kind is None:
         return None
     return Verdict(
@@ -37,7 +37,13 @@ def read_complaint(mail: ReceivedMail, group: FieldGroup) -> Verdict | None:
     )
 
 
-def _kind(name: str) -> FeedbackKind | None:
+def kind_of_feedback_type(name: str) -> FeedbackKind | None:
+    """Return what a type of feedback says (RFC 5965 section 7.3); None if it is no complaint.
+
+    Args:
+        name: the type, in upper or lower case; "" counts as a complaint.
+    """
+    name = name.lower()
     if name in _UNSUBSCRIBES:
         return FeedbackKind.UNSUBSCRIBED
     return FeedbackKind.COMPLAINED if name in _COMPLAINTS or not name else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import select
 import ssl
@@ -141,8 +142,15 @@ class ImapSource:
             connection = imaplib.IMAP4_SSL(box.host, box.port, ssl_context=context, timeout=_TIMEOUT_SECONDS)
         else:
             connection = imaplib.IMAP4(box.host, box.port, timeout=_TIMEOUT_SECONDS)
-            _require(connection.starttls(ssl_context=context))
-        self._sign_in(connection)
+        try:
+            if not box.has_implicit_tls:
+                _require(connection.starttls(ssl_context=context))
+            self._sign_in(connection)
+        except IMAP_ERRORS:
+            # A handshake that fails has closed it.
+            with contextlib.suppress(OSError):
+                connection.shutdown()
+            raise
         return connection
 
     def _sign_in(self, connection: imaplib.IMAP4) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import imaplib
 import os
 import re
 import shutil
 import socketserver
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,7 @@ from typing_extensions import override
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.errors import LogUnavailable
+from mailctl.errors import LogUnavailable, ServiceUnavailable
 from mailctl.feedback.imap import ImapMailbox, ImapSource
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.lmtp import LmtpSource
@@ -281,15 +281,8 @@ def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dovecot,
 
 def mailbox_of(dovecot: tuple[Dovecot, Path], **how: Any) -> ImapMailbox:
     """Return the mailbox in Dovecot, with two folders."""
-    return ImapMailbox(
-        host="localhost",
-        port=dovecot[0].port,
-        user=USER,
-        folders=("INBOX", "Junk"),
-        has_implicit_tls=True,
-        ca_file=dovecot[1],
-        **how,
-    )
+    where = {"host": "localhost", "port": dovecot[0].port, "has_implicit_tls": True, "ca_file": dovecot[1]}
+    return ImapMailbox(**{"user": USER, "folders": ("INBOX", "Junk"), **where, **how})
 
 
 def bounce_of(post: Post) -> tuple[str, bytes]:
@@ -336,6 +329,21 @@ def deliver_and_wait(server: Dovecot, post: Post, folder: str) -> None:
 
 
 @needs_dovecot
+def test_starttls_protects_the_password(dovecot: tuple[Dovecot, Path], direct_post: Post) -> None:
+    """A server whose certificate is not trusted does not get it."""
+    server, _ = dovecot
+    email_id, data = bounce_of(direct_post)
+    server.deliver(data, name="4.starttls")
+    how = {"port": server.starttls_port, "has_implicit_tls": False, "password": PASSWORD}
+    for untrusted in (mailbox_of(dovecot, **how, ca_file=None), mailbox_of(dovecot, **how, host="127.0.0.1")):
+        with pytest.raises(ServiceUnavailable) as caught:
+            FeedbackWatch(direct_post.runtime, [ImapSource(untrusted, "INBOX")]).run_once()
+        assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+    FeedbackWatch(direct_post.runtime, [ImapSource(mailbox_of(dovecot, **how), "INBOX")]).run_once()
+    assert direct_post.email(email_id).state is State.BOUNCED
+
+
+@needs_dovecot
 def test_access_tokens_sign_in_to_a_mailbox(dovecot: tuple[Dovecot, Path], direct_post: Post) -> None:
     """XOAUTH2: a token that is refused is replaced for the next connection; what it was is in no log."""
     server, _ = dovecot
@@ -346,7 +354,7 @@ def test_access_tokens_sign_in_to_a_mailbox(dovecot: tuple[Dovecot, Path], direc
     tokens = TokenSource(fetched.pop, setting="MAILCTL_FEEDBACK_IMAP_TOKEN_COMMAND")
     mailbox = mailbox_of(dovecot, tokens=tokens)
     watch = FeedbackWatch(direct_post.runtime, [ImapSource(mailbox, "INBOX")])
-    with pytest.raises(imaplib.IMAP4.error) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         watch.run_once()
     assert refused not in str(caught.value)
     assert fetched == []

@@ -23,10 +23,10 @@ _CONFIG = """
 base_dir = {folder}/run
 log_path = {folder}/dovecot.log
 protocols = imap
-ssl = yes
+ssl = required
 ssl_cert = <{cert}
 ssl_key = <{key}
-disable_plaintext_auth = no
+disable_plaintext_auth = yes
 auth_mechanisms = plain login xoauth2
 verbose_proctitle = yes
 default_login_user = {login_user}
@@ -53,7 +53,8 @@ userdb {{
 service imap-login {{
   chroot =
   inet_listener imap {{
-    port = 0
+    address = 127.0.0.1
+    port = {starttls_port}
   }}
   inet_listener imaps {{
     address = 127.0.0.1
@@ -121,6 +122,8 @@ class Dovecot(Server):
     def __init__(self, *, cert: Path, key: Path) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="dovecot-")), port=free_port())
         self._cert, self._key = cert, key
+        #: Where TLS begins with STARTTLS.
+        self.starttls_port = free_port()
 
     @property
     def maildir(self) -> Path:
@@ -143,6 +146,7 @@ class Dovecot(Server):
             group="nogroup",
             password=PASSWORD,
             port=self.port,
+            starttls_port=self.starttls_port,
         )
         (self.folder / "dovecot.conf").write_text(text)
         (self.folder / "oauth2.conf").write_text(_OAUTH2_CONFIG.format(folder=self.folder))

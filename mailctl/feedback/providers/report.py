@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailctl.feedback.complaints import kind_of_feedback_type
 from mailctl.feedback.models import Feedback, FeedbackKind, Proof
 from mailctl.feedback.providers.payload import enhanced_code_in, message_id_from, reply_code_in
 
@@ -34,6 +35,15 @@ BOUNCE = Verdict(kind=FeedbackKind.BOUNCED)
 def bounce_of_type(name: str | None) -> Verdict:
     """Return the verdict on a bounce by the type that Amazon SES gives it, and Resend, which sends by SES."""
     return {"Permanent": HARD_BOUNCE, "Transient": SOFT_BOUNCE}.get(name or "", BOUNCE)
+
+
+def complaint_of_type(name: str | None) -> Verdict | None:
+    """Return the verdict on a complaint by the type of feedback that a mailbox provider gives it.
+
+    None stands for one that is no complaint, such as `not-spam`, by which a recipient takes one back.
+    """
+    kind = kind_of_feedback_type(name or "")
+    return None if kind is None else Verdict(kind=kind)
 
 
 def make_report(

@@ -151,6 +151,8 @@ def _read(event: Fields, *, source_id: str) -> Iterator[Feedback]:
     mail = event.object("mail")
     ids = _ids(mail)
     for verdict, recipient, details in _recipients(name, event):
+        if verdict is None or (name == "Bounce" and _is_auto_reply(recipient, details)):
+            continue
         diagnostic = recipient.diagnostic("diagnosticCode") or details.diagnostic(
             "smtpResponse", "reason", "complaintFeedbackType"
         )
@@ -176,15 +178,29 @@ def _ids(mail: Fields) -> dict[str, str | None]:
     return headers
 
 
-def _recipients(name: str, event: Fields) -> Iterator[tuple[Verdict, Fields, Fields]]:
-    """Yield what an event says of each recipient: what it means, and the fields about recipient and event."""
+def _is_auto_reply(recipient: Fields, bounce: Fields) -> bool:
+    """Whether a bounce may be an automatic reply: Amazon SES reports those as bounces without a status.
+
+    https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
+    """
+    is_general = (bounce.text("bounceType"), bounce.text("bounceSubType")) == ("Transient", "General")
+    return is_general and not any(name in recipient for name in ("action", "status", "diagnosticCode"))
+
+
+def _recipients(name: str, event: Fields) -> Iterator[tuple[Verdict | None, Fields, Fields]]:
+    """Yield what an event says of each recipient: what it means, and the fields about recipient and event.
+
+    None stands for what is no feedback, such as that a recipient takes a complaint back.
+    """
+    verdict: Verdict | None
     match name:
         case "Bounce":
             details = event.object("bounce")
             verdict = report.bounce_of_type(details.text("bounceType"))
             recipients = details.objects("bouncedRecipients")
         case "Complaint":
-            verdict, details = report.COMPLAINED, event.object("complaint")
+            details = event.object("complaint")
+            verdict = report.complaint_of_type(details.text("complaintFeedbackType"))
             recipients = details.objects("complainedRecipients")
         case "DeliveryDelay":
             verdict, details = report.DELAYED, event.object("deliveryDelay")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _VERDICTS: Mapping[str, Verdict] = {
     "delivery": report.DELIVERED,
     "delay": report.DELAYED,
-    "spam_complaint": report.COMPLAINED,
     "list_unsubscribe": report.UNSUBSCRIBED,
     "link_unsubscribe": report.UNSUBSCRIBED,
     "policy_rejection": report.SOFT_BOUNCE,
@@ -77,4 +76,6 @@ def _verdict(event: Fields) -> Verdict | None:
     name = event.required("type")
     if name in ("bounce", "out_of_band"):
         return _BOUNCES.get(event.whole("bounce_class"), report.SOFT_BOUNCE)
+    if name == "spam_complaint":
+        return report.complaint_of_type(event.text("fbtype"))
     return _VERDICTS.get(name)
