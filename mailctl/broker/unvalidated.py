@@ -6,6 +6,7 @@ Perhaps a setting of this installation was wrong, such as FRONTEND_URL, and the 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -135,6 +136,14 @@ def unvalidated_content(kind: Kind, arguments: Mapping[str, Json]) -> Content:
         template=_named_template(arguments) if kind is GENERIC else None,
         unvalidated=dict(arguments) if _is_json(arguments) else {},
     )
+
+
+def usable_email_id(task_id: object) -> str:
+    """Return the id of the email of a message: its task id, or one derived from it if that is no valid id."""
+    try:
+        return validation.validate_email_id(task_id)
+    except InvalidInput:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))
 
 
 def validated_content(kind: Kind, content: Content, rules: ArgumentRules) -> Content:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.domain.models import State
+from mailctl.domain.retry_policy import IN_DOUBT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 #: The property of a test's report that carries its account, also from another process.
 PROPERTY = "account"
-#: What the events of an email say when it may have gone out twice.
-EXPLANATIONS = ("ambiguous", "its worker disappeared while sending")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,4 +93,4 @@ def _is_accounted(email: Email, copies: Counter[str]) -> bool:
 
 
 def _is_explained(events: Sequence[Event]) -> bool:
-    return any(explanation in event.text for event in events for explanation in EXPLANATIONS)
+    return any(event.reason_code in IN_DOUBT for event in events)
