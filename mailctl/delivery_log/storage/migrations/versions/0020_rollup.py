@@ -49,20 +49,20 @@ END""",
 # A period is announced an hour after its end, and rolled up when no transaction is older than that.
 _WHEN_POSTGRESQL = "WHEN ({row}.created_at < clock_timestamp() - interval '1 hour')"
 _POSTGRESQL = (
-    f"""CREATE FUNCTION mailctl_rollup_note_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    f"""CREATE OR REPLACE FUNCTION mailctl_rollup_note_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     {_NOTE_CHANGE};
     RETURN NULL;
 END $$""",
     f"""CREATE TRIGGER mailctl_rollup_update AFTER UPDATE OF {_COLUMNS} ON mailctl_emails
 FOR EACH ROW {_WHEN_POSTGRESQL.format(row="OLD")} EXECUTE FUNCTION mailctl_rollup_note_update()""",
-    f"""CREATE FUNCTION mailctl_rollup_note_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    f"""CREATE OR REPLACE FUNCTION mailctl_rollup_note_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     {_NOTE_NEW};
     RETURN NULL;
 END $$""",
     f"""CREATE TRIGGER mailctl_rollup_insert AFTER INSERT ON mailctl_emails
 FOR EACH ROW {_WHEN_POSTGRESQL.format(row="NEW")} EXECUTE FUNCTION mailctl_rollup_note_insert()""",
     # One row for each period, however many emails are deleted.
-    f"""CREATE FUNCTION mailctl_rollup_note_delete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    f"""CREATE OR REPLACE FUNCTION mailctl_rollup_note_delete() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     {_NOTE_GONE};
     RETURN NULL;
 END $$""",
