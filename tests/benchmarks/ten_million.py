@@ -17,9 +17,11 @@ from sqlalchemy import text
 
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.delivery_log.queries.stat_models import Dimension
+from mailctl.delivery_log.retention import Retention
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import State
+from mailctl.domain.models import SentClaim, State
+from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.stats import make_report
@@ -32,11 +34,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mailctl.domain.models import Draft
+
 SMALL, LARGE = 10_000, 10_000_000
 #: Emails of the last hour.
 RECENT = 200_000
 DAYS = 30
 CLAIMED = 50
+#: Emails that are recorded, claimed and finished; and that are pruned.
+LIVES, PRUNED = 5_000, 20_000
+_ACCEPTED = Outcome(
+    kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="2.0.0 Ok: queued as 4XyZ1234"), stage="body"
+)
 REPEATS = 10
 _CHUNK = 100_000
 #: Connections that insert at the same time.
@@ -83,8 +92,10 @@ def queries(folder: Path, *, rounds: int, rows: int = LARGE) -> Iterator[Figure]
         after = median(partial(_report, large), rounds=rounds)
         yield at_most("stats --since 30d, ms (other: every row)", after, before, 1)
         yield _limit("stats --since 30d, ms", after * 1000, 1000)
-        for name, size in _sizes(large).items():
-            yield _limit(f"{name}, bytes a row", size / rows, 10_000)
+        sizes = {f"{name}, bytes a row": size / rows for name, size in _sizes(large).items()}
+        for name, figure in (sizes | _depth(large) | _life(large) | _prune(large)).items():
+            # They are for the model in the documents, and have no bar.
+            yield _limit(name, figure, 10_000)
         hour = timedelta(hours=1)
         _insert(large, RECENT, age=hour, length=hour, events=4)
         yield _limit("overview, first, ms", median(partial(_overview, large), rounds=1) * 1000, 5000)
@@ -129,6 +140,10 @@ def _faster_loading(runtime: Runtime) -> Iterator[None]:
         for _, definition in indexes:
             connection.execute(text(definition))
         connection.execute(text("ALTER TABLE mailctl_emails ENABLE TRIGGER USER"))
+    _vacuum(runtime)
+
+
+def _vacuum(runtime: Runtime) -> None:
     with runtime.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE mailctl_emails"))
         connection.execute(text("VACUUM ANALYZE mailctl_events"))
@@ -197,6 +212,60 @@ def _overview(runtime: Runtime) -> float:
     return time.perf_counter() - started
 
 
+def _life(runtime: Runtime) -> dict[str, float]:
+    """Return what emails cost the database from their recording to their outcome, in groups."""
+    runtime.history.find("00000000")
+    before, started = _write_position(runtime), time.perf_counter()
+    for _ in range(LIVES // CLAIMED):
+        drafts = _drafts(runtime)
+        runtime.outbox.add(drafts, due_at=runtime.clock() + timedelta(hours=1))
+        runtime.publications.mark_queued([draft.id for draft in drafts])
+        claims = runtime.claims.claim([draft.id for draft in drafts], worker="celery@host-1").claims
+        sent = [
+            SentClaim(
+                claim=claim, state=State.SENT, outcome=_ACCEPTED, message_id=f"<{claim.id}@example.com>"
+            )
+            for claim in claims
+        ]
+        assert runtime.attempt_results.finish_sent(sent) == []
+    seconds = time.perf_counter() - started
+    return {
+        "write-ahead log, bytes an email": (_write_position(runtime) - before) / LIVES,
+        "statements of an email, ms": seconds / LIVES * 1000,
+    }
+
+
+def _write_position(runtime: Runtime) -> int:
+    with runtime.engine.connect() as connection:
+        return int(connection.execute(text("SELECT pg_current_wal_insert_lsn() - '0/0'")).scalar_one())
+
+
+def _prune(runtime: Runtime) -> dict[str, float]:
+    """Return what it takes to delete the oldest emails, and to vacuum the tables after that."""
+    with runtime.engine.connect() as connection:
+        query = "SELECT created_at FROM mailctl_emails ORDER BY created_at LIMIT 1 OFFSET :number"
+        end = connection.execute(text(query), {"number": PRUNED}).scalar_one()
+    started = time.perf_counter()
+    pruned = sum(Retention(runtime.engine).prune(contents_before=end, emails_before=end))
+    seconds, started = time.perf_counter() - started, time.perf_counter()
+    _vacuum(runtime)
+    return {
+        "prune, ms an email": seconds / pruned * 1000,
+        "vacuum of both tables, s": time.perf_counter() - started,
+    }
+
+
+def _depth(runtime: Runtime) -> dict[str, float]:
+    """Return how many levels the indexes of the ids have."""
+    with runtime.engine.begin() as connection:
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS pageinspect"))
+        query = text("SELECT level + 1 FROM bt_metap(:name)")
+        return {
+            f"levels of {name}": connection.execute(query, {"name": name}).scalar_one()
+            for name in ("mailctl_emails_id_key", "mailctl_events_email")
+        }
+
+
 def _sizes(runtime: Runtime) -> dict[str, int]:
     """Return the bytes of the large tables, of their indexes, and of the rollup."""
     sizes = {
@@ -239,16 +308,19 @@ def _relay(runtime: Runtime) -> None:
 
 def _claim(runtime: Runtime) -> float:
     """Return the seconds that it takes to claim a group of emails that have just been recorded."""
-    now = runtime.clock()
-    contents = [make_content(WELCOME, make_user(email="zoe@example.com"), origins=frozenset())] * CLAIMED
-    drafts = make_drafts(EmailRequest(kind=WELCOME), contents, queue="celery", now=now)
+    drafts = _drafts(runtime)
     # No relay has to take them.
-    runtime.outbox.add(drafts, due_at=now + timedelta(hours=1))
+    runtime.outbox.add(drafts, due_at=runtime.clock() + timedelta(hours=1))
     started = time.perf_counter()
     claimed = runtime.claims.claim([draft.id for draft in drafts], worker="celery@host-1").claims
     seconds = time.perf_counter() - started
     assert len(claimed) == CLAIMED
     return seconds
+
+
+def _drafts(runtime: Runtime) -> list[Draft]:
+    contents = [make_content(WELCOME, make_user(email="zoe@example.com"), origins=frozenset())] * CLAIMED
+    return make_drafts(EmailRequest(kind=WELCOME), contents, queue="celery", now=runtime.clock())
 
 
 def _claims(runtime: Runtime) -> float:
