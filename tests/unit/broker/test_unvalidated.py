@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.broker.unvalidated import ArgumentRules, parse_message, unvalidated_content, validated_content
+from mailctl.broker.unvalidated import (
+    ArgumentRules,
+    parse_message,
+    unvalidated_content,
+    usable_email_id,
+    validated_content,
+)
 from mailctl.domain.catalog import BUILT_IN_CATALOG, GENERIC, RESET, WELCOME
 from mailctl.domain.models import Content, User
 from mailctl.errors import ConfigurationError, InvalidInput
@@ -125,3 +131,9 @@ def test_an_email_waits_while_its_links_would_lead_nowhere(
     with pytest.raises(ConfigurationError, match="FRONTEND_URL is that"):
         validated_content(kind, content, rules)
     assert validated_content(kind, content, RULES) is content
+
+
+def test_an_invalid_id_is_replaced_by_one_that_is_always_the_same() -> None:
+    """So that a redelivered message is recorded once."""
+    assert usable_email_id("an-id") == "an-id"
+    assert usable_email_id("a\n") == usable_email_id("a\n") != usable_email_id("b\n")
