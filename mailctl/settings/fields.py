@@ -11,21 +11,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import override
 
 from mailctl.connection_urls import BrokerUrl, DatabaseUrl, LogUrl, RedisUrl, ResultBackendUrl
+from mailctl.errors import InvalidInput
 from mailctl.settings.secret_keys import DEVELOPMENT_SECRET_KEY
+from mailctl.timefmt import parse_share
 
 _DAY_SECONDS = 86_400
 _YEAR_SECONDS = 366 * _DAY_SECONDS
 #: Characters that no file name, header or driver accepts; lone surrogates stand for bytes that are not UTF-8.
 _FORBIDDEN_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
 #: A name, an IPv4 address, or an IPv6 address with or without its zone.
-_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
-
+_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 #: A name of MAILCTL_WEB_HOSTS.
 _WEB_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
-
-
 #: A host name in ASCII, or an address literal (RFC 5321 section 4.1.3).
-_SHARE = re.compile(r"(?:100|[0-9]{1,2}(?:\.[0-9]{1,4})?)%")
 _HELO_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[A-Za-z0-9:.]{2,60}\]")
 
 
@@ -230,8 +228,10 @@ class SettingsFields(BaseSettings):
     @field_validator("mailctl_campaign_max_bounced", "mailctl_campaign_max_complained")
     @classmethod
     def _check_share(cls, value: str) -> str:
-        if not _SHARE.fullmatch(value):
-            raise ValueError("must be a share from 0% to 100%, such as 5%")
+        try:
+            parse_share(value, field="the share")
+        except InvalidInput:
+            raise ValueError("must be a share from 0% to 100%, such as 5% or 0.05") from None
         return value
 
     @field_validator("redis_host", "email_host")

@@ -145,21 +145,37 @@ def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool]
         ConfigurationError: the file cannot be read, is not TOML, or runs code of another user.
     """
     source = f"{setting} ({path})"
+    text = _read_text(path, source)
+    values = _parse(text, source)
+    if runs_code is not None and runs_code(text) and (writer := find_foreign_writer(path)):
+        raise ConfigurationError(
+            f"{source}: the file names code that is run, and {writer}.",
+            fix="Let the file and its folder belong to the user of this process alone.",
+        )
+    return TomlTable(values, source=source)
+
+
+def _read_text(path: Path, source: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
-        if len(content) > _LARGEST_FILE:
-            raise ConfigurationError(f"{source}: the file is too large.", fix="Name the right file.")
-        text = content.decode("utf-8-sig")
-        values = tomllib.loads(text)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise ConfigurationError(
             f"{source}: the file cannot be read: {reason}.",
             fix="Name a file that the user of this process can read.",
         ) from None
+    if len(content) > _LARGEST_FILE:
+        raise ConfigurationError(f"{source}: the file is too large.", fix="Name the right file.")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{source}: the file is not UTF-8 text.", fix="Correct the file.") from None
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except RecursionError:
         raise ConfigurationError(
             f"{source}: the file is too deeply nested.", fix="Correct the file."
@@ -169,12 +185,6 @@ def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool]
         raise ConfigurationError(
             f"{source}: the file is not TOML: {_reason(error)}.", fix="Correct the file."
         ) from None
-    if runs_code is not None and runs_code(text) and (writer := find_foreign_writer(path)):
-        raise ConfigurationError(
-            f"{source}: the file names code that is run, and {writer}.",
-            fix="Let the file and its folder belong to the user of this process alone.",
-        )
-    return TomlTable(values, source=source)
 
 
 def _reason(error: tomllib.TOMLDecodeError) -> str:

@@ -27,7 +27,7 @@ from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderErr
 from mailctl.json_logging import log_extra
 from mailctl.redaction import mask_addresses_in_text
 from mailctl.worker.delivery_options import DeliveryOptions
-from mailctl.worker.flight import Flight, Group, result_of
+from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
 from mailctl.worker.outcomes import (
     SENT_STATE_BY_KIND,
     AttemptResult,
@@ -89,7 +89,7 @@ class Delivery:
         self._recorder = OutcomeRecorder(runtime, self._servers)
         self._event_loop = event_loop
         self._sender = sender
-        self._flight = Flight(
+        self._in_flight = EmailsInFlight(
             self._recorder,
             self._claims,
             lease_seconds=self._settings.mailctl_lease_seconds,
@@ -98,11 +98,11 @@ class Delivery:
 
     def finish(self) -> None:
         """Wait until the emails of all groups are recorded."""
-        self._flight.finish()
+        self._in_flight.finish()
 
     def close(self) -> None:
         """Finish, and send no more groups."""
-        self._flight.close()
+        self._in_flight.close()
 
     def deliver(
         self, email_id: str, *, worker: str, options: DeliveryOptions = _DEFAULT_OPTIONS
@@ -121,7 +121,7 @@ class Delivery:
             LogUnavailable: the delivery log does not answer; nothing was sent.
         """
         turn_ends_at = time.monotonic() + self._turn_seconds
-        if not self._flight.wait_for_room(is_campaign=False, wanted=1, until=turn_ends_at):
+        if not self._in_flight.wait_for_room(is_campaign=False, wanted=1, until=turn_ends_at):
             state = State.PENDING if self._claims.return_unstarted([email_id], reason=_NO_OTHERS) else None
             return DeliveryResult(email_id=email_id, state=state, text=_NO_OTHERS)
         if postponed := self._servers.postpone([email_id]):
@@ -272,7 +272,7 @@ class Delivery:
         remaining, started = list(ids), 0
         try:
             while remaining:
-                room = self._flight.wait_for_room(
+                room = self._in_flight.wait_for_room(
                     is_campaign=options.is_campaign, wanted=min(len(remaining), GROUP_SIZE), until=deadline
                 )
                 if not room:
@@ -280,7 +280,7 @@ class Delivery:
                     break
                 some, remaining = remaining[:room], remaining[room:]
                 group = self._claim_group(some, worker=worker, options=options)
-                attempts.append(self._launch(group, seconds=options.seconds))
+                attempts.append(self._begin(group, seconds=options.seconds))
                 started += len(group.claims)
         except LogUnavailable:
             raise
@@ -301,20 +301,20 @@ class Delivery:
             on_recorded=options.on_recorded,
         )
 
-    def _launch(self, group: Group, *, seconds: float | None) -> CoroutineRun[None]:
-        self._flight.launch(group)
+    def _begin(self, group: Group, *, seconds: float | None) -> CoroutineRun[None]:
+        self._in_flight.begin(group)
         attempts = self._event_loop.start(self._attempt_group(group, seconds=seconds))
         # Those that were interrupted before they began have no result.
-        attempts.add_done_callback(lambda _: self._flight.land_rest(group))
+        attempts.add_done_callback(lambda _: self._in_flight.end_rest(group))
         return attempts
 
     async def _attempt_group(self, group: Group, *, seconds: float | None) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*(self._attempt_and_land(claim, group) for claim in group.claims))
+                await asyncio.gather(*(self._attempt_and_end(claim, group) for claim in group.claims))
 
-    async def _attempt_and_land(self, claim: Claim, group: Group) -> None:
-        self._flight.land(claim, await self._attempt_to_end(claim, is_campaign=group.is_campaign))
+    async def _attempt_and_end(self, claim: Claim, group: Group) -> None:
+        self._in_flight.end(claim, await self._attempt_to_end(claim, is_campaign=group.is_campaign))
 
     def _send(self, claim: Claim, options: DeliveryOptions) -> DeliveryResult:
         if expired := self._recorder.expire_if_too_late(claim):
@@ -337,8 +337,8 @@ class Delivery:
     ) -> None:
         """Leave an attempt that takes long running in the background; it is recorded when it ends."""
         group = Group(claims=[claim], is_campaign=False, on_recorded=options.on_recorded)
-        self._flight.launch(group)
-        attempt.add_done_callback(lambda ended: self._flight.land(claim, result_of(ended)))
+        self._in_flight.begin(group)
+        attempt.add_done_callback(lambda ended: self._in_flight.end(claim, result_of(ended)))
 
     async def _attempt_one(self, claim: Claim, *, seconds: float | None) -> AttemptResult:
         async with asyncio.timeout(seconds):

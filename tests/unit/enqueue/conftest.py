@@ -9,6 +9,7 @@ import pytest
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from tests.unit.enqueue.publishing import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,3 +46,11 @@ def make_runtime(tmp_path: Path) -> Iterator[MakeRuntime]:
 def runtime(make_runtime: MakeRuntime) -> Runtime:
     """A runtime in development."""
     return make_runtime()
+
+
+@pytest.fixture
+def site(runtime: Runtime) -> Iterator[Site]:
+    """A publisher whose queue a worker of the same delivery log consumes."""
+    site = Site(runtime)
+    yield site
+    site.close()

@@ -14,19 +14,8 @@ from mailctl.settings import GROUPS_QUEUE
 from tests.unit.enqueue.publishing import FailingProducer, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mailctl.domain.models import Draft
-    from mailctl.runtime import Runtime
     from tests.unit.enqueue.conftest import MakeRuntime
-
-
-@pytest.fixture
-def site(runtime: Runtime) -> Iterator[Site]:
-    """A publisher whose queue a worker of the same delivery log consumes."""
-    site = Site(runtime)
-    yield site
-    site.close()
 
 
 class TestManyEmails:

@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 UNKNOWN_KIND = Kind(name="gone", subject="", template="gone", lifetime=timedelta(days=1))
 
 
-@pytest.fixture
-def site(runtime: Runtime) -> Iterator[Site]:
-    """A publisher whose queue a worker of the same delivery log consumes."""
-    site = Site(runtime)
-    yield site
-    site.close()
-
-
 class TestAMessage:
     """Messages carry a reference or the whole email."""
 

@@ -78,7 +78,7 @@ class Log:
         )  # type: ignore[arg-type]
         self.recorder = Calls(expire_if_too_late=None, record_all=(), record="recorded")
         self.delivery._recorder = self.recorder  # type: ignore[assignment]
-        self.delivery._flight._recorder = self.recorder  # type: ignore[assignment]
+        self.delivery._in_flight._recorder = self.recorder  # type: ignore[assignment]
 
     def end(self) -> None:
         """End all attempts, and wait until they are recorded."""

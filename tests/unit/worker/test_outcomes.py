@@ -188,7 +188,7 @@ def test_an_unexpected_error_of_one_email_keeps_no_other_from_being_recorded() -
     """Its own lease runs out; what was interrupted is tried again."""
     log = Log()
     results = [ValueError("secret"), asyncio.CancelledError(), outcome(OutcomeKind.ACCEPTED)]
-    [cut, recorded] = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
+    [recorded, cut] = log.recorder.record_all([claim("a"), claim("b"), claim("c")], results)
     assert (cut.email_id, cut.state) == ("b", State.DEFERRED)
     assert (recorded.email_id, recorded.state) == ("c", State.SENT)
 

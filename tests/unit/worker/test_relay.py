@@ -240,5 +240,5 @@ def test_a_relay_that_fails_again_and_again_gives_up(empty_log: Engine) -> None:
     site.relay._on_failed = on_failed
     site.workers.answers["record_heartbeat"] = ValueError()
     site.run_until(given_up)
-    assert "again after it was restarted 3 of 3 times in 10 minutes" in reasons[0]
+    assert "again, after it was restarted 3 of 3 times in 10 minutes" in reasons[0]
     assert site.workers.names[-2:] == ["unregister", "list_alive"]

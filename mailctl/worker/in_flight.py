@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailctl.errors import LogUnavailable
-from mailctl.worker.flight_limits import Pace, campaign_limit, group_limit, worthwhile
+from mailctl.worker.in_flight_limits import Pace, campaign_limit, group_limit, worthwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Group:
     on_recorded: Callable[[Sequence[DeliveryResult]], object] = field(repr=False)
 
 
-class Flight:
+class EmailsInFlight:
     """Counts the emails that are being sent, keeps their leases, and records them in a thread of its own.
 
     So a slow recipient, or a mail server that does not answer, keeps only its own email waiting.
@@ -65,10 +65,10 @@ class Flight:
         self._lease_seconds = lease_seconds
         self._capacity = capacity
         self._changed = threading.Condition()
-        self._flying: dict[tuple[str, str], tuple[Claim, Group]] = {}
+        self._sending: dict[tuple[str, str], tuple[Claim, Group]] = {}
         self._campaign_count = 0
-        self._landed: list[tuple[Claim, AttemptResult, Group]] = []
-        #: How many of those that have landed are being recorded.
+        self._ended: list[tuple[Claim, AttemptResult, Group]] = []
+        #: How many of those that have ended are being recorded.
         self._recording = 0
         self._pace = Pace()
         self._thread: threading.Thread | None = None
@@ -91,37 +91,37 @@ class Flight:
                     return max(0, min(room, wanted))
                 self._changed.wait(remaining)
 
-    def launch(self, group: Group) -> None:
-        """Count the emails of a group; each has to be landed."""
+    def begin(self, group: Group) -> None:
+        """Count the emails of a group; each has to be ended."""
         with self._changed:
             for claim in group.claims:
-                self._flying[claim.token, claim.id] = (claim, group)
+                self._sending[claim.token, claim.id] = (claim, group)
             self._campaign_count += len(group.claims) * group.is_campaign
             if self._thread is None:
                 self._extend_at = time.monotonic() + self._lease_seconds / 3
                 self._thread = threading.Thread(target=self._run, name="mailctl-recorder", daemon=True)
                 self._thread.start()
 
-    def land(self, claim: Claim, result: AttemptResult) -> None:
+    def end(self, claim: Claim, result: AttemptResult) -> None:
         """Take the result of an email, to be recorded soon; only the first one counts."""
         with self._changed:
-            flying = self._flying.pop((claim.token, claim.id), None)
-            if flying is None:
+            sending = self._sending.pop((claim.token, claim.id), None)
+            if sending is None:
                 return
-            self._campaign_count -= flying[1].is_campaign
+            self._campaign_count -= sending[1].is_campaign
             self._pace.note_finished(time.monotonic())
-            self._landed.append((claim, result, flying[1]))
+            self._ended.append((claim, result, sending[1]))
             self._changed.notify_all()
 
-    def land_rest(self, group: Group) -> None:
-        """Land the emails of a group that have no result: they were interrupted before they began."""
+    def end_rest(self, group: Group) -> None:
+        """End the emails of a group that have no result: they were interrupted before they began."""
         for claim in group.claims:
-            self.land(claim, asyncio.CancelledError())
+            self.end(claim, asyncio.CancelledError())
 
     def finish(self) -> None:
-        """Wait until every email has landed and is recorded."""
+        """Wait until every email has ended and is recorded."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self._flying or self._landed or self._recording))
+            self._changed.wait_for(lambda: not (self._sending or self._ended or self._recording))
 
     def close(self) -> None:
         """Finish, and end the thread."""
@@ -136,47 +136,47 @@ class Flight:
         pace, sessions = self._pace.per_second(time.monotonic()), self._capacity()
         if is_campaign:
             limit = campaign_limit(pace=pace, sessions=sessions)
-            room = limit - len(self._flying)  # others go first
+            room = limit - len(self._sending)  # others go first
         else:
             limit = group_limit(pace=pace, sessions=sessions)
-            room = limit - (len(self._flying) - self._campaign_count)
-        unrecorded = len(self._landed) + self._recording
+            room = limit - (len(self._sending) - self._campaign_count)
+        unrecorded = len(self._ended) + self._recording
         return limit, min(room, _MAX_UNRECORDED - unrecorded)
 
     def _run(self) -> None:
         while not self._is_closed:
-            landed = self._next_landed()
+            ended = self._next_ended()
             try:
-                self._record(landed)
+                self._record(ended)
                 self._extend_leases()
             except Exception as error:  # without the traceback, which may quote the emails
                 # Of the emails that are not recorded the lease runs out, and another worker has them then.
-                _log.error("cannot record %d outcomes (%s)", len(landed), type(error).__name__)
+                _log.error("cannot record %d outcomes (%s)", len(ended), type(error).__name__)
             with self._changed:
                 self._recording = 0
                 self._changed.notify_all()
 
-    def _next_landed(self) -> list[tuple[Claim, AttemptResult, Group]]:
-        """Wait until some emails have landed, or leases have to be extended."""
+    def _next_ended(self) -> list[tuple[Claim, AttemptResult, Group]]:
+        """Wait until some emails have ended, or leases have to be extended."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._landed or self._is_closed, max(0.0, self._extend_at - time.monotonic())
+                lambda: self._ended or self._is_closed, max(0.0, self._extend_at - time.monotonic())
             )
-            if self._landed:
+            if self._ended:
                 self._changed.wait_for(
-                    lambda: len(self._landed) >= _ENOUGH or not self._flying, LINGER_SECONDS
+                    lambda: len(self._ended) >= _ENOUGH or not self._sending, LINGER_SECONDS
                 )
-            landed, self._landed = self._landed[:_MOST], self._landed[_MOST:]
-            self._recording = len(landed)
-            return landed
+            ended, self._ended = self._ended[:_MOST], self._ended[_MOST:]
+            self._recording = len(ended)
+            return ended
 
-    def _record(self, landed: Sequence[tuple[Claim, AttemptResult, Group]]) -> None:
-        if not landed:
+    def _record(self, ended: Sequence[tuple[Claim, AttemptResult, Group]]) -> None:
+        if not ended:
             return
         recorded = self._recorder.record_all(
-            [claim for claim, _, _ in landed], [result for _, result, _ in landed]
+            [claim for claim, _, _ in ended], [result for _, result, _ in ended]
         )
-        groups = {result[0].id: result[2] for result in landed}
+        groups = {result[0].id: result[2] for result in ended}
         for group in dict.fromkeys(groups.values()):
             group.on_recorded([result for result in recorded if groups[result.email_id] is group])
 
@@ -185,8 +185,8 @@ class Flight:
             return
         self._extend_at = time.monotonic() + self._lease_seconds / 3
         with self._changed:
-            claims = [claim for claim, _ in self._flying.values()]
-            claims += [claim for claim, _, _ in self._landed]
+            claims = [claim for claim, _ in self._sending.values()]
+            claims += [claim for claim, _, _ in self._ended]
         if not claims:
             return
         try:

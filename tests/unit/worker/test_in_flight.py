@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.models import State
 from mailctl.errors import LogUnavailable
-from mailctl.worker.flight import Flight, Group
+from mailctl.worker.in_flight import EmailsInFlight, Group
 from mailctl.worker.outcomes import DeliveryResult
 from tests.unit.worker.fakes import Calls
 
@@ -34,9 +34,9 @@ class Recorder:
         return [DeliveryResult(email_id=claim.id, state=State.SENT) for claim in claims]
 
 
-def make(recorder: Any, *, claims: Any = None, lease_seconds: float = 60.0) -> Flight:
-    """Return a flight on a sender with some sessions."""
-    return Flight(recorder, claims or Calls(), lease_seconds=lease_seconds, capacity=lambda: SESSIONS)
+def make(recorder: Any, *, claims: Any = None, lease_seconds: float = 60.0) -> EmailsInFlight:
+    """Return emails in flight of a sender with some sessions."""
+    return EmailsInFlight(recorder, claims or Calls(), lease_seconds=lease_seconds, capacity=lambda: SESSIONS)
 
 
 def group(*ids: str, is_campaign: bool = False, told: list[Any] | None = None) -> Group:
@@ -46,99 +46,99 @@ def group(*ids: str, is_campaign: bool = False, told: list[Any] | None = None) -
     return Group(claims=claims, is_campaign=is_campaign, on_recorded=heard.extend)
 
 
-def room(flight: Flight, *, is_campaign: bool = False, wanted: int = 100) -> int:
+def room(in_flight: EmailsInFlight, *, is_campaign: bool = False, wanted: int = 100) -> int:
     """Return the room that there is at once."""
-    return flight.wait_for_room(is_campaign=is_campaign, wanted=wanted, until=0.0)
+    return in_flight.wait_for_room(is_campaign=is_campaign, wanted=wanted, until=0.0)
 
 
 def test_an_email_that_ends_is_recorded_while_another_is_slow() -> None:
     """Whoever published it is told at once."""
     recorder, told = Recorder(), []
-    flight, slow_and_fast = make(recorder), group("slow", "fast", told=told)
-    flight.launch(slow_and_fast)
-    flight.land(slow_and_fast.claims[1], RESULT)
+    in_flight, slow_and_fast = make(recorder), group("slow", "fast", told=told)
+    in_flight.begin(slow_and_fast)
+    in_flight.end(slow_and_fast.claims[1], RESULT)
     while not told:
         time.sleep(0)
     assert (recorder.recorded, [each.email_id for each in told]) == ([["fast"]], ["fast"])
-    flight.land(slow_and_fast.claims[0], RESULT)
-    flight.close()
+    in_flight.end(slow_and_fast.claims[0], RESULT)
+    in_flight.close()
     assert recorder.recorded == [["fast"], ["slow"]]
 
 
 def test_emails_that_end_together_are_recorded_together() -> None:
     """One transaction is enough; each group hears of its own."""
     recorder, told, others = Recorder(), [], []
-    flight, one, other = make(recorder), group("a", "b", told=told), group("c", told=others)
-    flight.launch(one)
-    flight.launch(other)
-    with flight._changed:
+    in_flight, one, other = make(recorder), group("a", "b", told=told), group("c", told=others)
+    in_flight.begin(one)
+    in_flight.begin(other)
+    with in_flight._changed:
         for claim in (*one.claims, *other.claims):
-            flight.land(claim, RESULT)
-    flight.close()
+            in_flight.end(claim, RESULT)
+    in_flight.close()
     assert recorder.recorded == [["a", "b", "c"]]
     assert ([each.email_id for each in told], [each.email_id for each in others]) == (["a", "b"], ["c"])
 
 
 def test_a_campaign_leaves_a_session_and_gives_way() -> None:
     """Emails of other groups count against it, and not the other way round."""
-    flight, campaign, resets = make(Recorder()), group("c1", "c2", is_campaign=True), group("r1")
-    assert (room(flight, is_campaign=True), room(flight)) == (SESSIONS - 1, SESSIONS)
-    flight.launch(campaign)
-    flight.launch(resets)
-    assert (room(flight, is_campaign=True), room(flight)) == (0, SESSIONS - 1)
-    flight.land_rest(campaign)
-    flight.land_rest(resets)
-    flight.close()
+    in_flight, campaign, resets = make(Recorder()), group("c1", "c2", is_campaign=True), group("r1")
+    assert (room(in_flight, is_campaign=True), room(in_flight)) == (SESSIONS - 1, SESSIONS)
+    in_flight.begin(campaign)
+    in_flight.begin(resets)
+    assert (room(in_flight, is_campaign=True), room(in_flight)) == (0, SESSIONS - 1)
+    in_flight.end_rest(campaign)
+    in_flight.end_rest(resets)
+    in_flight.close()
 
 
 def test_a_group_waits_for_room_that_is_worth_a_claim() -> None:
     """It gets what there is when its time is over."""
-    flight, first = make(Recorder()), group("a", "b", "c", "d")
-    flight.launch(first)
-    assert room(flight) == 0
-    flight.land(first.claims[0], RESULT)
-    assert flight.wait_for_room(is_campaign=False, wanted=9, until=time.monotonic() + 60) == 1
-    flight.land_rest(first)
-    flight.close()
+    in_flight, first = make(Recorder()), group("a", "b", "c", "d")
+    in_flight.begin(first)
+    assert room(in_flight) == 0
+    in_flight.end(first.claims[0], RESULT)
+    assert in_flight.wait_for_room(is_campaign=False, wanted=9, until=time.monotonic() + 60) == 1
+    in_flight.end_rest(first)
+    in_flight.close()
 
 
 def test_an_attempt_that_was_cancelled_ends_once() -> None:
     """What has a result keeps it."""
     recorder = Recorder()
-    flight, both = make(recorder), group("a", "b")
-    flight.launch(both)
-    with flight._changed:
-        flight.land(both.claims[0], RESULT)
-        flight.land_rest(both)
-        landed = [result for _, result, _ in flight._landed]
-    flight.close()
-    assert landed[0] is RESULT
-    assert isinstance(landed[1], asyncio.CancelledError)
+    in_flight, both = make(recorder), group("a", "b")
+    in_flight.begin(both)
+    with in_flight._changed:
+        in_flight.end(both.claims[0], RESULT)
+        in_flight.end_rest(both)
+        ended = [result for _, result, _ in in_flight._ended]
+    in_flight.close()
+    assert ended[0] is RESULT
+    assert isinstance(ended[1], asyncio.CancelledError)
     assert recorder.recorded == [["a", "b"]]
 
 
 def test_leases_are_extended_until_an_email_ends() -> None:
     """An outage of the log does not end that."""
     claims = Calls(extend=LogUnavailable("the log does not answer."))
-    flight, one = make(Recorder(), claims=claims, lease_seconds=0.01), group("a")
-    flight.launch(one)
+    in_flight, one = make(Recorder(), claims=claims, lease_seconds=0.01), group("a")
+    in_flight.begin(one)
     while len(claims.calls) < 2:
         time.sleep(0.001)
     assert [claim.id for claim in claims.calls[0][1][0]] == ["a"]
-    flight.land_rest(one)
-    flight.close()
+    in_flight.end_rest(one)
+    in_flight.close()
 
 
 def test_an_error_that_nobody_expected_does_not_end_the_recording(caplog: pytest.LogCaptureFixture) -> None:
     """The next emails are recorded. Its text and its traceback may quote an email, and are not logged."""
     recorder = Recorder(error=ValueError("https://example.com/reset?t=secret"))
-    flight = make(recorder)
+    in_flight = make(recorder)
     for email_id in ("a", "b"):
         one = group(email_id)
-        flight.launch(one)
-        flight.land_rest(one)
-        flight.finish()
-    flight.close()
+        in_flight.begin(one)
+        in_flight.end_rest(one)
+        in_flight.finish()
+    in_flight.close()
     assert recorder.recorded == [["a"], ["b"]]
     assert caplog.messages == ["cannot record 1 outcomes (ValueError)"] * 2
     assert "secret" not in caplog.text

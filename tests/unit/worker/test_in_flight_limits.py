@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.worker.flight_limits import (
+from mailctl.worker.in_flight_limits import (
     MAX_CAMPAIGN_IN_FLIGHT,
     Pace,
     campaign_limit,
