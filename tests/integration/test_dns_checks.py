@@ -72,7 +72,7 @@ _SPF, _DMARC = ("mail.shop.example", "TXT"), ("_dmarc.shop.example", "TXT")
     ("records", "name", "status", "said"),
     [
         ({_SPF: []}, "SPF mail.shop.example", WARN, 'TXT "v=spf1 a:smtp.shop.example ~all"'),
-        ({_SPF: ['"v=spf1 -all"', '"v=spf1 ~all"']}, "SPF mail.shop.example", FAIL, "Join them"),
+        ({_SPF: ['"v=spf1 -all"', '"v=spf1 ~all"']}, "SPF mail.shop.example", FAIL, "Merge them"),
         ({_SPF: ['"v=spf1 +all"']}, "SPF mail.shop.example", FAIL, "End it with ~all"),
         ({_SPF: ['"v=spf1 !!!"']}, "SPF mail.shop.example", FAIL, "Correct it"),
         (
@@ -146,7 +146,7 @@ def test_a_dns_server_that_fails_is_said(tmp_path: Path) -> None:
     found = check(tmp_path, {("mail.shop.example", "MX"): ["SERVFAIL"]})
     assert found["SPF mail.shop.example"].status is OK
     assert found["dns"].status is FAIL
-    assert "MX of mail.shop.example: no usable answer" in found["dns"].detail
+    assert "MX of mail.shop.example failed: no usable answer" in found["dns"].detail
 
 
 def test_a_silent_dns_server_ends_with_the_first_question() -> None:
