@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.diagnosis.status import StatusService
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, RESET, Kind
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import State
@@ -225,3 +226,20 @@ def test_a_kind_can_be_previewed_whose_variables_are_links(
     monkeypatch.setitem(sys.modules, "a_shop_with_links", module)
     post = make_post(mailctl_catalog="a_shop_with_links")
     assert "http://localhost:3000" in make_preview(post.runtime, PreviewRequest(kind=kind)).html
+
+
+def test_a_template_that_breaks_after_the_recording_is_named_with_its_line(
+    make_post: MakePost, tmp_path: Path
+) -> None:
+    """`why` says where to correct it, and the command that sends the email then."""
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "notice.html").write_text("<p>Hello</p>")
+    post = make_post(mailctl_templates=folder)
+    email_id = record(post, "notice", {}).id
+    (folder / "notice.html").write_text("<p>Hello</p>\n<p>{{ nosuch }}</p>")
+    later = make_post(mailctl_templates=folder)
+    assert later.deliver(email_id).state is State.FAILED
+    cause = StatusService(later.runtime).why(email_id).causes[0]
+    assert "notice.html, line 2: the variable nosuch is missing" in cause.sentence
+    assert str(cause.next_step) == f"mailctl retry {email_id}"
