@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+import uuid
 
 from mailctl.domain import unicode_safety
 from mailctl.errors import InvalidInput
@@ -218,6 +219,14 @@ def validate_email_id(value: object, *, field: str = "task id") -> str:
     return _validate_pattern(
         value, _EMAIL_ID, field, f"must be 1 to {MAX_EMAIL_ID} printable characters without spaces."
     )
+
+
+def email_id_of(task_id: object) -> str:
+    """Return a Celery task id as the id of an email; an invalid one is replaced by an id derived from it."""
+    try:
+        return validate_email_id(task_id)
+    except InvalidInput:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))
 
 
 def validate_user_id(value: object) -> str:

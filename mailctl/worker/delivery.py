@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import replace
@@ -231,7 +230,7 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
-        email_id, reason = _valid_id(task_id), as_reason(reason)
+        email_id, reason = validation.email_id_of(task_id), as_reason(reason)
         content = unvalidated_content(kind, arguments)
         [draft] = make_drafts(
             EmailRequest(kind=kind), [content], queue=queue, now=self._clock(), first_id=email_id
@@ -394,10 +393,3 @@ class Delivery:
         except Exception as error:
             # A retry would fail again. The text of the error may quote the content of the email.
             raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
-
-
-def _valid_id(task_id: object) -> str:
-    try:
-        return validation.validate_email_id(task_id)
-    except InvalidInput:
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))

@@ -212,3 +212,9 @@ def test_normalizing_an_ip_address_again_changes_nothing(address: object) -> Non
 def test_a_name_that_is_a_telephone_number_or_a_link_greets_nobody(name: str, greeting: str) -> None:
     """Telephones offer to dial what begins like an international number."""
     assert validation.safe_greeting_name(name) == greeting
+
+
+def test_an_invalid_id_is_replaced_by_one_that_is_always_the_same() -> None:
+    """So that a redelivered message is recorded once."""
+    assert validation.email_id_of("an-id") == "an-id"
+    assert validation.email_id_of("a\n") == validation.email_id_of("a\n") != validation.email_id_of("b\n")

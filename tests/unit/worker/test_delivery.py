@@ -16,7 +16,7 @@ import pytest
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.errors import LogUnavailable
-from mailctl.worker.delivery import GROUP_SIZE, Delivery, _valid_id
+from mailctl.worker.delivery import GROUP_SIZE, Delivery
 from mailctl.worker.delivery_options import DeliveryOptions
 from tests.unit.worker.fakes import Calls, parts
 
@@ -209,9 +209,3 @@ def test_an_invalid_message_is_recorded_as_failed() -> None:
     [(_, (draft,), kwargs)] = log.outbox.calls
     assert (result.state, result.email_id) == (State.FAILED, draft.id)
     assert "\n" not in kwargs["reason"]
-
-
-def test_an_invalid_id_is_replaced_by_one_that_is_always_the_same() -> None:
-    """So that a redelivered message is recorded once."""
-    assert _valid_id("an-id") == "an-id"
-    assert _valid_id("a\n") == _valid_id("a\n") != _valid_id("b\n")
