@@ -49,6 +49,19 @@ class RecordResult:
     publishable: tuple[Draft, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _NewEmails:
+    """The emails of one call."""
+
+    drafts: Sequence[Draft]
+    #: When a relay may publish them.
+    due_at: datetime
+
+    @property
+    def is_forced(self) -> bool:
+        return self.drafts[0].request.forced_by is not None
+
+
 class Outbox(Repository):
     """Records emails, and keeps their content.
 
@@ -74,7 +87,7 @@ class Outbox(Repository):
         self._window = idempotency_window
         #: Those of calls that come together, by whether they are durable.
         self._transactions = {
-            durable: SharedTransactions(engine, durable=durable) for durable in (True, False)
+            durable: SharedTransactions(engine, self._add_all, durable=durable) for durable in (True, False)
         }
         self.rules = rules or Rules()
 
@@ -93,29 +106,52 @@ class Outbox(Repository):
             LogUnavailable: the delivery log cannot be written.
         """
         return self._transactions[durable].write(
-            lambda connection: self.add_in_transaction(connection, drafts, due_at=due_at),
-            order=drafts[0].content.user.email,
+            _NewEmails(drafts=drafts, due_at=due_at), order=drafts[0].content.user.email
         )
 
     def add_in_transaction(
         self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime
     ) -> RecordResult:
         """Record emails like `add`, in the transaction of the caller."""
+        [result] = self._add_all(connection, [_NewEmails(drafts=drafts, due_at=due_at)])
+        return result
+
+    def _add_all(self, connection: Connection, calls: Sequence[_NewEmails]) -> list[RecordResult]:
+        """Record the emails of several calls, in a number of statements that does not depend on them."""
         now = self._clock()
-        earlier = idempotency.register_key(
-            connection, drafts, self._keyring, now=now, expires_at=now + self._window
-        )
-        if earlier is not None:
-            return RecordResult(id=earlier)
-        insert_rows(connection, emails, [self.new_row(draft, due_at=due_at, now=now) for draft in drafts])
-        insert_rows(connection, events, first_events(drafts, now=now))
-        refused = self.rules.apply(connection, drafts, now=now)
-        publishable: tuple[Draft, ...] = ()
-        if not self.rules.can_delay and is_empty(connection, pauses.c.name):
-            publishable = tuple(
-                each for each in drafts if each.id not in refused and each.request.is_due_at_once
+        earlier = [self._register_key(connection, call, now) for call in calls]
+        new = [call for call, known in zip(calls, earlier, strict=True) if known is None]
+        publishable = self._insert(connection, new, now) if new else frozenset()
+        return [
+            RecordResult(id=known)
+            if known is not None
+            else RecordResult(
+                id=call.drafts[0].id,
+                publishable=tuple(draft for draft in call.drafts if draft.id in publishable),
             )
-        return RecordResult(id=drafts[0].id, publishable=publishable)
+            for call, known in zip(calls, earlier, strict=True)
+        ]
+
+    def _register_key(self, connection: Connection, call: _NewEmails, now: datetime) -> str | None:
+        return idempotency.register_key(
+            connection, call.drafts, self._keyring, now=now, expires_at=now + self._window
+        )
+
+    def _insert(self, connection: Connection, calls: Sequence[_NewEmails], now: datetime) -> frozenset[str]:
+        """Insert the emails of calls, and apply the rules; return the ids of those that may be published."""
+        rows = [self.new_row(draft, due_at=call.due_at, now=now) for call in calls for draft in call.drafts]
+        insert_rows(connection, emails, rows)
+        for is_forced in (False, True):  # the first events of forced emails have more columns
+            some = [call.drafts for call in calls if call.is_forced is is_forced]
+            rows = [row for drafts in some for row in first_events(drafts, now=now)]
+            insert_rows(connection, events, rows)
+        drafts = [draft for call in calls for draft in call.drafts]
+        refused = self.rules.apply(connection, drafts, now=now)
+        if self.rules.can_delay or not is_empty(connection, pauses.c.name):
+            return frozenset()
+        return frozenset(
+            draft.id for draft in drafts if draft.id not in refused and draft.request.is_due_at_once
+        )
 
     def record_from_message(
         self, drafts: Sequence[Draft], *, invalid: Mapping[str, str] | None = None

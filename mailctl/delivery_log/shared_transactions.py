@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mailctl.delivery_log.storage.engine import is_about_a_row, writing
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+_A = TypeVar("_A")
 _T = TypeVar("_T")
 #: Calls that share a transaction at most.
 _MOST = 100
@@ -30,13 +31,13 @@ _LOCK_MILLISECONDS = 100
 _LOCK_STATES = frozenset({"55P03", "40P01"})
 
 
-class _Call(Generic[_T]):
+class _Call(Generic[_A, _T]):
     """One call, with the context in which it was made."""
 
-    def __init__(self, write: Callable[[Connection], _T], *, order: str) -> None:
-        self._write = write
+    def __init__(self, argument: _A, *, order: str) -> None:
+        self.argument = argument
         self.order = order
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
         self.is_done = False
         #: Whether its own thread writes it, in a transaction of its own.
         self.is_alone = False
@@ -44,9 +45,9 @@ class _Call(Generic[_T]):
         self._results: tuple[_T, ...] = ()
         self.error: BaseException | None = None
 
-    def run(self, connection: Connection) -> None:
-        """Write in a transaction."""
-        self._results, self.error = (self._context.run(self._write, connection),), None
+    def end(self, result: _T) -> None:
+        """Note the result."""
+        self._results, self.error = (result,), None
 
     def take_result(self) -> _T:
         """Return the result, or raise the error."""
@@ -56,34 +57,45 @@ class _Call(Generic[_T]):
         return result
 
 
-class SharedTransactions:
+class SharedTransactions(Generic[_A, _T]):
     """Writes what several threads write at the same time in one transaction.
 
     A call that comes alone waits for nobody. One that fails, or waits for another transaction, does so alone.
 
     Args:
         engine: of the delivery log's database.
+        write: writes the arguments of some calls in a transaction, in few statements, and returns their
+            results. If it fails, it is called again for fewer calls in another transaction.
         durable: whether a transaction is on disk when its calls return.
     """
 
-    def __init__(self, engine: Engine, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        write: Callable[[Connection, Sequence[_A]], Sequence[_T]],
+        *,
+        durable: bool = True,
+    ) -> None:
         self._engine = engine
+        self._write = write
         self._durable = durable
         self._writing = threading.Lock()
         self._waiting_lock = threading.Lock()
-        self._waiting: list[_Call[Any]] = []
+        self._waiting: list[_Call[_A, _T]] = []
+        #: The call that is being written by itself.
+        self._running: _Call[_A, _T] | None = None
 
-    def write(self, write: Callable[[Connection], _T], *, order: str) -> _T:
-        """Return the result of a function that writes in a transaction, once that is committed.
+    def write(self, argument: _A, *, order: str) -> _T:
+        """Return the result of a call, once its transaction is committed.
 
         Args:
-            write: called once, or again in a transaction of its own if that of several calls has failed.
+            argument: what is to be written.
             order: what the calls of a transaction are sorted by, so that processes lock rows in one order.
 
         Raises:
             LogUnavailable: the delivery log cannot be written in time. Errors of the function are raised.
         """
-        call = _Call(write, order=order)
+        call = _Call[_A, _T](argument, order=order)
         with self._waiting_lock:
             self._waiting.append(call)
         limit = remaining_seconds()
@@ -103,7 +115,7 @@ class SharedTransactions:
             self._write_alone(call)
         return call.take_result()
 
-    def _withdraw(self, call: _Call[Any]) -> bool:
+    def _withdraw(self, call: _Call[_A, _T]) -> bool:
         """Take back a call that no transaction has begun with; return whether there was none."""
         with self._waiting_lock:
             if call in self._waiting:
@@ -111,11 +123,11 @@ class SharedTransactions:
                 return True
         return False
 
-    def _write_waiting(self, own: _Call[Any]) -> None:
+    def _write_waiting(self, own: _Call[_A, _T]) -> None:
         """Write a call together with those that wait."""
         with self._waiting_lock:
             self._waiting.remove(own)
-            calls: list[_Call[Any]] = [own, *self._waiting[: _MOST - 1]]
+            calls: list[_Call[_A, _T]] = [own, *self._waiting[: _MOST - 1]]
             del self._waiting[: _MOST - 1]
         try:
             self._write_all(calls)
@@ -127,26 +139,45 @@ class SharedTransactions:
             for call in calls:
                 call.is_done = not call.is_alone
 
-    def _write_all(self, calls: Sequence[_Call[Any]]) -> None:
+    def _write_all(self, calls: Sequence[_Call[_A, _T]]) -> None:
         """Write calls together, and leave to their own threads those whose errors would undo the others."""
+        # Mostly none fails, and a few statements write them all.
+        calls = calls if self._try_together(calls, self._write_at_once) else ()
         for _ in range(_TRIES):
-            failed = self._try_together(calls) if calls else ()
+            failed = self._try_together(calls, self._write_one_by_one) if calls else ()
             for call in failed:
                 call.is_alone = True
             calls = [call for call in calls if not call.is_alone] if failed else []
         for call in calls:
             call.is_alone = True
 
-    def _try_together(self, calls: Sequence[_Call[Any]]) -> Sequence[_Call[Any]]:
+    def _write_at_once(self, connection: Connection, calls: Sequence[_Call[_A, _T]]) -> None:
+        self._running = None
+        results = self._write(connection, [call.argument for call in calls])
+        for call, result in zip(calls, results, strict=True):
+            call.end(result)
+
+    def _write_one_by_one(self, connection: Connection, calls: Sequence[_Call[_A, _T]]) -> None:
+        for call in calls:
+            self._running = call
+            self._write_one(connection, call)
+        self._running = None
+
+    def _write_one(self, connection: Connection, call: _Call[_A, _T]) -> None:
+        [result] = call.context.run(self._write, connection, [call.argument])
+        call.end(result)
+
+    def _try_together(
+        self,
+        calls: Sequence[_Call[_A, _T]],
+        write: Callable[[Connection, Sequence[_Call[_A, _T]]], None],
+    ) -> Sequence[_Call[_A, _T]]:
         """Write calls in one transaction; return those that have failed, which undoes all."""
-        running: _Call[Any] | None = None
         try:
             with writing(self._engine, durable=self._durable) as connection:
                 if connection.dialect.name == "postgresql":
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'")
-                for running in sorted(calls, key=lambda call: call.order):
-                    running.run(connection)
-                running = None
+                write(connection, sorted(calls, key=lambda call: call.order))
         except Exception as error:
             sqlstate = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
             if sqlstate not in _LOCK_STATES and (
@@ -155,12 +186,12 @@ class SharedTransactions:
                 for call in calls:
                     call.error = error
                 return ()
-            return calls if running is None else [running]
+            return calls if self._running is None else [self._running]
         return ()
 
-    def _write_alone(self, call: _Call[Any]) -> None:
+    def _write_alone(self, call: _Call[_A, _T]) -> None:
         try:
             with writing(self._engine, durable=self._durable) as connection:
-                call.run(connection)
+                self._write_one(connection, call)
         except Exception as error:
             call.error = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import uuid
 from collections import deque
@@ -43,6 +44,8 @@ _PUBLISH_SECONDS = 10.0
 FLUSH_SECONDS = 3.0
 #: Seconds between publishing emails and recording that, so that workers get the delivery log first.
 _WORKER_HEAD_START_SECONDS = 0.01
+#: Calls of an event loop that are recorded at the same time, and share a transaction if they come together.
+_MOST_AT_ONCE = 32
 #: The key in `Session.info` of the ids that the transaction of a session recorded.
 _RECORDED_IDS_KEY = "mailctl.recorded"
 
@@ -68,6 +71,8 @@ class Dispatcher:
         _ = parts.keyring.seal(b"", purpose="import")
         # One thread, because only one may use a publisher; the interpreter joins it at exit.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
+        # Not the threads of `asyncio.to_thread`: they are few where cores are few, and these only wait.
+        self._recording = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="mailctl-recording")
         #: Emails to publish, and ids of emails to publish if the delivery log allows it.
         self._publishable: deque[Draft] = deque()
         self._ids_to_check: deque[str] = deque()
@@ -86,7 +91,11 @@ class Dispatcher:
         is_cancelled = threading.Event()
         try:
             with time_limit(DEADLINE_SECONDS):
-                return await asyncio.to_thread(self._record, request, contents, is_cancelled)
+                # In the context of the caller, as `asyncio.to_thread`.
+                run = contextvars.copy_context().run
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._recording, run, self._record, request, contents, is_cancelled
+                )
         except asyncio.CancelledError:
             is_cancelled.set()
             raise
@@ -223,6 +232,7 @@ class Dispatcher:
             _log.error("the delivery log could not be flushed to disk: %s", error)
 
     def _close(self) -> None:
+        self._recording.shutdown()
         self._publish_soon()
         self._background.shutdown()
         if self._flush_timer is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -27,6 +29,10 @@ PROCESSES = 2
 PATIENCE = 300.0
 
 
+#: What one side of a figure was in each round, or a single number.
+Side = float | Sequence[float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """One line of the table."""
@@ -37,36 +43,76 @@ class Figure:
     ratio: float
     bar: str
     is_met: bool
+    #: The least and the greatest ratio of the rounds; None if there was but one.
+    spread: tuple[float, float] | None = None
+    #: What has to be installed to measure this; "" if it was measured.
+    missing: str = ""
 
 
-def at_least(name: str, ours: float, other: float, bar: float) -> Figure:
-    """Return a figure that has to be so many times the other, such as emails a second."""
-    ratio = ours / other
+def at_least(name: str, ours: Side, other: Side, bar: float) -> Figure:
+    """Return a figure that has to be so many times the other, such as emails a second.
+
+    Args:
+        ours: what mailctl reached in each round.
+        other: what the other reached in the same rounds, or one number for all.
+        bar: what the median of the ratios of the rounds must be.
+    """
+    ratios = _ratios(ours, other)
     return Figure(
         name=name,
-        ours=f"{ours:.0f}",
-        other=f"{other:.0f}",
-        ratio=ratio,
+        ours=f"{_median(ours):.0f}",
+        other=f"{_median(other):.0f}",
+        ratio=statistics.median(ratios),
         bar=f">= {bar:g}",
-        is_met=ratio >= bar,
+        is_met=statistics.median(ratios) >= bar,
+        spread=_spread(ratios),
     )
 
 
-def at_most(name: str, ours: float, other: float, bar: float, *, scale: float = 1000) -> Figure:
+def at_most(name: str, ours: Side, other: Side, bar: float, *, scale: float = 1000) -> Figure:
     """Return a figure that may be so many times the other at most: seconds, shown as milliseconds.
 
     Args:
+        ours: as for `at_least`.
+        other: as for `at_least`.
+        bar: as for `at_least`.
         scale: what both are shown times.
     """
-    ratio = ours / other
+    ratios = _ratios(ours, other)
     return Figure(
         name=name,
-        ours=f"{ours * scale:.1f}",
-        other=f"{other * scale:.1f}",
-        ratio=ratio,
+        ours=f"{_median(ours) * scale:.1f}",
+        other=f"{_median(other) * scale:.1f}",
+        ratio=statistics.median(ratios),
         bar=f"<= {bar:g}",
-        is_met=ratio <= bar,
+        is_met=statistics.median(ratios) <= bar,
+        spread=_spread(ratios),
     )
+
+
+def skipped(name: str, missing: str) -> Figure:
+    """Return a figure that was not measured.
+
+    Args:
+        missing: what has to be installed.
+    """
+    return Figure(name=name, ours="-", other="-", ratio=math.nan, bar="", is_met=True, missing=missing)
+
+
+def _ratios(ours: Side, other: Side) -> list[float]:
+    """Return the ratios of the rounds; those of pairs if both sides were measured by turns."""
+    if isinstance(ours, float | int):
+        ours = [ours] * (1 if isinstance(other, float | int) else len(other))
+    others = [other] * len(ours) if isinstance(other, float | int) else other
+    return [mine / theirs for mine, theirs in zip(ours, others, strict=True)]
+
+
+def _median(side: Side) -> float:
+    return side if isinstance(side, float | int) else statistics.median(side)
+
+
+def _spread(ratios: Sequence[float]) -> tuple[float, float] | None:
+    return (min(ratios), max(ratios)) if len(ratios) > 1 else None
 
 
 class Bench:
@@ -141,6 +187,26 @@ def wait_until(condition: Callable[[], bool], *, every: float = 0.1) -> None:
         time.sleep(every)
 
 
+def in_rounds(measure: Callable[[], float], *, rounds: int) -> list[float]:
+    """Return what is measured in each round."""
+    return [measure() for _ in range(rounds)]
+
+
 def median(measure: Callable[[], float], *, rounds: int) -> float:
-    """Return the median of some measurements."""
-    return statistics.median(measure() for _ in range(rounds))
+    """Return the median of what is measured in each round."""
+    return statistics.median(in_rounds(measure, rounds=rounds))
+
+
+def rate_of(count: Callable[[], int], begin: Callable[[], int]) -> float:
+    """Return a rate in emails a second, from the first one that is sent once all are recorded.
+
+    Args:
+        count: returns how many emails are sent.
+        begin: records emails for workers, and returns how many.
+    """
+    done = count()
+    total = done + begin()
+    wait_until(lambda: count() > done, every=0.02)
+    before, started = count(), time.perf_counter()
+    wait_until(lambda: count() >= total, every=0.05)
+    return (total - before) / (time.perf_counter() - started)

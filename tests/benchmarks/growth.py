@@ -12,7 +12,7 @@ from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.models import State
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
-from tests.benchmarks.bench import Figure, at_most, median
+from tests.benchmarks.bench import Figure, at_most, in_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,14 +46,14 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """`status`, `list` and a turn of the relay."""
     small, large = (filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
     for name, question in _QUESTIONS.items():
-        few = median(partial(seconds, question, small), rounds=rounds)
-        many = median(partial(seconds, question, large), rounds=rounds)
+        few = in_rounds(partial(seconds, question, small), rounds=rounds)
+        many = in_rounds(partial(seconds, question, large), rounds=rounds)
         yield at_most(f"{name}, ms: 1,000,000 rows (other: 1,000)", many, few, 3)
     for log in (small, large):
         with log.engine.begin() as connection:
             connection.execute(text(_WAIT))
         log.campaigns.create_or_update("long", kind="welcome", rate=None)
-    few, many = (median(partial(seconds, _mend, log), rounds=rounds) for log in (small, large))
+    few, many = (in_rounds(partial(seconds, _mend, log), rounds=rounds) for log in (small, large))
     yield at_most("relay, ms: 1,000,000 waiting (other: 1,000)", many, few, 3)
     small.close()
     large.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import compileall
-import statistics
 import subprocess
 import sys
 import time
@@ -54,9 +53,7 @@ def commands(folder: Path, *, rounds: int) -> Iterator[Figure]:
         )
         # By turns, because the machine's speed changes; the first turn only fills the disk's cache.
         turns = [[seconds(*each) for each in sides] for _ in range(rounds + 1)][1:]
-    help_seconds, import_seconds, status, result, send, workers, check, inspect = map(
-        statistics.median, zip(*turns, strict=True)
-    )
+    help_seconds, import_seconds, status, result, send, workers, check, inspect = zip(*turns, strict=True)
     yield at_most("mailctl --help, ms (other: import typer, rich)", help_seconds, import_seconds, 1.6)
     yield at_most("mailctl status, ms (other: celery result)", status, result, 1.0)
     yield at_most("mailctl send, ms (other: mailctl status)", send, status, 1.2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
+from mailctl.delivery_log.suppressions import Suppressions, SuppressionSource
 from mailctl.domain.catalog import RESET
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.models import Content, State, User
@@ -79,3 +82,29 @@ def test_a_scheduled_email_is_not_published_at_once(log: Log) -> None:
     """Others are, if no rule can delay them."""
     assert log.outbox.add([log.draft()], due_at=log.now).publishable
     assert not log.outbox.add([log.draft(not_before=log.now + SOON)], due_at=log.now).publishable
+
+
+def test_calls_that_come_together_share_a_transaction(log: Log) -> None:
+    """Each has the result that it would have alone: repeated, suppressed and forced ones too."""
+    listed = {"no@example.com": "wrong"}
+    Suppressions(log.engine).add(listed, source=SuppressionSource.OPERATOR, actor="ada")
+    first = log.add(idempotency_key="k")
+    given = [
+        log.draft("a@example.com"),
+        log.draft(idempotency_key="k"),
+        log.draft("no@example.com"),
+        log.draft("no@example.com", forced_by="ada"),
+    ]
+    outbox, transactions = log.outbox_with(), []
+    with ThreadPoolExecutor(len(given)) as executor, outbox._transactions[True]._writing:
+        calls = [executor.submit(outbox.add, [draft], due_at=log.now) for draft in given]
+        while len(outbox._transactions[True]._waiting) < len(given):
+            pass
+        event.listen(log.engine, "begin", transactions.append)
+    plain, repeated, suppressed, forced = (call.result(60) for call in calls)
+    assert len(transactions) == 1
+    assert [plain.publishable, forced.publishable] == [(given[0],), (given[3],)]
+    assert (repeated.id, repeated.publishable, suppressed.publishable) == (first, (), ())
+    states = [log.email(each.id).state for each in (plain, suppressed, forced)]
+    assert states == [State.PENDING, State.SUPPRESSED, State.PENDING]
+    assert log.lookups.events(forced.id)[0].reason_code is ReasonCode.FORCED

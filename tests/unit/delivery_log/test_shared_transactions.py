@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from mailctl.errors import InvalidInput, LogUnavailable
 from tests.emails import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -27,23 +26,25 @@ class Site:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.transactions = SharedTransactions(engine)
-        #: The connection in which each name was written last.
-        self.connections: dict[str, int] = {}
+        self.transactions = SharedTransactions[str, str](engine, self.insert)
+        #: What was written together, as far as it was tried.
+        self.tried: list[tuple[int, tuple[str, ...]]] = []
         self.executor = ThreadPoolExecutor(8)
+
+    def insert(self, connection: Connection, names: Sequence[str]) -> Sequence[str]:
+        """Write names."""
+        self.tried.append((id(connection), tuple(names)))
+        if "silent" in names:
+            raise LogUnavailable("it is locked.")
+        if "bad" in names:
+            raise InvalidInput("name", "is bad.")
+        rows = [{"scope": "kind", "name": name, "reason": "", "actor": "", "since": NOW} for name in names]
+        connection.execute(pauses.insert(), rows)
+        return names
 
     def write(self, name: str) -> str:
         """Write a name."""
-
-        def insert(connection: Connection) -> str:
-            if name == "bad":
-                raise InvalidInput("name", "is bad.")
-            self.connections[name] = id(connection)
-            row = {"scope": "kind", "name": name, "reason": "", "actor": "", "since": NOW}
-            connection.execute(pauses.insert().values(**row))
-            return name
-
-        return self.transactions.write(insert, order=name)
+        return self.transactions.write(name, order=name)
 
     def write_together(self, *names: str) -> list[Future[str]]:
         """Write names that come while another transaction is written."""
@@ -82,19 +83,25 @@ def test_calls_that_come_together_share_a_transaction(site: Site) -> None:
     """Written in a fixed order, so that two processes do not wait for each other."""
     results = [future.result(60) for future in site.write_together("c", "a", "b")]
     assert results == ["c", "a", "b"]
-    assert list(site.connections) == ["a", "b", "c"]
-    assert len(set(site.connections.values())) == 1
+    assert [names for _, names in site.tried] == [("a", "b", "c")]
     assert site.names() == ["a", "b", "c"]
 
 
 def test_a_call_that_fails_does_not_undo_others(site: Site) -> None:
-    """They still share a transaction."""
+    """They still share a transaction, written one by one once it is known that one fails."""
     good, bad, other = site.write_together("good", "bad", "other")
     assert (good.result(60), other.result(60)) == ("good", "other")
     with pytest.raises(InvalidInput):
         bad.result(60)
     assert site.names() == ["good", "other"]
-    assert len(set(site.connections.values())) == 1
+    assert [names for _, names in site.tried] == [
+        ("bad", "good", "other"),
+        ("bad",),
+        ("good",),
+        ("other",),
+        ("bad",),
+    ]
+    assert site.tried[2][0] == site.tried[3][0]
 
 
 def test_a_row_that_the_database_refuses_does_not_undo_others(site: Site) -> None:
@@ -125,18 +132,7 @@ def test_a_call_gives_up_in_time_and_is_not_written_later(site: Site) -> None:
 
 def test_a_log_that_does_not_answer_is_asked_once_for_all(site: Site) -> None:
     """Not once for each call."""
-    tries = []
-
-    def fail(_connection: Connection) -> None:
-        tries.append(threading.get_ident())
-        raise LogUnavailable("it is locked.")
-
-    site.transactions._writing.acquire()
-    futures = [site.executor.submit(site.transactions.write, fail, order="a") for _ in range(3)]
-    while len(site.transactions._waiting) < len(futures):
-        pass
-    site.transactions._writing.release()
-    for future in futures:
+    for future in site.write_together("a", "b", "silent"):
         with pytest.raises(LogUnavailable):
             future.result(60)
-    assert len(tries) == 1
+    assert len(site.tried) == 1

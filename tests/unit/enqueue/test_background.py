@@ -22,7 +22,7 @@ from mailctl.enqueue.background import Dispatcher
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -42,9 +42,12 @@ class Outbox:
     drafts: list[Draft] = field(default_factory=list)
     durable: bool | None = None
     flushes: int = 0
+    #: What each call waits for.
+    wait: Callable[[], object] = lambda: None
 
     def add(self, drafts: Sequence[Draft], *, durable: bool, **_: Any) -> RecordResult:
         """Keep drafts of a new transaction."""
+        self.wait()
         self.drafts += drafts
         self.durable = durable
         return RecordResult(id=drafts[0].id, publishable=tuple(drafts[::2]))
@@ -122,6 +125,17 @@ class TestTransactionsOfItsOwn:
         site.record(ZOE, ZOE, ZOE)
         site.runtime.close()
         assert sorted(site.publisher.published) == sorted(draft.id for draft in site.outbox.drafts)
+
+    def test_twenty_calls_are_recorded_at_the_same_time(self, site: Site) -> None:
+        """So that they share a transaction, however few threads the event loop has."""
+        together = threading.Barrier(20)
+        site.outbox.wait = lambda: together.wait(60)
+
+        async def record_all() -> list[str]:
+            calls = (site.dispatcher.record(WELCOME_ONE, [ZOE]) for _ in range(together.parties))
+            return await asyncio.gather(*calls)
+
+        assert len(set(asyncio.run(record_all()))) == together.parties
 
     def test_the_disk_is_waited_for(self, site: Site) -> None:
         """What a call has returned is on disk."""
