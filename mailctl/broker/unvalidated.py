@@ -207,11 +207,3 @@ def _is_json(arguments: Mapping[str, Json]) -> bool:
     except (TypeError, ValueError, RecursionError):
         return False
     return True
-
-
-def usable_email_id(task_id: object) -> str:
-    """Return the id of a task as that of an email; an invalid one is replaced by an id derived from it."""
-    try:
-        return validation.validate_email_id(task_id)
-    except InvalidInput:
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, ascii(task_id)))
