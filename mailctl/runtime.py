@@ -15,12 +15,7 @@ from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.foreign_messages import ForeignMessages
 from mailctl.delivery_log.heartbeats import WorkerRegistry
-from mailctl.delivery_log.opening import (
-    describe_nearby_logs,
-    is_stand_in,
-    open_delivery_log,
-    open_stand_in,
-)
+from mailctl.delivery_log.opening import is_stand_in, open_delivery_log, open_stand_in
 from mailctl.delivery_log.operator_actions import OperatorActions
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.own_task_claims import OwnTaskClaims
@@ -189,11 +184,6 @@ class Runtime:
     def is_log_missing(self) -> bool:
         """Whether the delivery log does not exist and an empty one in memory stands in for it."""
         return is_stand_in(self.engine)
-
-    @property
-    def logs_nearby(self) -> str:
-        """A clause that names delivery logs in nearby folders, or "" if there are none."""
-        return describe_nearby_logs(self.settings)
 
     @cached_property
     def app(self) -> Celery:

@@ -21,14 +21,9 @@ from mailctl.delivery_log.reports import (
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.partial_indices import IS_WAITING_REPORT
 from mailctl.delivery_log.storage.raw_insert import insert_rows
-from mailctl.delivery_log.storage.tables import (
-    IS_WAITING_REPORT,
-    UNINDEXED_STATE,
-    emails,
-    events,
-    feedback,
-)
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events, feedback
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource, suppress
 from mailctl.delivery_log.transitions import StateChange, insert_or_ignore

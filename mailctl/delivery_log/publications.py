@@ -15,11 +15,8 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.notifications import notify
-from mailctl.delivery_log.storage.tables import (
-    IS_WAITING_SECURITY_EMAIL,
-    UNINDEXED_STATE,
-    emails,
-)
+from mailctl.delivery_log.storage.partial_indices import IS_WAITING_SECURITY_EMAIL
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
 from mailctl.domain.models import CLAIMABLE_STATES, State

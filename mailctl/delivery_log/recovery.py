@@ -14,14 +14,8 @@ from mailctl.delivery_log.due import message_queue
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import (
-    IS_CLAIMABLE,
-    UNINDEXED_STATE,
-    circuits,
-    emails,
-    events,
-    idempotency_keys,
-)
+from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, circuits, emails, events, idempotency_keys
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
 from mailctl.domain.models import MAYBE_SENT, State
 from mailctl.domain.reason_codes import Reason, ReasonCode

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.idempotency import IdempotencyKeys
+from mailctl.delivery_log.opening import describe_nearby_logs
 from mailctl.delivery_log.queries.search import (
     EmailFilter,
     count_by_state,
@@ -163,7 +164,8 @@ def no_match_message(runtime: Runtime, wanted: EmailFilter) -> str:
         NotFound: the queue or the campaign of the filter is unknown.
     """
     if runtime.history.is_empty():
-        return f"The delivery log at {runtime.masked_log_url} is empty{runtime.logs_nearby}."
+        nearby = describe_nearby_logs(runtime.settings)
+        return f"The delivery log at {runtime.masked_log_url} is empty{nearby}."
     check_names(runtime, wanted)
     return f"No email in the delivery log at {runtime.masked_log_url} matches."
 

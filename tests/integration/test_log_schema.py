@@ -19,6 +19,7 @@ from sqlalchemy import inspect, text
 
 from mailctl.delivery_log.storage import schema_version
 from mailctl.delivery_log.storage.engine import open_engine, reading, writing
+from mailctl.delivery_log.storage.partial_indices import add_partial_indices
 from mailctl.delivery_log.storage.schema_version import (
     HEAD,
     VERSION_TABLE,
@@ -26,7 +27,7 @@ from mailctl.delivery_log.storage.schema_version import (
     read_version,
     upgrade,
 )
-from mailctl.delivery_log.storage.tables import add_partial_indices, metadata
+from mailctl.delivery_log.storage.tables import metadata
 from mailctl.delivery_log.storage.urls import is_same_database, parse_url
 from mailctl.errors import ConfigurationError, LogUnavailable
 from tests.servers import free_port

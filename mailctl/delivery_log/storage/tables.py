@@ -16,7 +16,6 @@ from sqlalchemy import (
     Table,
     Text,
     false,
-    text,
 )
 
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
@@ -25,18 +24,6 @@ metadata = MetaData()
 
 #: An integer key that SQLite makes an alias of its rowid.
 _Key = BigInteger().with_variant(Integer, "sqlite")
-
-#: The condition of an index on claimable emails, which are few however long the log is.
-IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
-#: The condition of an index on reports that wait, which are few.
-IS_WAITING_REPORT = "waits"
-#: The condition of an index on reports by which campaigns pause themselves.
-COUNTS_AGAINST_CAMPAIGN = "campaign IS NOT NULL"
-IS_WAITING_SECURITY_EMAIL = "kind IN ('reset', 'verification', 'new-ip') AND state IN ('pending', 'deferred')"
-#: The condition of an index on emails whose messages are in the memory of a worker.
-IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
-#: The condition of an index on emails whose request has named its source.
-HAS_SOURCE = "source IS NOT NULL"
 
 emails = Table(
     "mailctl_emails",
@@ -87,18 +74,14 @@ emails = Table(
     Column("maybe_sent", Boolean, nullable=False, server_default=false()),
     # The bulk action of an operator that stopped it; by this, it is undone.
     Column("stopped_by", String(32)),
-    # The email that an operator made of this one.
-    Column("resent_as", String(155)),
-    # The file that it was written to instead of being sent.
-    Column("captured_file", Text),
+    Column("resent_as", String(155)),  # the email that an operator made of this one
+    Column("captured_file", Text),  # the file that it was written to instead of being sent
     # The mail server of the last attempt; NULL for the default one.
     Column("server", String(32)),
     # The mail servers that may send it, in order; NULL before the first attempt, and where there is but one.
     Column("route", String(300)),
-    # The tenant of the service that it belongs to.
-    Column("tenant", String(64)),
-    # How each step of a canary went.
-    Column("canary_report", JSON),
+    Column("tenant", String(64)),  # the tenant of the service that it belongs to
+    Column("canary_report", JSON),  # how each step of a canary went
     # Whether its recipient may unsubscribe from such emails, so that a complaint stops them.
     Column("can_unsubscribe", Boolean, nullable=False, server_default=false()),
     Index("mailctl_emails_due", "state", "campaign", "due_at"),
@@ -157,8 +140,7 @@ workers = Table(
     Column("seen_at", UtcDateTime, nullable=False),
     # Seconds by which the clock of its host is ahead of that of the log; NULL if it has not said.
     Column("clock_skew", Float),
-    # What it runs with (`ProcessIdentity`).
-    Column("identity", JSON),
+    Column("identity", JSON),  # what it runs with (`ProcessIdentity`)
     # Whether its relay is publishing new emails at once.
     Column("publishes_at_once", Boolean, nullable=False, server_default=false()),
 )
@@ -207,8 +189,7 @@ send_limits = Table(
     # Messages a second at which the mail server last refused one; NULL if it has not.
     Column("learned", Float),
     Column("learned_at", UtcDateTime),
-    # What it said.
-    Column("reason", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # what it said
     # Sessions that the server allows all workers together; NULL if it has not refused one.
     Column("sessions", Integer),
     Column("sessions_at", UtcDateTime),
@@ -236,8 +217,7 @@ session_holders = Table(
 suppressions = Table(
     "mailctl_suppressions",
     metadata,
-    # In lower case.
-    Column("address", String(254), primary_key=True),
+    Column("address", String(254), primary_key=True),  # in lower case
     Column("reason", Text, nullable=False),
     # bounce, complaint, operator or import.
     Column("source", String(16), nullable=False),
@@ -417,21 +397,3 @@ users = Table(
     Column("username", String(128), nullable=False, default=""),
     Column("first_name", String(128), nullable=False, default=""),
 )
-
-
-def add_partial_indices() -> None:
-    """Add the partial indices to the tables, for a comparison with a database.
-
-    They are separate, because the options of a dialect import the whole dialect.
-    """
-    for name, columns, where in (
-        ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),
-        ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
-        ("mailctl_emails_security", [emails.c.state, emails.c.due_at], IS_WAITING_SECURITY_EMAIL),
-        ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
-        ("mailctl_emails_source", [emails.c.source, emails.c.created_at], HAS_SOURCE),
-        ("mailctl_feedback_waiting", [feedback.c.email_id], IS_WAITING_REPORT),
-        ("mailctl_feedback_campaign", [feedback.c.campaign], COUNTS_AGAINST_CAMPAIGN),
-    ):
-        if name not in {index.name for index in columns[0].table.indexes}:
-            Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))

@@ -14,7 +14,7 @@ from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.reports import FeedbackResult, Report
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.engine import writing
-from mailctl.delivery_log.storage.tables import IS_WAITING_REPORT
+from mailctl.delivery_log.storage.partial_indices import IS_WAITING_REPORT
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionScope, SuppressionSource
 from mailctl.domain.models import SentClaim, State
 from mailctl.domain.outcomes import SmtpReply

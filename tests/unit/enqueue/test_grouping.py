@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE
-from mailctl.delivery_log.storage.tables import IS_WAITING_SECURITY_EMAIL
+from mailctl.delivery_log.storage.partial_indices import IS_WAITING_SECURITY_EMAIL
 from mailctl.domain.catalog import SECURITY_KINDS
 from mailctl.enqueue.grouping import (
     MAX_SINGLE_EMAILS,

@@ -2,8 +2,9 @@
 
 from alembic import context
 
+from mailctl.delivery_log.storage.partial_indices import add_partial_indices
 from mailctl.delivery_log.storage.schema_version import VERSION_TABLE
-from mailctl.delivery_log.storage.tables import add_partial_indices, metadata
+from mailctl.delivery_log.storage.tables import metadata
 
 add_partial_indices()
 context.configure(

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import IS_CLAIMABLE
+from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0004"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import IS_CLAIMABLE, IS_IN_WORKER_MEMORY
+from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE, IS_IN_WORKER_MEMORY
 
 revision = "0005"
 down_revision = "0004"

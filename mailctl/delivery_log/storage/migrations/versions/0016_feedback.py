@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.tables import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT
+from mailctl.delivery_log.storage.partial_indices import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0016"
