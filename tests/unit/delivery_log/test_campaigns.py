@@ -72,6 +72,7 @@ def test_a_campaign_that_was_held_up_catches_up(log: Log) -> None:
 def postpone(log: Log, ids: list[str]) -> None:
     """The circuit of the mail server opens."""
     circuit = Circuits(log.engine, "mail.example:587", clock=log.time)
+    circuit.record_failure("down", opens_at_once=True)
     for email_id in ids:
         circuit.postpone_email(email_id, until=log.now, reason="down")
 
