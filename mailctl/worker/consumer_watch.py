@@ -137,7 +137,7 @@ class ConsumerWatch:
             f"but the consumer took none for {STALL_SECONDS:g} s"
         )
         if not self._restarts.take():
-            self._on_failed(f"{stall}, again after {self._restarts} that it was restarted")
+            self._on_failed(f"{stall} again, after it was restarted {self._restarts}")
             return
         _log.error("%s; restarting the consumer (%s)", stall, self._restarts)
         self._consumer.restart()

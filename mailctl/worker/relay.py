@@ -153,7 +153,7 @@ class Relay:
         """Return whether the relay may run again after an unexpected error, with new parts."""
         what = f"the relay failed ({describe_failure(error)})"
         if not self._restarts.take():
-            self._on_failed(f"{what}, again after it was restarted {self._restarts}")
+            self._on_failed(f"{what} again, after it was restarted {self._restarts}")
             return False
         _log.error("%s; restarting it (%s)", what, self._restarts)
         self._close_parts()

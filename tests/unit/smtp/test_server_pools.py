@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import create_engine
 
+from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.domain.models import Envelope
 from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
@@ -40,6 +41,14 @@ SERVERS = MailServers(
     routing=Routing(routes=(Route(servers=("default", "backup")),)),
 )
 
+#: Nothing here asks how many sessions the servers allow.
+NO_LOG = create_engine("sqlite://")
+
+
+def make_pools() -> ServerPools:
+    """Return pools for two mail servers."""
+    return ServerPools(SERVERS, shares={name: SessionShares(NO_LOG, name) for name in SERVERS.by_name})
+
 
 class Pool:
     """A pool that accepts everything."""
@@ -61,7 +70,7 @@ def sender_of(tmp_path: Path, **settings: Any) -> Sender:
     """Return the sender of a process with these settings."""
     given = Settings(mailctl_home=tmp_path, **settings)
     policy = recipient_policy_from_settings(given)
-    return make_sender(given, mail_servers_from_settings(given), SimpleNamespace(), policy=policy)  # type: ignore[arg-type]
+    return make_sender(given, mail_servers_from_settings(given), NO_LOG, policy=policy)
 
 
 def test_without_email_messages_are_captured(tmp_path: Path) -> None:
@@ -81,7 +90,7 @@ def test_a_recipient_that_the_policy_forbids_is_never_reached(tmp_path: Path, is
 
 def test_a_message_goes_to_the_server_that_it_names() -> None:
     """The outcome names that server, too."""
-    pools = ServerPools(SERVERS)
+    pools = make_pools()
     made: Any = {"default": Pool(3), "backup": Pool(2)}
     pools._pools = made
     outcome = asyncio.run(pools.send(replace(ENVELOPE, server="backup")))
@@ -94,7 +103,7 @@ def test_a_message_goes_to_the_server_that_it_names() -> None:
 
 def test_the_capacity_is_that_of_all_servers_as_far_as_it_is_known() -> None:
     """The settings count for a server that has had no message yet."""
-    pools = ServerPools(SERVERS)
+    pools = make_pools()
     assert pools.capacity == 5
     pools._pools["default"] = Pool(1)  # type: ignore[assignment]
     assert pools.capacity == 3
@@ -103,11 +112,11 @@ def test_the_capacity_is_that_of_all_servers_as_far_as_it_is_known() -> None:
 def test_a_server_that_the_settings_do_not_have_any_more_is_said() -> None:
     """An operator has to decide what becomes of its emails."""
     with pytest.raises(ConfigurationError, match="The mail server gone is not in MAILCTL_SERVERS any more"):
-        asyncio.run(ServerPools(SERVERS).send(replace(ENVELOPE, server="gone")))
+        asyncio.run(make_pools().send(replace(ENVELOPE, server="gone")))
 
 
 def test_only_messages_that_can_move_on_share_the_failure_of_a_server() -> None:
     """At the last server of their order, each tries by itself."""
-    pools = ServerPools(SERVERS)
+    pools = make_pools()
     shares = [pools._make_pool(name)._limits.shares_failures for name in ("default", "backup")]
     assert shares == [True, False]

@@ -72,7 +72,7 @@ def test_after_three_restarts_the_worker_gives_up(site: Site) -> None:
     assert (site.restarts, site.failures) == (MAX_RESTARTS, [])
     site.wait()
     assert site.restarts == MAX_RESTARTS
-    assert "again after 3 of 3 times in 10 minutes" in site.failures[0]
+    assert "again, after it was restarted 3 of 3 times in 10 minutes" in site.failures[0]
 
 
 def _takes_messages(site: Site) -> None:
