@@ -32,6 +32,8 @@ _NOT_OFFERED = frozenset({"", "connect", "tls", "auth"})
 _BLOCK_SECONDS = 0.5
 #: Seconds after which it is looked up again whether another worker has learned a rate.
 _REFRESH_SECONDS = 2.0
+#: The most domains whose places a process remembers; the log has those of all.
+_MAX_DOMAINS = 1000
 #: Seconds over which it is measured what a server accepts of this process.
 _MEASURED_SECONDS = 4.0
 
@@ -56,6 +58,7 @@ class PacedSender:
             name: _Lane(limits, server_scope(name), configured=rate) for name, rate in servers.items()
         }
         self._domains: dict[str, _Lane] = {}
+        self._max_domains = _MAX_DOMAINS
 
     @property
     def capacity(self) -> int:
@@ -64,21 +67,24 @@ class PacedSender:
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
-        server, domain = self._servers[envelope.server], self._domain_lane(envelope.recipient)
+        server, domain = self._servers.get(envelope.server), self._domain_lane(envelope.recipient)
         taken: list[_Lane] = []
         is_used = False
         try:
             for lane in (domain, server):
-                if lane is not None and not await lane.wait_for_place():
-                    return _too_many(lane.scope, server=envelope.server)
-                taken += [] if lane is None else [lane]
+                if lane is None:
+                    continue
+                if problem := await lane.wait_for_place():
+                    return _not_its_turn(problem, server=envelope.server)
+                taken.append(lane)
             outcome = await self._sender.send(envelope, fence=fence)
             is_used = outcome.stage not in _NOT_OFFERED
         finally:
             if not is_used:  # the next message of this process has its places
                 for lane in taken:
                     lane.give_back()
-        await server.learn(envelope.server, outcome)
+        if server is not None:
+            await server.learn(envelope.server, outcome)
         return outcome
 
     async def close(self) -> None:
@@ -90,9 +96,11 @@ class PacedSender:
         if found is None:
             return None
         domain, rate = found
-        if domain not in self._domains:
-            self._domains[domain] = _Lane(self._limits, domain_scope(domain), configured=rate)
-        return self._domains[domain]
+        lane = self._domains.pop(domain, None) or _Lane(self._limits, domain_scope(domain), configured=rate)
+        self._domains[domain] = lane  # the one that was used last stands last
+        while len(self._domains) > self._max_domains:
+            del self._domains[next(iter(self._domains))]
+        return lane
 
 
 class _Lane:
@@ -110,19 +118,19 @@ class _Lane:
         self._looked_at = 0.0
         self._accepted: deque[float] = deque()
 
-    async def wait_for_place(self) -> bool:
-        """Wait for the next place; return False if that would take too long."""
+    async def wait_for_place(self) -> str:
+        """Wait for the next place; return "", or why the message does not get one in time."""
         try:
             if not await self._has_limit():
-                return True
+                return ""
             place = await self._next_place()
         except LogUnavailable as error:
             _log.warning("cannot take a place of the rate of %s: %s", self.scope, error)
-            return False
+            return f"the delivery log could not be asked for the rate of {self.scope}"
         if place is None:
-            return False
+            return f"the rate of {self.scope} is used up"
         await asyncio.sleep(max(0.0, place - time.monotonic()))
-        return True
+        return ""
 
     def give_back(self) -> None:
         """Return the place of a message that the mail server was not offered."""
@@ -195,10 +203,10 @@ class _Lane:
         )
 
 
-def _too_many(scope: str, *, server: str) -> Outcome:
+def _not_its_turn(problem: str, *, server: str) -> Outcome:
     return Outcome(
         kind=OutcomeKind.DEFERRED,
-        reply=SmtpReply(text=f"it waits for its turn: the rate of {scope} is used up"),
+        reply=SmtpReply(text=f"it waits for its turn: {problem}"),
         category=ReplyCategory.RATE,
         server=server,
     )

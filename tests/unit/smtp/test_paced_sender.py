@@ -129,7 +129,29 @@ def test_without_the_log_nothing_is_sent_faster() -> None:
     limits.error = LogUnavailable("the log is gone.")
     [outcome] = send(make(limits, inner, rate=5.0), "a@x.example")
     assert outcome.kind is OutcomeKind.DEFERRED
+    assert "the delivery log could not be asked" in outcome.reply.text
     assert inner.recipients == []
+
+
+def test_the_sender_decides_about_a_server_that_is_not_in_the_settings_any_more() -> None:
+    """There is no rate for it."""
+    inner, limits = Inner(), Limits()
+    envelope = Envelope(
+        sender="a@x.example", recipient="b@x.example", message_id="", data=b"", subject="", server="gone"
+    )
+    assert asyncio.run(make(limits, inner, rate=5.0).send(envelope)) == SENT
+    assert limits.reserved == []
+
+
+def test_a_process_remembers_only_so_many_domains() -> None:
+    """With one rate for each domain, a campaign would otherwise fill its memory."""
+    limits = Limits()
+    domains = {f"d{number}.example": 5.0 for number in range(3)}
+    sender = make(limits, Inner(), domains=domains)
+    sender._max_domains = 2
+    for number in (0, 1, 0, 2, 0, 1):
+        send(sender, f"a@d{number}.example")
+    assert list(sender._domains) == ["d0.example", "d1.example"]
 
 
 def test_a_refusal_of_the_rate_is_taught_to_all_workers() -> None:
