@@ -196,6 +196,16 @@ class Terminal:
             Start(arguments=arguments, folder=str(self.folder), environment=environment, files=files)
         )
 
+    def wait_until_relays_notice(self) -> None:
+        """Wait until no worker promises that its relay publishes new emails at once; the log is in SQLite.
+
+        A worker that cannot reach the broker tells so with its next heartbeat.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while _read(self._sqlite_log, "SELECT 1 FROM mailctl_workers WHERE publishes_at_once"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     def suspend(self, *pids: int) -> None:
         """Stop processes by a signal, at a moment in which none of them has locked a log in SQLite.
 
@@ -236,14 +246,18 @@ class Terminal:
         if not file.is_file():
             return set()
         query = f"SELECT DISTINCT state FROM mailctl_emails WHERE id IN ({','.join('?' * len(ids))})"
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
-            return {str(state) for (state,) in connection.execute(query, ids)}
+        return {str(state) for (state,) in _read(file, query, ids)}
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         # As on a machine where nobody has set anything; unbuffered output would hide what is lost at the end.
         foreign = {name.upper() for name in Settings.model_fields} | {"PYTHONUNBUFFERED"}
         inherited = {name: value for name, value in os.environ.items() if name not in foreign}
         return inherited | self.environment | more
+
+
+def _read(file: Path, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
+        return connection.execute(query, values).fetchall()
 
 
 def _has_sitecustomize(environment: dict[str, str]) -> bool:

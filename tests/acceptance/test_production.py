@@ -171,6 +171,7 @@ def test_a_broker_that_is_down_costs_nothing_but_time(
     """The email is recorded, one sentence says why it waits, and it goes out when Redis is back."""
     production.worker("-c", "1")
     redis.stop()
+    production.wait_until_relays_notice()
     result = production.run("send", "welcome", "--email", "zoe@example.com", "--json")
     assert (result.code, result.data["state"]) == (0, "pending")
     assert "The email is recorded" in result.err

@@ -149,13 +149,16 @@ def test_it_blocks_publishers(
     site.enqueue(10)
     site.wait_until_finished(10)
     rabbit_server.control("set_vm_memory_high_watermark", "absolute", "1MB")
-    site.enqueue(20)
-    sent = site.terminal.run("send", "welcome", "--email", "ada@example.com", "--json")
-    site.close_runtime()
-    assert sent.code == 0
-    assert "takes no messages" in sent.err
-    site.ids.append(sent.data["task_id"])
-    time.sleep(30 if is_long else 0)
-    rabbit_server.control("set_vm_memory_high_watermark", "0.6")
+    try:
+        site.enqueue(20)
+        site.terminal.wait_until_relays_notice()
+        sent = site.terminal.run("send", "welcome", "--email", "ada@example.com", "--json")
+        site.close_runtime()
+        assert sent.code == 0
+        assert "takes no messages" in sent.err
+        site.ids.append(sent.data["task_id"])
+        time.sleep(30 if is_long else 0)
+    finally:
+        rabbit_server.control("set_vm_memory_high_watermark", "0.6")
     site.repaired()
     check()
