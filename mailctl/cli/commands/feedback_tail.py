@@ -60,6 +60,8 @@ def tail_log(
     from mailctl.feedback.mta_logs import LOGS
     from mailctl.feedback.recording import FeedbackReceipt
 
+    if not once:
+        session.refuse_json("mailctl feedback tail-log")
     chosen = None if format is None else require_choice(format, list(LOGS), noun="format")
     tail = LogTail(session.runtime, format=chosen)
     state = state_file(session.settings.mailctl_home, file)
