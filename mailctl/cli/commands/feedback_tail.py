@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 
 if TYPE_CHECKING:
     from mailctl.feedback.recording import FeedbackReceipt
