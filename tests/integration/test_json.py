@@ -141,7 +141,6 @@ LISTS = {
     "suppressed.csv": "email\ndead@example.com\n",
     "broken.csv": "email\nzoe@example.com\nnobody\n",
     "mail.log": "",
-    ".env": "MAILCTL_FEEDBACK_MAILDIR=box\n",
 }
 
 
@@ -157,6 +156,10 @@ def walk(command: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
             yield from walk(found, f"{prefix}{name} ")
         else:
             yield prefix + name, prints_json(found.callback)
+
+
+#: The commands that print no JSON.
+WITHOUT_JSON = [name for name, has_json in every_command() if not has_json]
 
 
 def has_json(command: str) -> bool:
@@ -228,9 +231,15 @@ def validator(name: str) -> Draft202012Validator:
 
 @pytest.mark.parametrize(("line", "schemas"), COMMANDS, ids=[line for line, _ in COMMANDS])
 def test_printed_objects_match_their_schema(
-    run: Run, log: tuple[Path, dict[str, str]], tmp_path: Path, line: str, schemas: str
+    run: Run,
+    log: tuple[Path, dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    schemas: str,
 ) -> None:
     """Every line of the output is an object, whether the command succeeds or not."""
+    monkeypatch.setenv("MAILCTL_FEEDBACK_MAILDIR", "box")
     folder, names_in_log = log
     copy_set_up(folder, tmp_path)
     if line.startswith("workers"):
@@ -258,7 +267,7 @@ def test_every_command_has_a_schema() -> None:
     assert [name for name in missing if not name.startswith("send ")] == []
 
 
-@pytest.mark.parametrize("line", [*(name for name, has_json in every_command() if not has_json), *ENDLESS])
+@pytest.mark.parametrize("line", [*WITHOUT_JSON, *ENDLESS])
 def test_a_command_without_json_refuses_the_option(mailctl: Mailctl, line: str) -> None:
     """Instead of printing text or nothing."""
     ran = mailctl(*line.split(), "--json")
