@@ -260,7 +260,7 @@ def _env_file_in(args: Sequence[str]) -> Path | None:
 
 
 def _help_of(ctx: Any, args: list[str]) -> list[str]:
-    """Return the words that stand for those after `mailctl`: `help queue list` is `queue list --help`."""
+    """Return the words of the command whose help is asked for: `help queue list` is `queue list --help`."""
     options = list(takewhile(lambda word: word.startswith("-"), args[1:]))
     words = args[1 + len(options) :]
     if words:
