@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from mailctl.cli.action_results import exit_code, left_out_lines, plan_lines, show_results, summary
-from mailctl.cli.arguments import NO_IDS, require_choice
+from mailctl.cli.arguments import NO_IDS
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.cli.terminal.interrupts import deferred_interrupts
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.domain.eligibility import Hazard
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.operations.bulk_action_ids import new_bulk_action_id, undo_command

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.cli.terminal.confirm import ask_secret
-from mailctl.errors import InvalidInput, UnknownName
+from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -221,22 +221,6 @@ def split_values(given: Sequence[str] | None) -> list[str]:
     """Return the values of a repeatable option, of which each may be several with commas between them."""
     values = (value.strip() for text in given or () for value in text.split(","))
     return [value for value in dict.fromkeys(values) if value]
-
-
-def require_choice(value: str, choices: Iterable[str], *, noun: str) -> str:
-    """Return a value that must be one of some choices.
-
-    Args:
-        value: the given value.
-        choices: the valid values.
-        noun: what the value is, such as "state".
-
-    Raises:
-        UnknownName: it is none of them.
-    """
-    if value not in choices:
-        raise UnknownName(noun, value, choices)
-    return value
 
 
 def _read_token(name: str) -> str:

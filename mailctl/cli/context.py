@@ -15,6 +15,7 @@ from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.terminal.output import Output
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.shell_command import sharing_options
+from mailctl.errors import InvalidInput
 from mailctl.timefmt import showing_times
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHARED_OPTIONS_PANEL = "Shared options"
 _ACCESS_MODE = "mailctl_access_mode"
+_PRINTS_JSON = "mailctl_prints_json"
 _Body = TypeVar("_Body", bound=Callable[..., None])
 
 AppOption = Annotated[
@@ -49,6 +51,8 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print JSON instead of text.", rich_help_panel=SHARED_OPTIONS_PANEL),
 ]
+#: `--json` of a command that prints no JSON: its help does not offer it, and the command refuses it.
+_HiddenJsonOption = Annotated[bool, typer.Option("--json", help="Refused.", hidden=True)]
 NoColorOption = Annotated[
     bool, typer.Option("--no-color", help="Print without colours.", rich_help_panel=SHARED_OPTIONS_PANEL)
 ]
@@ -143,6 +147,20 @@ class CliSession:
         runtime.configure(self.settings)
         return runtime.current(access_mode=self.access_mode)
 
+    def refuse_json(self, what: str) -> None:
+        """Refuse `--json` where there is no JSON to print, instead of printing text or nothing.
+
+        Args:
+            what: the command, with its options if it depends on them.
+
+        Raises:
+            InvalidInput: `--json` was given.
+        """
+        if self.options["json"]:
+            raise InvalidInput(
+                "--json", f"does not apply to `{what}`, which prints no JSON.", fix="Leave it out."
+            )
+
     def allow_missing_log(self) -> None:
         """Print a note if there is no delivery log, and continue with what the broker reports."""
         if self.settings.is_broker_private:
@@ -153,14 +171,18 @@ class CliSession:
             self.output.note(f"There is no delivery log at {log}. Showing only what the broker reports.")
 
 
-def uses_log(mode: AccessMode) -> Callable[[_Body], _Body]:
+def uses_log(mode: AccessMode, *, prints_json: bool = True) -> Callable[[_Body], _Body]:
     """Declare how a command uses the delivery log; every command must.
 
     A command that only reads never creates a log, so that a wrong path or URL is reported as an error.
+
+    Args:
+        mode: how the command uses the delivery log.
+        prints_json: whether the command prints JSON with `--json`; one that does not refuses the option.
     """
 
     def declare(function: _Body) -> _Body:
-        vars(function)[_ACCESS_MODE] = mode
+        vars(function).update({_ACCESS_MODE: mode, _PRINTS_JSON: prints_json})
         return function
 
     return declare
@@ -174,6 +196,11 @@ def access_mode_of(function: Callable[..., None]) -> AccessMode:
     return found
 
 
+def prints_json(function: Callable[..., None]) -> bool:
+    """Return whether a command prints JSON with `--json`."""
+    return bool(vars(function)[_PRINTS_JSON])
+
+
 def make_command(function: Callable[..., None]) -> Callable[..., None]:
     """Return a Typer command for a function whose first parameter is the session; adds the shared options."""
     access_mode = access_mode_of(function)
@@ -183,6 +210,8 @@ def make_command(function: Callable[..., None]) -> Callable[..., None]:
         session = session_of(ctx)
         session.merge_options({name: values.pop(name) for name in _SHARED})
         session.access_mode = access_mode
+        if not prints_json(function):
+            session.refuse_json(ctx.command_path)
         try:
             with (
                 sharing_options(**session.settings_options),
@@ -199,11 +228,12 @@ def make_command(function: Callable[..., None]) -> Callable[..., None]:
 def _command_parameters(function: Callable[..., None]) -> list[inspect.Parameter]:
     """Return the context, the parameters of a function after its session, and the shared options."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    annotations = _SHARED if prints_json(function) else _SHARED | {"json": _HiddenJsonOption}
     shared = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=_DEFAULTS[name]
         )
-        for name, annotation in _SHARED.items()
+        for name, annotation in annotations.items()
     ]
     return [
         inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,6 +259,18 @@ def _env_file_in(args: Sequence[str]) -> Path | None:
     return None
 
 
+def _help_of(ctx: Any, args: list[str]) -> list[str]:
+    """Return the words of the command whose help is asked for: `help queue list` is `queue list --help`."""
+    options = list(takewhile(lambda word: word.startswith("-"), args[1:]))
+    words = args[1 + len(options) :]
+    if words:
+        return args if words[0] in HELP_TOPICS else [*words, *options, "--help"]
+    if not set(options) & set(ctx.help_option_names):
+        typer.echo(ctx.get_help())
+        ctx.exit(ExitCode.DONE)
+    return args
+
+
 def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[TyperGroup]:
     """Return the class of a group with these commands; its help imports none of them."""
 
@@ -278,13 +291,7 @@ def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[Typ
 
         @override
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-            # `mailctl help queue list` is `mailctl queue list --help`.
-            if args == [_HELP]:
-                typer.echo(ctx.get_help())
-                ctx.exit(ExitCode.DONE)
-            if args[0] == _HELP and args[1] not in HELP_TOPICS and not args[1].startswith("-"):
-                args = [*args[1:], "--help"]
-            return super().resolve_command(ctx, args)
+            return super().resolve_command(ctx, _help_of(ctx, args) if args[0] == _HELP else args)
 
         @override
         def format_options(self, ctx: Any, formatter: Any) -> None:

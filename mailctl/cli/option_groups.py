@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailctl.cli.arguments import parse_period, parse_range, require_choice, split_values
+from mailctl.cli.arguments import parse_period, parse_range, split_values
 from mailctl.cli.completion import (
     complete_campaign,
     complete_id,
@@ -18,6 +18,7 @@ from mailctl.cli.completion import (
     complete_state,
 )
 from mailctl.cli.context import with_signature
+from mailctl.domain.choices import require_choice
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
 

@@ -152,6 +152,15 @@ class Rollup(Repository):
         """Count the emails of a period."""
         period = Span(since=starts_at, until=starts_at + PERIOD)
         connection.execute(delete(rollup_changes).where(period.contains(rollup_changes.c.created_at)))
+        self._count_emails(connection, period, starts_at=starts_at)
+        self._count_latencies(connection, period, starts_at=starts_at)
+        closed = {"ends_at": starts_at + PERIOD, "is_closed": True}
+        close = dialect_insert(connection, rollup_periods).values(starts_at=starts_at, **closed)
+        connection.execute(close.on_conflict_do_update(index_elements=["starts_at"], set_=closed))
+        return 1
+
+    def _count_emails(self, connection: Connection, period: Span, *, starts_at: datetime) -> None:
+        """Count the emails of a period by kind, state, queue, campaign and server."""
         names = (
             *(emails.c.kind, emails.c.state, emails.c.queue),
             # Not the names of columns, by which PostgreSQL would group instead.
@@ -165,6 +174,9 @@ class Rollup(Repository):
         )
         columns = ["starts_at", *_NAMES, "count"]
         connection.execute(rollup_counts.insert().from_select(columns, counts))
+
+    def _count_latencies(self, connection: Connection, period: Span, *, starts_at: datetime) -> None:
+        """Count the emails of a period by campaign and range of latencies."""
         campaign = func.coalesce(emails.c.campaign, "").label("campaign_name")
         latencies = latency_groups(
             period.contains(emails.c.created_at), campaign, latency_of=self._latency_of
@@ -176,10 +188,6 @@ class Rollup(Repository):
                 for row in connection.execute(latencies)
             ),
         )
-        closed = {"ends_at": starts_at + PERIOD, "is_closed": True}
-        close = dialect_insert(connection, rollup_periods).values(starts_at=starts_at, **closed)
-        connection.execute(close.on_conflict_do_update(index_elements=["starts_at"], set_=closed))
-        return 1
 
     def _correct(self, connection: Connection) -> int:
         """Correct the counters for the emails that changed first, and forget the changes."""

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import Subject
 from mailctl.diagnosis import wording
+from mailctl.diagnosis.attempt_causes import RATE_LIMITED, cause_of_attempt, cause_of_server_failure
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.diagnosis.our_faults import find_our_fault
 from mailctl.diagnosis.waiting import describe_limits
 from mailctl.domain.models import State
-from mailctl.domain.outcomes import OPEN_CATEGORIES, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
-from mailctl.smtp.classify import is_rate_limit, is_server_stage, reply_category
+from mailctl.smtp.classify import is_server_stage
 from mailctl.timefmt import format_duration
 
 if TYPE_CHECKING:
@@ -25,21 +24,7 @@ if TYPE_CHECKING:
 
 #: How long sending one email may take before the mail server counts as slow.
 _SLOW_SECONDS = 30
-RATE_LIMITED = "rate_limited"
 _SEND_RATE = "send_rate"
-#: Why an attempt failed that ended without a reply, by its reason code.
-_WITHOUT_REPLY = {
-    ReasonCode.INTERRUPTED: Cause(
-        name="interrupted",
-        sentence="it was interrupted before the mail server had the message",
-        next_step=mailctl_command("check-config"),
-    ),
-    ReasonCode.NO_REPLY: Cause(
-        name="no_reply",
-        sentence="the mail server received the message but did not reply, so it may have accepted it",
-        certainty=Certainty.LIKELY,
-    ),
-}
 
 
 def dead_worker(case: Case) -> Cause | None:
@@ -220,91 +205,6 @@ def _unreadable(case: Case) -> Cause:
         name="wrong_key",
         sentence=details or f"worker {case.email.worker} does not have the SECRET_KEY that encrypted it",
         next_step=mailctl_command("workers"),
-    )
-
-
-def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpReply) -> Cause:
-    """Return why an attempt failed.
-
-    Args:
-        code: the reason code of the attempt.
-        stage: the SMTP stage at which it failed; None if no mail server was contacted.
-        reply: the reply of the mail server; without a code if none came.
-    """
-    if code in _WITHOUT_REPLY:
-        return _WITHOUT_REPLY[code]
-    category = reply_category(reply, stage=stage or "") if reply.code else None
-    if code is ReasonCode.CONFIGURATION and (ours := find_our_fault(category)):
-        return ours
-    if stage in ("tls", "auth"):
-        return cause_of_server_failure(stage)
-    if category is ReplyCategory.CONNECTIONS and (ours := find_our_fault(category)):
-        return ours
-    if is_rate_limit(reply, stage=stage or ""):
-        return Cause(
-            name=RATE_LIMITED,
-            sentence="the mail server is throttling us (rate limit, reputation or greylisting)",
-            next_step=mailctl_command("queue", "list"),
-        )
-    if stage == "connect":
-        return cause_of_server_failure(stage)
-    if code is ReasonCode.CONFIGURATION and stage:
-        return Cause(
-            name="sender_refused",
-            sentence="the mail server does not allow EMAIL_FROM_ADDRESS as the sender",
-            next_step=mailctl_command("check-config"),
-        )
-    if not stage:
-        return Cause(
-            name="our_settings",
-            sentence="the settings or the content cannot be used",
-            next_step=mailctl_command("check-config"),
-        )
-    if reply.code is None:
-        return Cause(
-            name="session_failed",
-            sentence="the session with the mail server failed",
-            certainty=Certainty.LIKELY,
-        )
-    return Cause(
-        name="mail_server_later",
-        sentence="the mail server asked to try again later",
-        certainty=Certainty.LIKELY,
-    )
-
-
-def cause_of_server_failure(stage: str | None, *, category: ReplyCategory | None = None) -> Cause:
-    """Return why the mail server cannot be used at all.
-
-    Args:
-        stage: the SMTP stage at which it failed; None if no mail server was contacted.
-        category: what its reply was about; None if there was none.
-    """
-    if ours := find_our_fault(category):
-        return ours
-    if category in OPEN_CATEGORIES and not is_server_stage(stage or ""):
-        return Cause(
-            name="refused_for_all",
-            sentence="the mail server refuses every recipient alike, so the fault is probably ours",
-            next_step=mailctl_command("check-config"),
-            certainty=Certainty.LIKELY,
-        )
-    if stage == "auth":
-        return Cause(
-            name="smtp_auth",
-            sentence="the mail server rejects EMAIL_HOST_USER or EMAIL_HOST_PASSWORD",
-            next_step=mailctl_command("check-config"),
-        )
-    if stage == "tls":
-        return Cause(
-            name="smtp_tls",
-            sentence="TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE or its certificate)",
-            next_step=mailctl_command("check-config"),
-        )
-    return Cause(
-        name="mail_server_down",
-        sentence="the mail server is not available",
-        next_step=mailctl_command("check-config"),
     )
 
 

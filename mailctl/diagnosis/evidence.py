@@ -27,7 +27,7 @@ from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from mailctl.broker.inspector import BrokerInspector
@@ -178,20 +178,12 @@ class EvidenceCollector:
             "is_usual_queue": email.queue in self._usual_queues(),
         }
         if email.attempts or email.reason_code is ReasonCode.SEND_RATE:
-            found["learned_rate"] = read_learned_rate(
-                self._runtime.engine,
-                server=email.server or DEFAULT_SERVER,
-                domain=domain_of(email.to),
-                now=now,
-            )
+            found["learned_rate"] = self._learned_rate(email, now=now)
         if email.state in _WAITING_STATES:
             found |= self._ask_broker(email, workers, is_thorough=is_thorough)
             found |= self._measure_queue(email, found.get("search"))
         if email.state is State.SENDING:
-            mine = (worker for worker in workers if worker.name == email.worker)
-            found["replaced_processes"] = sum(
-                count_replaced_processes(worker, since=email.updated_at) for worker in mine
-            )
+            found["replaced_processes"] = _count_replaced_processes(email, workers)
         if now - email.created_at > timedelta(seconds=STALL_SECONDS):
             found |= self._find_idle_workers(email, workers, now=now)
         if workers and (is_thorough or email.reason_code is ReasonCode.UNREADABLE_CONTENT):
@@ -276,6 +268,11 @@ class EvidenceCollector:
 
         return {*consumed_queues(self._runtime.app), BULK_QUEUE}
 
+    def _learned_rate(self, email: Email, *, now: datetime) -> float | None:
+        """Return the emails a second that the mail server of the email, or its domain, has taught."""
+        server, domain = email.server or DEFAULT_SERVER, domain_of(email.to)
+        return read_learned_rate(self._runtime.engine, server=server, domain=domain, now=now)
+
     def _learned_limits(self, email: Email, *, now: datetime) -> tuple[str, ...]:
         """Return what the mail servers that may send the email have taught."""
         order = self._runtime.mail_servers.routing.order_for(email.routed)
@@ -297,3 +294,9 @@ class EvidenceCollector:
             if sum(each.is_open for each in circuits) < len(labels):
                 return None
         return min(circuits, key=lambda each: (not each.is_open, each.server != own), default=None)
+
+
+def _count_replaced_processes(email: Email, workers: Iterable[Worker]) -> int:
+    """Return how many pool processes of the worker that claimed the email have died since."""
+    mine = (worker for worker in workers if worker.name == email.worker)
+    return sum(count_replaced_processes(worker, since=email.updated_at) for worker in mine)

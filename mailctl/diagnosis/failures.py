@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.diagnosis.attempts import cause_of_attempt
+from mailctl.diagnosis.attempt_causes import cause_of_attempt
 from mailctl.diagnosis.ended import cause_of_refusal
 from mailctl.diagnosis.models import Cause
 from mailctl.domain.models import State
@@ -13,12 +13,6 @@ from mailctl.domain.shell_command import mailctl_command
 
 if TYPE_CHECKING:
     from mailctl.domain.outcomes import SmtpReply
-
-_UNREADABLE = Cause(
-    name="wrong_key",
-    sentence="the worker does not have the SECRET_KEY that encrypted it",
-    next_step=mailctl_command("workers"),
-)
 
 
 def cause_of_failure(state: State, code: ReasonCode | None, *, stage: str, reply: SmtpReply) -> Cause:
@@ -31,7 +25,7 @@ def cause_of_failure(state: State, code: ReasonCode | None, *, stage: str, reply
         reply: the reply of the mail server; without a code if none came.
     """
     if code is ReasonCode.UNREADABLE_CONTENT:
-        return _UNREADABLE
+        return _unreadable()
     if state is State.BOUNCED:
         return Cause(name="bounced", sentence="the mail server accepted the email, and it came back")
     if state is State.DEFERRED:
@@ -39,6 +33,14 @@ def cause_of_failure(state: State, code: ReasonCode | None, *, stage: str, reply
     if code is ReasonCode.REFUSED:
         return cause_of_refusal(reply, stage=stage)
     return _ended_otherwise(state, code)
+
+
+def _unreadable() -> Cause:
+    return Cause(
+        name="wrong_key",
+        sentence="the worker does not have the SECRET_KEY that encrypted it",
+        next_step=mailctl_command("workers"),
+    )
 
 
 def _ended_otherwise(state: State, code: ReasonCode | None) -> Cause:

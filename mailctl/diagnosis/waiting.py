@@ -242,24 +242,22 @@ def in_line(case: Case) -> Cause | None:
         ahead = place.ahead
     if not ahead:
         return None
-    noun = "message" if counts_messages else "email"
-    wait = (
-        f", about {format_duration(timedelta(minutes=ahead / evidence.attempts_per_minute))}"
-        if evidence.attempts_per_minute
-        else ""
-    )
-    pace = (
-        f" at {format_rate(evidence.attempts_per_minute)} a minute"
-        if evidence.attempts_per_minute
-        else "; none was sent recently"
-    )
-    verb = "is" if ahead == 1 else "are"
+    noun, verb = "message" if counts_messages else "email", "is" if ahead == 1 else "are"
     position = f"{pluralize(ahead, noun)} {verb} ahead of it in queue {email.queue!r}"
+    pace = _describe_pace(ahead, per_minute=evidence.attempts_per_minute)
     return Cause(
         name="in_line",
-        sentence=f"{describe_wait(case)}; {position}{wait}{pace}{describe_limits(case)}",
+        sentence=f"{describe_wait(case)}; {position}{pace}{describe_limits(case)}",
         next_step=mailctl_command("queue", "list"),
     )
+
+
+def _describe_pace(ahead: int, *, per_minute: float) -> str:
+    """Return a clause that says how long what is ahead of an email will take."""
+    if not per_minute:
+        return "; none was sent recently"
+    wait = format_duration(timedelta(minutes=ahead / per_minute))
+    return f", about {wait} at {format_rate(per_minute)} a minute"
 
 
 def on_its_way(case: Case) -> Cause:

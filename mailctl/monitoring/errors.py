@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
-from mailctl.diagnosis.attempts import RATE_LIMITED, slow_down_command
+from mailctl.diagnosis.attempt_causes import RATE_LIMITED
+from mailctl.diagnosis.attempts import slow_down_command
 from mailctl.diagnosis.failures import cause_of_failure
 from mailctl.domain.fingerprints import join_domains, make_fingerprint
 from mailctl.domain.models import UNFINISHED_STATES, State

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.reports import FeedbackResult
 
 
+class WatchView(View):
+    """What `mailctl feedback watch --once` has taken."""
+
+    taken: Count = Field(description="Messages that were read; each is recorded, or has no report.")
+
+
 class IngestView(View):
     """What `mailctl feedback ingest` has taken from a message, or `feedback tail-log --once` from a log."""
 

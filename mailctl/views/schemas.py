@@ -27,7 +27,7 @@ from mailctl.views.diagnosis import DiagnosisView
 from mailctl.views.emails import EmailSummaryView, EmailView
 from mailctl.views.errors import ErrorGroupView
 from mailctl.views.events import FeedEntryView
-from mailctl.views.feedback import IngestView
+from mailctl.views.feedback import IngestView, WatchView
 from mailctl.views.health import HealthView, MonitorView
 from mailctl.views.incident import IncidentView
 from mailctl.views.maintenance import PruneView, RekeyView, SchemaVersionView
@@ -43,7 +43,7 @@ from mailctl.views.suppressions import (
     UnsubscribeView,
 )
 from mailctl.views.users import UserImportView, UserView
-from mailctl.views.versions import VersionView
+from mailctl.views.versions import ExitCodeView, VersionView
 from mailctl.views.workers import (
     DeadWorkerView,
     WorkerDifferenceView,
@@ -133,6 +133,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         ),
         _schema("suppression", SuppressionView, "suppress list"),
         _schema("feedback", IngestView, "feedback ingest", "feedback tail-log"),
+        _schema("feedback-watch", WatchView, "feedback watch --once"),
         _schema("unsubscribe", UnsubscribeView, "suppress list"),
         _schema("suppression-change", SuppressionChangeView, "suppress add", "suppress remove"),
         _schema("suppression-import", SuppressionImportView, "suppress import"),
@@ -166,6 +167,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("rekey", RekeyView, "db rekey"),
         _schema("prune", PruneView, "prune"),
         _schema("schema-name", SchemaNameView, "schema"),
+        _schema("exit-code", ExitCodeView, "help exit-codes"),
         _schema("version", VersionView, "version"),
     )
 )

@@ -1,10 +1,11 @@
-"""The versions that `mailctl version` prints."""
+"""What mailctl says about itself: its versions and its exit codes."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import version
 
+from mailctl.errors import ExitCode
 from mailctl.views.base import View
 
 
@@ -19,3 +20,15 @@ class VersionView(View):
     def of_this_process(cls) -> VersionView:
         """Return the versions that are installed here."""
         return cls(mailctl=version("mailctl"), python=platform.python_version(), celery=version("celery"))
+
+
+class ExitCodeView(View):
+    """An exit code of `mailctl` commands."""
+
+    code: int
+    meaning: str
+
+    @classmethod
+    def of(cls, code: ExitCode) -> ExitCodeView:
+        """Return the view of an exit code."""
+        return cls(code=int(code), meaning=code.meaning)

@@ -12,9 +12,10 @@ from fastapi import Query
 
 from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailFilter, search
+from mailctl.domain.choices import require_choice
 from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import NotFound, UnknownName
+from mailctl.errors import NotFound
 from mailctl.operations.known_names import check_names
 from mailctl.operations.selection import find_ids
 from mailctl.timefmt import parse_past_time
@@ -64,8 +65,8 @@ class EmailQuery:
         """
         now, kinds = datetime.now(UTC), runtime.current().catalog.kinds
         return EmailFilter(
-            states=[State(_require_choice(state, list(State), noun="state")) for state in self.state],
-            kinds=[_require_choice(kind, kinds, noun="kind") for kind in self.kind],
+            states=[State(require_choice(state, list(State), noun="state")) for state in self.state],
+            kinds=[require_choice(kind, kinds, noun="kind") for kind in self.kind],
             user_id=self.user_id or None,
             to=self.to or None,
             queue=self.queue or None,
@@ -187,9 +188,3 @@ def read_email_query(
         limit=limit,
         after=after,
     )
-
-
-def _require_choice(value: str, choices: Iterable[str], *, noun: str) -> str:
-    if value not in choices:
-        raise UnknownName(noun, value, choices)
-    return value

@@ -11,8 +11,8 @@ from fastapi import Query
 from mailctl import runtime
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.domain.choices import require_choice
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.errors import UnknownName
 from mailctl.monitoring.stats import make_report
 from mailctl.timefmt import parse_past_time
 from mailctl.web.filters import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
@@ -86,8 +86,8 @@ class SuppressionQuery:
         Raises:
             InvalidInput: there is no such source.
         """
-        if self.source and self.source not in list(SuppressionSource):
-            raise UnknownName("source", self.source, SuppressionSource)
+        if self.source:
+            require_choice(self.source, SuppressionSource, noun="source")
         return runtime.current().suppressions.page(
             limit=self.limit, after=self.after, source=SuppressionSource(self.source) if self.source else None
         )

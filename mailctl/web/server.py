@@ -14,7 +14,8 @@ from typing_extensions import override
 from mailctl import runtime
 from mailctl.delivery_log.api_keys import NewApiKey, generate_api_key
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.errors import InvalidInput, LogMissing, Refused, UnknownName
+from mailctl.domain.choices import require_choice
+from mailctl.errors import InvalidInput, LogMissing, Refused
 from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
@@ -146,8 +147,7 @@ def serve_previews(
 
 
 def _configure_logging(log_format: str) -> None:
-    if log_format not in LOG_FORMATS:
-        raise UnknownName("log format", log_format, LOG_FORMATS)
+    require_choice(log_format, LOG_FORMATS, noun="log format")
     if log_format == "json":
         configure_json_logging(logging.INFO)
     else:

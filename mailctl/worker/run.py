@@ -15,6 +15,7 @@ from mailctl.broker.connection import check_driver
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
+from mailctl.domain.choices import require_choice
 from mailctl.errors import ExitCode, UnknownName
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
 from mailctl.recorder.hooks import record_tasks
@@ -113,8 +114,7 @@ def run_worker(
 def _check_options(loglevel: str, log_format: str) -> None:
     if loglevel.upper() not in LOG_LEVELS:
         raise UnknownName("log level", loglevel, LOG_LEVELS)
-    if log_format not in LOG_FORMATS:
-        raise UnknownName("log format", log_format, LOG_FORMATS)
+    require_choice(log_format, LOG_FORMATS, noun="log format")
 
 
 def _configure_logging(loglevel: str, log_format: str) -> None:
@@ -165,6 +165,4 @@ def _exit_code(code: int | None, shutdowns: list[str]) -> int:
 def _choose_pool(pool: str | None, *, is_private: bool) -> str:
     if pool is None:
         return "threads" if is_private else "prefork"
-    if pool not in POOLS:
-        raise UnknownName("pool", pool, POOLS)
-    return pool
+    return require_choice(pool, POOLS, noun="pool")

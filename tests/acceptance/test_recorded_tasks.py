@@ -128,6 +128,14 @@ def test_what_the_service_sends_is_known(make_shop: Any, broker_url: str) -> Non
     assert listed[ids[1]]["reason_code"] == "refused"
     why = shop.terminal.run("why", ids[4])
     assert (why.code, "does not say whether a mail server accepted it" in why.out) == (6, True)
+    groups = {
+        each["name"]: each for each in shop.terminal.run("stats", "--by", "kind", "--json").data["groups"]
+    }
+    assert {name: (each["sent"], each["failed"], each["unconfirmed"]) for name, each in groups.items()} == {
+        "reset": (1, 1, 0),
+        "notice": (2, 0, 1),
+        "newsletter": (1, 0, 0),
+    }
     stored = b"".join(path.read_bytes() for path in (shop.terminal.folder / ".mailctl").iterdir())
     assert b"secret-token" not in stored
 

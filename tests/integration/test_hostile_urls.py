@@ -15,7 +15,7 @@ import pytest
 
 from mailctl.errors import ExitCode
 from mailctl.settings import Settings
-from tests.integration.test_json import COMMANDS, LISTS, WITHOUT_JSON
+from tests.integration.test_json import COMMANDS, ELSEWHERE, LISTS, WITHOUT_JSON
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _leaves() -> Iterator[tuple[str, ...]]:
         if " ".join(name) not in seen and name[0] not in seen:
             seen.add(" ".join(name))
             yield tuple(shlex.split(words))
-    yield from (tuple(name.split()) for name in sorted(WITHOUT_JSON) if name not in seen)
+    yield from (tuple(name.split()) for name in [*WITHOUT_JSON, *ELSEWHERE] if name not in seen)
 
 
 EVERY_COMMAND = list(_leaves())

@@ -1,6 +1,7 @@
 """Every command with `--json` prints objects that match their schemas, as `mailctl schema` prints them.
 
-A new command needs a line in `COMMANDS` and a view, or a place in `WITHOUT_JSON`.
+A new command needs a line in `COMMANDS` and a view, or says with `@uses_log(…, prints_json=False)` that it
+prints no JSON.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 import typer
 from jsonschema import Draft202012Validator
 
+from mailctl.cli.context import prints_json
 from mailctl.cli.main import app
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.pauses import PauseScope
@@ -29,15 +31,19 @@ from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.errors import ExitCode
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.views.schemas import find_schema
+from tests.acceptance.every_command import ROWS, Row
 from tests.emails import utc_now
 from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.integration.commands import Mailctl
 
     Run = Callable[..., tuple[int, str]]
 
@@ -76,6 +82,7 @@ COMMANDS = [
     ("suppress remove ada@example.com --kind newsletter", "suppression-change"),
     ("feedback ingest mail.log", "feedback"),
     ("feedback tail-log mail.log --once", "feedback"),
+    ("feedback watch --once", "feedback-watch"),
     ("suppress import users.csv", "suppression-import"),
     ("suppress import broken.csv", "suppression-import"),
     ("campaign list", "campaign-status"),
@@ -123,15 +130,41 @@ COMMANDS = [
     ("demo", "email-summary"),
     ("schema", "schema-name"),
     ("version", "version"),
+    ("help exit-codes", "exit-code"),
 ]
-#: These print no JSON: they run until they are stopped, or have a form of their own.
-WITHOUT_JSON = {"worker", "web", "flower", "metrics", "help", "open", "feedback serve", "feedback watch"}
+#: Needs a dashboard, and has a test of its own.
+ELSEWHERE = {"open"}
+#: These run until they are stopped, and so print no JSON, unless `--once` is given.
+ENDLESS = ("preview --serve", "feedback watch", "feedback tail-log mail.log")
 LISTS = {
     "users.csv": "email,username,name,title\nzoe@example.com,zoe,Zoe,Seat 4\n",
     "suppressed.csv": "email\ndead@example.com\n",
     "broken.csv": "email\nzoe@example.com\nnobody\n",
     "mail.log": "",
 }
+
+
+def every_command() -> Iterator[tuple[str, bool]]:
+    """Yield the full name of every command that does something, and whether it prints JSON."""
+    return walk(typer.main.get_command(app))
+
+
+def walk(command: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the commands of a group, and of the groups in it."""
+    for name, found in getattr(command, "commands", {}).items():
+        if hasattr(found, "commands"):
+            yield from walk(found, f"{prefix}{name} ")
+        else:
+            yield prefix + name, prints_json(found.callback)
+
+
+#: The commands that print no JSON.
+WITHOUT_JSON = [name for name, has_json in every_command() if not has_json]
+
+
+def has_json(command: str) -> bool:
+    """Whether a command prints JSON."""
+    return dict(every_command()).get(command, True)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +201,8 @@ def copy_set_up(folder: Path, target: Path) -> None:
     """Copy the lists and the delivery log: a database in use is more than the bytes of one file."""
     for name in LISTS:
         copyfile(folder / name, target / name)
+    for name in ("cur", "new", "tmp"):
+        (target / "box" / name).mkdir(parents=True)
     home = target / ".mailctl"
     home.mkdir()
     with (
@@ -196,9 +231,15 @@ def validator(name: str) -> Draft202012Validator:
 
 @pytest.mark.parametrize(("line", "schemas"), COMMANDS, ids=[line for line, _ in COMMANDS])
 def test_printed_objects_match_their_schema(
-    run: Run, log: tuple[Path, dict[str, str]], tmp_path: Path, line: str, schemas: str
+    run: Run,
+    log: tuple[Path, dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    schemas: str,
 ) -> None:
     """Every line of the output is an object, whether the command succeeds or not."""
+    monkeypatch.setenv("MAILCTL_FEEDBACK_MAILDIR", "box")
     folder, names_in_log = log
     copy_set_up(folder, tmp_path)
     if line.startswith("workers"):
@@ -216,20 +257,40 @@ def test_printed_objects_match_their_schema(
 
 
 def test_every_command_has_a_schema() -> None:
-    """Or it is known to print no JSON."""
-    covered = {line.split(" --")[0] for line, _ in COMMANDS} | WITHOUT_JSON
+    """Or it says that it prints no JSON."""
+    covered = {line.split(" --")[0] for line, _ in COMMANDS} | ELSEWHERE
     missing = [
         name
-        for name in names_of(typer.main.get_command(app))
-        if not any(f"{line} ".startswith(f"{name} ") for line in covered)
+        for name, has_json in every_command()
+        if has_json and not any(f"{line} ".startswith(f"{name} ") for line in covered)
     ]
     assert [name for name in missing if not name.startswith("send ")] == []
 
 
-def names_of(command: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the full name of every command that does something."""
-    for name, found in getattr(command, "commands", {}).items():
-        if hasattr(found, "commands"):
-            yield from names_of(found, f"{prefix}{name} ")
-        else:
-            yield prefix + name
+@pytest.mark.parametrize("line", [*WITHOUT_JSON, *ENDLESS])
+def test_a_command_without_json_refuses_the_option(mailctl: Mailctl, line: str) -> None:
+    """Instead of printing text or nothing."""
+    ran = mailctl(*line.split(), "--json")
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert "prints no JSON. Leave it out." in ran.err
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.until and has_json(row.command)], ids=str)
+def test_an_empty_log_is_no_reason_for_text(mailctl: Mailctl, tmp_path: Path, row: Row) -> None:
+    """Every command prints objects, or nothing where its text is at most a heading."""
+    (tmp_path / "users.csv").write_text(LISTS["users.csv"])
+    Runtime(Settings(mailctl_home=tmp_path / ".mailctl")).close()
+    words = row.words(dict.fromkeys(("pending", "held", "sent", "failed", "campaign", "key"), "unknown"))
+    as_json = mailctl(*words, "--json")
+    if as_json.out or as_json.code != ExitCode.DONE:
+        assert is_json_document(as_json.out) or all(isinstance(each, dict) for each in as_json.lines)
+    else:
+        assert len(mailctl(*words).out.splitlines()) <= 1
+
+
+def is_json_document(text: str) -> bool:
+    """Whether a text is one object, which may be indented."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_profile
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import YesOption
 from mailctl.cli.terminal.confirm import confirm
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.errors import ExitCode, InvalidInput
 
 if TYPE_CHECKING:

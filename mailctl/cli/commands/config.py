@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_profile
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -123,13 +123,20 @@ def watch(
     from mailctl.feedback.watching import FeedbackWatch, require_sources
     from mailctl.json_logging import configure_logging
 
+    if not once:
+        session.refuse_json("mailctl feedback watch")
     configure_logging(log_format)
     watching = FeedbackWatch(session.runtime, require_sources(session.settings))
     if once:
-        taken = watching.run_once()
-        session.output.line(f"{pluralize(taken, 'message')} taken")
-        return
-    _run_until_signal(watching)
+        _show_taken(session, watching.run_once())
+    else:
+        _run_until_signal(watching)
+
+
+def _show_taken(session: CliSession, count: int) -> None:
+    from mailctl.views.feedback import WatchView
+
+    session.output.result(lambda: WatchView(taken=count), f"{pluralize(count, 'message')} taken")
 
 
 def _run_until_signal(watching: FeedbackWatch) -> None:

@@ -7,7 +7,7 @@ from mailctl.cli.option_groups import HostOption, LogFormatOption, PortOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
-@uses_log(AccessMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE, prints_json=False)
 def serve(
     session: CliSession,
     host: HostOption = "127.0.0.1",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 
 if TYPE_CHECKING:
     from mailctl.feedback.recording import FeedbackReceipt
@@ -60,6 +60,8 @@ def tail_log(
     from mailctl.feedback.mta_logs import LOGS
     from mailctl.feedback.recording import FeedbackReceipt
 
+    if not once:
+        session.refuse_json("mailctl feedback tail-log")
     chosen = None if format is None else require_choice(format, list(LOGS), noun="format")
     tail = LogTail(session.runtime, format=chosen)
     state = state_file(session.settings.mailctl_home, file)

@@ -11,7 +11,7 @@ from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
-@uses_log(AccessMode.OPTIONAL)
+@uses_log(AccessMode.OPTIONAL, prints_json=False)
 def flower(
     session: CliSession,
     arguments: Annotated[

@@ -38,9 +38,12 @@ def show_help(
     See also:
       mailctl version, mailctl check-config
     """
+    from mailctl.views.versions import ExitCodeView
+
     # The group of all commands turns `help COMMAND` into `COMMAND --help`; what is left is the one topic.
     rows = [[str(int(code)), code.meaning] for code in ExitCode]
-    session.output.listing((), columns=["exit code", "meaning"], rows=rows)
+    views = (ExitCodeView.of(code) for code in ExitCode)
+    session.output.listing(views, columns=["exit code", "meaning"], rows=rows)
 
 
 @uses_log(AccessMode.OPTIONAL)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import OptionGroup, with_options
 from mailctl.cli.terminal.confirm import ask, ask_secret
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
 

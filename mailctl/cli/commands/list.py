@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import read_ids, require_choice
+from mailctl.cli.arguments import read_ids
 from mailctl.cli.completion import complete_id, complete_sort
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.option_groups import CursorOption, FilterOptions, LayoutOptions, with_options
 from mailctl.cli.terminal.interrupts import watching
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.domain.shell_command import shell_quote
 from mailctl.timefmt import TimeStyle, format_time, format_time_heading
 

@@ -129,7 +129,7 @@ def monitor(session: CliSession, thresholds: ThresholdOptions) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-@uses_log(AccessMode.READ)
+@uses_log(AccessMode.READ, prints_json=False)
 def metrics(
     session: CliSession,
     since: Annotated[

@@ -134,6 +134,7 @@ def preview(
     from mailctl.operations.preview import PreviewRequest, make_preview
 
     if serve:
+        session.refuse_json("mailctl preview --serve")
         _serve(session, kind, port=port)
         return
     if kind is None:

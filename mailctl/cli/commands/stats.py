@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import require_choice
 from mailctl.cli.completion import complete_campaign, complete_dimension
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.timefmt import TimeStyle, format_elapsed, format_exact_duration, format_share, format_time
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import read_input_file, require_choice
+from mailctl.cli.arguments import read_input_file
 from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import CursorOption, LayoutOptions, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.choices import require_choice
 from mailctl.domain.shell_command import shell_quote
 from mailctl.errors import ExitCode
 from mailctl.timefmt import TimeStyle, format_time

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mailctl.errors import LogMissing
 
 
-@uses_log(AccessMode.UPDATE)
+@uses_log(AccessMode.UPDATE, prints_json=False)
 def web(
     session: CliSession,
     host: HostOption = "127.0.0.1",

@@ -11,7 +11,7 @@ from mailctl.cli.option_groups import LogFormatOption
 from mailctl.delivery_log.storage.access_mode import AccessMode
 
 
-@uses_log(AccessMode.ON_WRITE)
+@uses_log(AccessMode.ON_WRITE, prints_json=False)
 def worker(
     session: CliSession,
     concurrency: Annotated[

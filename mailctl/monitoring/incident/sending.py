@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.diagnosis.attempts import cause_of_server_failure
+from mailctl.diagnosis.attempt_causes import cause_of_server_failure
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode

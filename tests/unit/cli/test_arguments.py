@@ -18,7 +18,6 @@ from mailctl.cli.arguments import (
     read_input_file,
     read_tokens,
     read_variables,
-    require_choice,
     split_values,
 )
 from mailctl.domain.catalog import BUILT_IN_KINDS
@@ -125,14 +124,6 @@ class TestParseSendTime:
         """They would contradict each other."""
         with pytest.raises(InvalidInput, match="cannot be combined"):
             parse_send_time(at="2030-01-01", after="1h")
-
-
-def test_a_choice_is_one_of_those_there_are() -> None:
-    """Else the error names them."""
-    assert require_choice("a", ["a", "b"], noun="letter") == "a"
-    with pytest.raises(InvalidInput) as caught:
-        require_choice("c", ["a", "b"], noun="letter")
-    assert (caught.value.message, caught.value.fix) == ("'c' is not a letter.", "Use one of: a, b.")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,16 @@ def test_a_typing_error_is_answered_with_what_was_meant(
 
 
 @pytest.mark.parametrize(
-    ("words", "same"), [("help queue peek", "queue peek --help"), ("help", "--help"), ("", "--help")]
+    ("words", "same"),
+    [
+        ("help queue peek", "queue peek --help"),
+        ("help --no-color queue peek", "queue peek --help"),
+        ("help help", "help --help"),
+        ("help --help", "help --help"),
+        ("help", "--help"),
+        ("help --json", "--help"),
+        ("", "--help"),
+    ],
 )
 def test_help_is_a_command_too(words: str, same: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Its exit code is 0 and it goes to stdout, also where nothing is asked for."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import mailctl
 from mailctl.delivery_log.suppressions import is_dead_mailbox as is_suppressed
-from mailctl.diagnosis.attempts import cause_of_attempt
+from mailctl.diagnosis.attempt_causes import cause_of_attempt
 from mailctl.domain.outcomes import OUR_FAULTS, OutcomeKind
 from mailctl.smtp.classify import classify_reply, is_dead_mailbox, is_recipient_refusal, is_server_failure
 
