@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 import trustme
 
@@ -120,6 +121,7 @@ class ScriptedSmtpServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._conversations: set[asyncio.Task[Any]] = set()
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
 
     def __enter__(self) -> Self:
         self.start()
@@ -223,15 +225,21 @@ class ScriptedSmtpServer:
         ready.set()
         await self._stopping.wait()
         server.close()
+        await asyncio.sleep(0)  # sessions that were accepted just now begin
         for conversation in list(self._conversations):
             conversation.cancel()
         await asyncio.gather(*self._conversations, return_exceptions=True)
-        await asyncio.sleep(0)
+        # Also those of sessions that ended before, with something left to say.
+        for transport in list(self._transports):
+            transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._conversations.add(task)
+        self._transports.add(writer.transport)
         self.sessions += 1
         self.open_sessions += 1
         self.peak_sessions = max(self.peak_sessions, self.open_sessions)
