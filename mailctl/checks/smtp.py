@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.settings import Settings
-    from mailctl.smtp.mail_servers import MailServers
+    from mailctl.smtp.mail_servers import MailServers, NamedServer
     from mailctl.smtp.port_look import PortUse
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
@@ -92,13 +92,13 @@ def _captured(settings: Settings) -> Finding:
 
 
 def _named_servers(settings: Settings) -> Generator[Finding, None, MailServers | None]:
-    """Report the servers of MAILCTL_SERVERS; return all mail servers, or None if they cannot be used."""
+    """Report the servers beside the default one; return all mail servers, or None if they cannot be used."""
     try:
         servers = mail_servers_from_settings(settings)
     except MailctlError as error:
         yield _GROUP.error("servers", error)
         return None
-    if settings.mailctl_servers is not None:
+    if settings.mailctl_servers is not None or settings.server_variables:
         routes = pluralize(len(servers.routing.routes), "route")
         yield _GROUP.ok("servers", f"{', '.join(servers.labels)}; {routes}")
     return servers
@@ -109,26 +109,26 @@ def _probe_servers(
 ) -> Generator[Finding, None, bool]:
     """Probe every mail server; return whether the default one is available."""
     is_usable = False
-    for name in servers.by_name:
+    for name, named in servers.by_name.items():
         try:
             server = _with_short_timeouts(servers.smtp_server(name))
         except MailctlError as error:
-            yield _as_finding_about(name, _GROUP.error("auth", error))
+            yield _as_finding_about(named, _GROUP.error("auth", error))
             continue
         findings = _probe(settings, server, recipient=recipient)
         if name == DEFAULT_SERVER:
             is_usable = yield from findings
         else:
-            yield from (_as_finding_about(name, finding) for finding in findings)
+            yield from (_as_finding_about(named, finding) for finding in findings)
     return is_usable
 
 
-def _as_finding_about(name: str, finding: Finding) -> Finding:
-    """Return a finding about a server of MAILCTL_SERVERS, whose fix speaks of the EMAIL_* settings."""
-    if name == DEFAULT_SERVER:
+def _as_finding_about(server: NamedServer, finding: Finding) -> Finding:
+    """Return a finding about a named server, whose fix speaks of the EMAIL_* settings."""
+    if server.name == DEFAULT_SERVER:
         return finding
-    fix = f"In MAILCTL_SERVERS, correct [servers.{name}] as you would the EMAIL_* settings: {finding.fix}"
-    return replace(finding, name=f"{name}: {finding.name}", fix=fix if finding.fix else "")
+    fix = f"Correct {server.described_by} as you would the EMAIL_* settings: {finding.fix}"
+    return replace(finding, name=f"{server.name}: {finding.name}", fix=fix if finding.fix else "")
 
 
 def _probe(settings: Settings, server: SmtpServer, *, recipient: str) -> Generator[Finding, None, bool]:

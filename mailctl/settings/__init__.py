@@ -17,9 +17,11 @@ from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
 from mailctl.settings.secret_files import read_secret_files
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
+from mailctl.settings.server_variables import read_server_variables
 
 if TYPE_CHECKING:
     from mailctl.connection_urls import ConnectionUrl
+    from mailctl.settings.server_variables import ServerVariable
 
 MEMORY_BROKER = "memory://"
 MEMORY_BACKEND = "cache+memory://"
@@ -41,6 +43,7 @@ class Settings(SettingsFields):
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
     _env_file: Path = PrivateAttr(default=Path(".env"))
+    _server_variables: tuple[ServerVariable, ...] = PrivateAttr(default=())
 
     @classmethod
     def load(cls, env_file: Path | None = None) -> Settings:
@@ -67,21 +70,30 @@ class Settings(SettingsFields):
                 values[name], origins[name] = from_file[name], str(path)
             elif name in secrets_of_env_file:
                 values[name], origins[name] = secrets_of_env_file[name]
+        variables = read_server_variables(os.environ, from_file, file=str(path))
         if env_file is None:
             named = {name for name, origin in origins.items() if origin == str(path)}
-            refuse_code_of_strangers(path, [*named, *(secrets_of_env_file.keys() - secrets.keys())])
+            named |= {each.name for each in variables if each.source == str(path)}
+            named |= secrets_of_env_file.keys() - secrets.keys()
+            refuse_code_of_strangers(path, named)
         try:
             settings = cls(**values)
         except ValidationError as error:
             raise _as_configuration_error(error, origins) from None
         settings._sources.update(origins)
         settings._env_file = path
+        settings._server_variables = variables
         return settings
 
     @property
     def env_file(self) -> Path:
         """The `.env` file, which may not exist."""
         return self._env_file
+
+    @property
+    def server_variables(self) -> tuple[ServerVariable, ...]:
+        """The variables MAILCTL_SERVER_<NAME>_*, which describe named mail servers."""
+        return self._server_variables
 
     @property
     def database_signs(self) -> tuple[str, ...]:
