@@ -286,7 +286,7 @@ class EvidenceCollector:
         With several mail servers, it is one of those that may send the email, and none of them works.
         """
         servers = self._runtime.mail_servers
-        own = f"{self._runtime.settings.email_host}:{self._runtime.settings.email_port}"
+        own = servers.by_name[DEFAULT_SERVER].label
         circuits = read_circuits_in_use(self._runtime.engine, workers)
         if len(servers.by_name) > 1:
             labels = [servers.by_name[name].label for name in servers.routing.order_for(email.routed)]

@@ -15,6 +15,7 @@ from mailctl.errors import ConfigurationError
 from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
+from mailctl.settings.hosts import server_address
 from mailctl.settings.secret_files import read_secret_files
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
 from mailctl.settings.server_variables import read_server_variables
@@ -206,8 +207,8 @@ class Settings(SettingsFields):
 
     @property
     def mail_server(self) -> str:
-        """host:port of the mail server; "" if emails are captured."""
-        return f"{self.email_host}:{self.email_port}" if self.email_enabled else ""
+        """host:port or unix:/PATH of the mail server; "" if emails are captured."""
+        return server_address(self.email_host, self.email_port) if self.email_enabled else ""
 
     @property
     def seals_link_tokens(self) -> bool:

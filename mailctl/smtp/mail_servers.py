@@ -11,7 +11,8 @@ from mailctl.delivery_log.circuits import Circuits
 from mailctl.domain.routing import DEFAULT_SERVER, Route, Routing
 from mailctl.domain.send_rates import parse_rate, send_rates_from_settings
 from mailctl.errors import ConfigurationError
-from mailctl.settings.fields import validate_helo_name, validate_host
+from mailctl.settings.fields import validate_helo_name
+from mailctl.settings.hosts import server_address, socket_path, validate_mail_host
 from mailctl.settings.toml_tables import TomlTable, read_toml_file
 from mailctl.settings.variable_tables import variable_tables
 from mailctl.smtp.oauth import make_token_source
@@ -33,6 +34,7 @@ _CONDITIONS = ("kinds", "queues", "campaigns", "tenants", "domains")
 _CONNECT_SECONDS = 3.0
 _LONGEST_SECONDS = 86_400.0
 _MOST_CONNECTIONS = 64
+_SOCKET_FIX = "Set EMAIL_TLS=none: what goes over a Unix socket does not leave this host."
 _TLS_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 
@@ -53,9 +55,14 @@ class NamedServer:
 
     @property
     def label(self) -> str:
-        """What the delivery log and people call it: host:port, after the name unless it is the default."""
-        address = f"{self.host}:{self.port}"
+        """What the delivery log and people call it: its address, after the name unless it is the default."""
+        address = server_address(self.host, self.port)
         return address if self.name == DEFAULT_SERVER else f"{self.name} ({address})"
+
+    @property
+    def dns_host(self) -> str:
+        """The host whose DNS records say what it sends for; a Unix socket leads to this one."""
+        return "localhost" if socket_path(self.host) is not None else self.host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +104,10 @@ def mail_servers_from_settings(settings: Settings) -> MailServers:
     Raises:
         ConfigurationError: the file cannot be read, or something in it or in a variable is wrong.
     """
+    if socket_path(settings.email_host) is not None and settings.email_tls != "none":
+        raise ConfigurationError(
+            f"EMAIL_HOST is a Unix socket, and EMAIL_TLS is {settings.email_tls}.", fix=_SOCKET_FIX
+        )
     default = NamedServer(
         name=DEFAULT_SERVER,
         host=settings.email_host,
@@ -158,11 +169,15 @@ def _server(name: str, table: TomlTable, settings: Settings) -> NamedServer:
 
 
 def _smtp_server(table: TomlTable, settings: Settings) -> SmtpServer:
-    tls = table.choice("tls", tuple(_TLS_PORTS), "starttls")
+    host = _checked(table, "host", validate_mail_host)
+    is_socket = socket_path(host) is not None
+    tls = table.choice("tls", tuple(_TLS_PORTS), "none" if is_socket else "starttls")
+    if is_socket and tls != "none":
+        raise table.error("tls", "must be none for a Unix socket, over which nothing leaves this host")
     seconds = settings.mailctl_smtp_timeout_seconds
     data_seconds = settings.mailctl_smtp_data_timeout_seconds
     return SmtpServer(
-        host=_checked(table, "host", validate_host),
+        host=host,
         port=int(table.number("port", _TLS_PORTS[tls], least=1, most=65535, is_whole=True)),
         tls=cast("TlsMode", tls),
         username=table.text("user"),

@@ -46,6 +46,15 @@ class TestDelivery:
         assert accepted.data == envelope.data
         assert (accepted.sender, accepted.recipients) == ("app@example.com", ("one@example.com",))
 
+    def test_a_message_goes_over_a_unix_socket(self, tmp_path: Path) -> None:
+        """With user name and password, which do not leave the host."""
+        path = tmp_path / "mail.sock"
+        with ScriptedSmtpServer(path=path, credentials=("app", "hunter2")) as server:
+            at_socket = replace(plain(server), host=f"unix:{path}", username="app", password="hunter2")
+            [outcome] = send(at_socket, message())
+            [accepted] = server.wait_for(1)
+        assert (outcome.kind, accepted.recipients) == (K.ACCEPTED, ("one@example.com",))
+
     def test_a_closed_pool_has_ended_its_sessions(self) -> None:
         """With QUIT, so that the server does not wait for more."""
 

@@ -178,6 +178,24 @@ def test_a_sign_in_that_fails_is_named_as_in_the_file(
     assert problem in said
 
 
+def test_a_server_may_be_at_a_unix_socket(tmp_path: Path) -> None:
+    """It has no port, and no TLS."""
+    text = GOOD.replace('host = "bulk.example"', 'host = "unix:/run/mail.sock"')
+    servers = load(tmp_path, text)
+    assert servers.labels[2] == "bulk (unix:/run/mail.sock)"
+    assert (servers.smtp_server("bulk").tls, servers.by_name["bulk"].dns_host) == ("none", "localhost")
+    with pytest.raises(ConfigurationError, match=r"servers\.bulk\.tls must be none for a Unix socket"):
+        load(tmp_path, text.replace('sock"', 'sock"\ntls = "implicit"'))
+
+
+def test_a_unix_socket_of_the_default_server_needs_no_tls() -> None:
+    """No certificate could be verified by the name of a host."""
+    with pytest.raises(ConfigurationError, match="EMAIL_HOST is a Unix socket, and EMAIL_TLS is starttls"):
+        mail_servers_from_settings(Settings(EMAIL_HOST="unix:/run/mail.sock"))
+    settings = Settings(EMAIL_HOST="unix:/run/mail.sock", EMAIL_TLS="none", EMAIL_ENABLED=True)
+    assert mail_servers_from_settings(settings).labels == (settings.mail_server,) == ("unix:/run/mail.sock",)
+
+
 BACKUP = {
     "MAILCTL_SERVER_BACKUP_HOST": "smtp.backup.example",
     "MAILCTL_SERVER_BACKUP_TLS": "implicit",
