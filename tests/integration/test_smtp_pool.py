@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl.delivery_log.opening import open_delivery_log
+from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits
 from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
+from mailctl.domain.send_rates import SendRates
 from mailctl.errors import LeaseEnded
 from mailctl.settings import Settings
 from mailctl.smtp.classify import is_server_failure
+from mailctl.smtp.paced_sender import PacedSender
 from mailctl.smtp.pool import PoolLimits, SmtpPool
 from tests.smtp_client import message, plain, send, with_pool
 from tests.smtp_server import (
@@ -29,6 +33,8 @@ from tests.smtp_server import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mailctl.domain.models import Envelope
 
 K = OutcomeKind
 
@@ -361,3 +367,38 @@ class TestFewSessions:
         record_property("limits", row)
         # The first sessions of each, which nobody knows to be too many yet.
         assert len(refusals) <= 36
+
+
+def test_a_domain_that_is_slowed_down_slows_no_other_down(tmp_path: Path) -> None:
+    """All workers keep its rate, and the server's is as before."""
+    slow = "450 4.7.28 Our system has detected an unusual rate of unsolicited mail"
+
+    def reply(context: Context) -> Action:
+        return Reply(slow) if context.recipients == ["ada@gmail.com"] else None
+
+    def to(name: str, recipient: str) -> Envelope:
+        return replace(message(name), recipient=recipient)
+
+    async def scenario(senders: list[PacedSender]) -> list[Outcome]:
+        first, second = senders
+        refused = await first.send(to("one", "ada@gmail.com"))
+        others = [await sender.send(to("two", "bob@example.com")) for sender in senders for _ in range(5)]
+        # The rate is a tenth of a message a second: the next place is taken, those after it are too late.
+        later = await asyncio.gather(*(second.send(to("three", "eva@gmail.com")) for _ in range(3)))
+        await asyncio.gather(*(sender.close() for sender in senders))
+        return [refused, *others, *later]
+
+    engine = open_delivery_log(Settings(mailctl_home=tmp_path), AccessMode.CREATE)
+    with ScriptedSmtpServer({"body": reply}) as server:
+        senders = [
+            PacedSender(
+                SmtpPool(plain(server)), SendLimits(engine), rates=SendRates(), servers={"default": None}
+            )
+            for _ in range(2)
+        ]
+        refused, *outcomes = asyncio.run(scenario(senders))
+    [limit] = read_learned_limits(engine, now=datetime.now(UTC))
+    engine.dispose()
+    assert (refused.kind, limit.scope, limit.rate) == (K.DEFERRED, "domain gmail.com", pytest.approx(0.1))
+    assert [outcome.kind for outcome in outcomes[:10]] == [K.ACCEPTED] * 10
+    assert sorted(outcome.kind for outcome in outcomes[10:]) == [K.ACCEPTED, K.DEFERRED, K.DEFERRED]
