@@ -163,7 +163,8 @@ class Settings(SettingsFields):
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         password = self.redis_password.get_secret_value() if self.redis_password else ""
-        credentials = f":{quote(password, safe='')}@" if password else ""
+        user = quote(self.redis_username, safe="")
+        credentials = f"{user}:{quote(password, safe='')}@" if user or password else ""
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
         return f"redis://{credentials}{host}:{self.redis_port}/{self.redis_db}"
 

@@ -57,12 +57,18 @@ class SettingsFields(BaseSettings):
     redis_host: str = "localhost"
     redis_port: int = Field(default=6379, ge=1, le=65535)
     redis_db: int = Field(default=0, ge=0, le=999_999)
+    #: An ACL user of Redis; "" for the default user.
+    redis_username: str = ""
     redis_password: SecretStr | None = None
     redis_url: RedisUrl | None = None
     #: The name of the master, for sentinel:// URLs.
     redis_sentinel_master: str = "mymaster"
     #: The password of the Sentinels.
     redis_sentinel_password: SecretStr | None = None
+    #: What the names of all keys in Redis begin with.
+    redis_key_prefix: str = Field(default="", pattern=r"^[!-~]{0,100}$")
+    #: The name of the connections in CLIENT LIST.
+    redis_client_name: str = Field(default="", pattern=r"^[!-~]{0,100}$")
     celery_broker_url: BrokerUrl | None = None
     celery_result_backend: ResultBackendUrl | None = None
     #: Seconds after which Celery kills a task.
