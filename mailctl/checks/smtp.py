@@ -177,6 +177,8 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
         last = steps[-1]
         if last.ok or last.name not in ("connect", "tls") or last.category is not None:
             return steps
+        if last.name == "connect" and last.is_misconfigured:
+            return steps  # its greeting has told what the port speaks
         use = await (look or look_at_port(server.host, server.port))
     finally:
         if look is not None:

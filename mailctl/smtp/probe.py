@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from mailctl.domain.outcomes import OutcomeKind
 from mailctl.redaction import MASK
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, OpeningStep, SmtpSession, TransactionStep, own_host_name
@@ -33,6 +34,8 @@ class ProbeStep:
     seconds: float
     #: What a refusal is about; None if the step succeeded, or failed without a reply.
     category: ReplyCategory | None = None
+    #: Whether it is certain that only other settings help; not of a refusal by the server.
+    is_misconfigured: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +143,16 @@ async def _probe_step(
         if budget is not None and limit.expired() and limit.when() == budget.until:
             return _out_of_time(name, budget, started)
         outcome = session.explain(error)
-        name, ok, detail, category = outcome.stage, False, str(outcome), outcome.category
-    else:
-        ok, detail, category = True, _detail(name, session=session, server=server), None
-    seconds = time.monotonic() - started
-    return ProbeStep(name=name, ok=ok, detail=detail, seconds=seconds, category=category)
+        return ProbeStep(
+            name=outcome.stage,
+            ok=False,
+            detail=str(outcome),
+            seconds=time.monotonic() - started,
+            category=outcome.category,
+            is_misconfigured=outcome.kind is OutcomeKind.CONFIG and outcome.category is None,
+        )
+    detail = _detail(name, session=session, server=server)
+    return ProbeStep(name=name, ok=True, detail=detail, seconds=time.monotonic() - started)
 
 
 def _end_of(name: str, server: SmtpServer, budget: TimeBudget | None) -> float | None:

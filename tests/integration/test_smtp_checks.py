@@ -160,6 +160,7 @@ class TestSmtp:
             found = check(settings)
         finding = next(each for name, each in found.items() if name in ("smtp/connect", "smtp/tls"))
         assert (finding.status, words in finding.detail) == (FAIL, True), finding
+        assert finding.detail.count("speaks") == 1
 
     @pytest.mark.parametrize(
         ("stage", "reply", "fix"),
