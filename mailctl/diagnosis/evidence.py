@@ -25,6 +25,7 @@ from mailctl.domain.routing import DEFAULT_SERVER, domain_of
 from mailctl.domain.send_rates import domain_scope, server_scope
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
+from mailctl.settings.hosts import server_address
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -286,7 +287,7 @@ class EvidenceCollector:
         With several mail servers, it is one of those that may send the email, and none of them works.
         """
         servers = self._runtime.mail_servers
-        own = servers.by_name[DEFAULT_SERVER].label
+        own = server_address(self._runtime.settings.email_host, self._runtime.settings.email_port)
         circuits = read_circuits_in_use(self._runtime.engine, workers)
         if len(servers.by_name) > 1:
             labels = [servers.by_name[name].label for name in servers.routing.order_for(email.routed)]

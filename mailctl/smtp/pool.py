@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
 from mailctl.smtp.pacing import SessionLimit
+from mailctl.smtp.pool_limits import NO_SESSION, PoolLimits
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
 from mailctl.smtp.session_share import SessionShare
-from mailctl.smtp.session_slots import SessionQueue, SessionSlots, campaign_sessions, may_open_another
+from mailctl.smtp.session_slots import (
+    CAUTION_SECONDS,
+    SessionQueue,
+    SessionSlots,
+    campaign_sessions,
+    may_open_another,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -38,33 +44,6 @@ _SWEEPS = 4
 _CLOSE_SECONDS = 3.0
 #: Seconds that a message waits for a session of other workers; then it goes back to the log.
 LONGEST_WAIT_SECONDS = 5.0
-#: Seconds for which it is awaited whether the server allows the sessions that are being opened.
-_CAUTION_SECONDS = 1.0
-
-#: The outcome of a message for which there was no session, if the server has not said why.
-_NO_SESSION = Outcome(
-    kind=OutcomeKind.DEFERRED,
-    reply=SmtpReply(text="the mail server allows no more sessions"),
-    stage="connect",
-    category=ReplyCategory.CONNECTIONS,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolLimits:
-    """The limits of a pool: how many sessions, and for how long.
-
-    `connections` times the number of worker processes must not exceed the limit of the mail server.
-    """
-
-    connections: int = 50
-    messages_per_session: int = 100
-    #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
-    max_idle_seconds: float = 20.0
-    max_age_seconds: float = 300.0
-    #: Whether messages that wait for a session when one cannot be opened share that outcome: they can move
-    #: to another server at once, instead of each trying this one.
-    shares_failures: bool = False
 
 
 class SmtpPool:
@@ -176,7 +155,7 @@ class SmtpPool:
         while True:
             leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign)
             if leased is None:
-                return None, self._failure_since(asked_at) or self._refusal or _NO_SESSION
+                return None, self._failure_since(asked_at) or self._refusal or NO_SESSION
             session, is_reused = leased
             outcome, is_lost = await self._attempt(session, envelope, fence)
             if is_reused and is_lost:
@@ -208,7 +187,7 @@ class SmtpPool:
             is_shared = self._share is not None and self._share.allowed is not None
             if not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at):
                 return None
-            seconds = LONGEST_WAIT_SECONDS if is_shared else _CAUTION_SECONDS if self._is_cautious else None
+            seconds = LONGEST_WAIT_SECONDS if is_shared else CAUTION_SECONDS if self._is_cautious else None
             await self._waiting.wait(is_campaign=is_campaign, seconds=seconds)
         return None
 
@@ -234,7 +213,7 @@ class SmtpPool:
         """Whether sessions are being opened, and it shows soon whether the server allows them."""
         if self._is_failing:
             return False
-        since = time.monotonic() - _CAUTION_SECONDS
+        since = time.monotonic() - CAUTION_SECONDS
         return self._limits.shares_failures or all(each.opened_at > since for each in self._opening)
 
     @property

@@ -10,6 +10,8 @@ from collections import deque
 
 #: Sessions that are opened at once for the first messages, and at least.
 FIRST_SESSIONS = 4
+#: Seconds for which it is awaited whether the server allows the sessions that are being opened.
+CAUTION_SECONDS = 1.0
 
 
 def campaign_sessions(sessions: int) -> int:

@@ -19,7 +19,8 @@ from mailctl.errors import LeaseEnded
 from mailctl.settings import Settings
 from mailctl.smtp.classify import is_server_failure
 from mailctl.smtp.paced_sender import PacedSender
-from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.pool_limits import PoolLimits
 from tests.smtp_client import hasty, message, plain, send, with_pool
 from tests.smtp_server import (
     Action,
