@@ -80,6 +80,7 @@ def create_celery_app(settings: Settings) -> Celery:
         broker_transport_options=_transport_options(settings),
         result_backend_transport_options={
             "retry_policy": {"timeout": BROKER_TIMEOUT_SECONDS, "max_retries": 1},
+            **({"global_keyprefix": settings.redis_key_prefix} if settings.redis_key_prefix else {}),
             **_sentinel_options(settings.result_backend, settings),
         },
         redis_socket_timeout=BROKER_TIMEOUT_SECONDS,
@@ -263,12 +264,14 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         return {"polling_interval": 0.05}
     if not is_redis(settings.broker_url):
         return {}
+    names = {"global_keyprefix": settings.redis_key_prefix, "client_name": settings.redis_client_name}
     return FAIL_FAST | {
         "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         # A worker asks its queues in their given order: campaigns come last.
         "queue_order_strategy": "priority",
+        **{name: value for name, value in names.items() if value},
         **_sentinel_options(settings.broker_url, settings),
     }
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.domain.models import Envelope
-from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.server import SmtpServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from mailctl.domain.outcomes import Outcome
+    from mailctl.smtp.pool_limits import PoolLimits
     from mailctl.smtp.probe import ProbeStep
     from tests.smtp_server import Certificates, ScriptedSmtpServer
 

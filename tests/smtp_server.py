@@ -84,6 +84,7 @@ class ScriptedSmtpServer:
         max_messages_per_session: beyond it, MAIL is answered with 421.
         extensions: what EHLO offers besides STARTTLS and AUTH.
         port: 0 for any.
+        path: of a Unix socket, instead of the port.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class ScriptedSmtpServer:
         max_messages_per_session: int | None = None,
         extensions: Sequence[str] = DEFAULT_EXTENSIONS,
         port: int = 0,
+        path: Path | None = None,
     ) -> None:
         self.script = {stage: a if callable(a) else list(a) for stage, a in (script or {}).items()}
         self.ssl_context = ssl_context
@@ -106,6 +108,7 @@ class ScriptedSmtpServer:
         self.max_messages_per_session = max_messages_per_session
         self.extensions = list(extensions)
         self.port = port
+        self.path = path
         self.messages: list[AcceptedMessage] = []
         #: Sessions that were ever opened, and those that are open.
         self.sessions = 0
@@ -218,10 +221,13 @@ class ScriptedSmtpServer:
         self._loop.set_exception_handler(_ignore_lost_connections)
         self._stopping = asyncio.Event()
         tls = self.ssl_context if self.implicit else None
-        server = await asyncio.start_server(
-            self._converse, "127.0.0.1", self.port, ssl=tls, limit=2**25, backlog=512
-        )
-        self.port = server.sockets[0].getsockname()[1]
+        if self.path is not None:
+            server = await asyncio.start_unix_server(self._converse, self.path, limit=2**25)
+        else:
+            server = await asyncio.start_server(
+                self._converse, "127.0.0.1", self.port, ssl=tls, limit=2**25, backlog=512
+            )
+            self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await self._stopping.wait()
         server.close()

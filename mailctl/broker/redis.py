@@ -31,6 +31,8 @@ PEEK_LIMIT = 2000
 class RedisAdapter:
     """Queries Redis, whose queues can be read without taking messages from them.
 
+    kombu adds its key prefix to the commands that it uses itself; to those of others it is added here.
+
     Args:
         connection: an open kombu connection.
     """
@@ -133,14 +135,15 @@ class RedisAdapter:
             if not remaining:
                 return
             # Workers take from the end of the list.
-            found = channel.client.lrange(key, -remaining, -1)[::-1]
+            found = channel.client.lrange(channel.global_keyprefix + key, -remaining, -1)[::-1]
             remaining -= len(found)
             for raw in found:
                 yield read_message(raw, queue=queue)
 
     def _unacked_messages(self) -> list[CeleryMessage]:
         channel = self._channel
-        return [read_unacked(raw) for raw in channel.client.hvals(channel.unacked_key)]
+        key = channel.global_keyprefix + channel.unacked_key
+        return [read_unacked(raw) for raw in channel.client.hvals(key)]
 
 
 def _found(position: MessagePosition) -> MessageSearchResult:
@@ -154,7 +157,6 @@ def _list_keys(channel: Any, queue: str) -> list[str]:
 
 def _move_list(channel: Any, source: str, target: str) -> int:
     """Move the messages that a list has now to another, and return their number."""
-    # kombu adds its key prefix to the commands that it knows, and RPOPLPUSH is none of them.
     prefix = channel.global_keyprefix
     for moved in range(found := int(channel.client.llen(source))):
         if channel.client.rpoplpush(prefix + source, prefix + target) is None:

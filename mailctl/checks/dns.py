@@ -48,7 +48,7 @@ def check_dns(
     try:
         resolver = DnsResolver(server, question_seconds=question_seconds)
         identities = message_settings_of(settings).senders.identities
-        hosts = [each.host for each in mail_servers_from_settings(settings).by_name.values()]
+        hosts = [each.dns_host for each in mail_servers_from_settings(settings).by_name.values()]
     except MailctlError as error:
         yield _GROUP.error("dns", error)
         return
@@ -62,7 +62,7 @@ def describe_dns_questions(settings: Settings) -> str:
         ConfigurationError: the senders or the mail servers are not usable.
     """
     identities = message_settings_of(settings).senders.identities
-    hosts = [each.host for each in mail_servers_from_settings(settings).by_name.values()]
+    hosts = [each.dns_host for each in mail_servers_from_settings(settings).by_name.values()]
     return ", ".join(dict.fromkeys([*_domains(identities), *hosts]))
 
 

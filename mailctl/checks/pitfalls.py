@@ -18,6 +18,7 @@ from mailctl.domain.link_validation import MAX_URL, is_local_host
 from mailctl.domain.shell_command import chmod_command
 from mailctl.errors import ConfigurationError
 from mailctl.security.links import links_problem
+from mailctl.settings.hosts import socket_path
 from mailctl.settings.secret_keys import InvalidKeys
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def _local_links(settings: Settings, *, fix: str) -> Finding:
 
 
 def _unencrypted_smtp(settings: Settings) -> Iterator[Finding]:
-    if settings.email_tls == "none" and not is_local_host(settings.email_host):
+    is_local = socket_path(settings.email_host) is not None or is_local_host(settings.email_host)
+    if settings.email_tls == "none" and not is_local:
         yield _GROUP.warn(
             "EMAIL_TLS",
             "Emails and their links are sent to another host unencrypted.",

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.settings import Profile, Settings
-from mailctl.settings.description import DEFAULT_SOURCE, masked_value
+from mailctl.settings.description import DEFAULT_SOURCE, describe_server_variables, masked_value
 from mailctl.settings.secret_files import secret_file_names
+from mailctl.settings.server_variables import PREFIX as SERVER_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,17 +43,15 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     for name in _SETTING_NAMES:
         if settings.source_of(name) != DEFAULT_SOURCE:
             yield _GROUP.ok(name, f"{masked_value(settings, name)} (from {settings.source_of(name)})")
+    for variable in describe_server_variables(settings):
+        yield _GROUP.ok(variable.name, f"{variable.value} (from {variable.source})")
     yield from _badly_quoted(settings)
     yield from check_names(settings)
 
 
 def _badly_quoted(settings: Settings) -> Iterator[Finding]:
     """Yield a warning for each secret that a file or a tool has left white space or quotes around."""
-    for name in _SETTING_NAMES:
-        value = getattr(settings, name.lower())
-        if settings.source_of(name) == DEFAULT_SOURCE or not isinstance(value, SecretStr):
-            continue
-        text = value.get_secret_value()
+    for name, _, text in _secrets(settings):
         if text != text.strip():
             what = "has white space or a line feed at its start or end"
         elif len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
@@ -63,6 +62,17 @@ def _badly_quoted(settings: Settings) -> Iterator[Finding]:
         yield _GROUP.warn(f"{name} value", f"The value of {name} {what}.", fix=fix)
 
 
+def _secrets(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield name, source and value of each secret that is set."""
+    for name in _SETTING_NAMES:
+        value, source = getattr(settings, name.lower()), settings.source_of(name)
+        if source != DEFAULT_SOURCE and isinstance(value, SecretStr) and value.get_secret_value():
+            yield name, source, value.get_secret_value()
+    for variable in settings.server_variables:
+        if variable.is_secret:
+            yield variable.name, variable.source, variable.value
+
+
 def env_files(settings: Settings) -> list[Path]:
     """Return the `.env` file, if it exists."""
     return [settings.env_file] if settings.env_file.is_file() else []
@@ -70,13 +80,7 @@ def env_files(settings: Settings) -> list[Path]:
 
 def secret_names(settings: Settings, origin: str) -> list[str]:
     """Return the names of secret settings whose value comes from `origin`."""
-    return [
-        name
-        for name in _SETTING_NAMES
-        if settings.source_of(name) == origin
-        and isinstance(value := getattr(settings, name.lower()), SecretStr)
-        and value.get_secret_value()
-    ]
+    return [name for name, source, _ in _secrets(settings) if source == origin]
 
 
 def _profile(settings: Settings) -> Finding:
@@ -112,6 +116,8 @@ def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bo
     for name in sorted(values):
         if name in _SETTING_NAMES or name in _TOKEN_VARIABLES or name in _FILE_NAMES:
             continue
+        if name.startswith(SERVER_PREFIX):
+            continue  # a misspelt one is refused when the settings are read
         intended = name.upper() if name.upper() in _SETTING_NAMES else ""
         if not intended and is_ours(name):
             intended = next(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
@@ -19,6 +22,7 @@ from mailctl.domain.outcomes import OUR_FAULTS, OutcomeKind
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.errors import MailctlError
+from mailctl.settings.hosts import socket_path
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.mail_servers import mail_servers_from_settings
 from mailctl.smtp.pool import SmtpPool
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.settings import Settings
-    from mailctl.smtp.mail_servers import MailServers
+    from mailctl.smtp.mail_servers import MailServers, NamedServer
     from mailctl.smtp.port_look import PortUse
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
@@ -44,8 +48,10 @@ if TYPE_CHECKING:
 _GROUP = CheckGroup(name="smtp")
 _SEND_TEST = "send-test"
 _SERVICE_NAME = "The mail server"
-#: The deadline of opening a session, which needs several replies.
-_PROBE_SECONDS = 4 * DEADLINE_SECONDS
+#: For all steps of a session; connecting, and each reply after that, may take `DEADLINE_SECONDS`.
+_SESSION_SECONDS = 10.0
+#: For the session and what cannot be cancelled, such as the resolution of a name.
+_PROBE_SECONDS = _SESSION_SECONDS + 2.0
 #: How long a port may be silent until it is looked what it speaks.
 _SILENT_SECONDS = 0.5
 #: How long to wait for the reply to the test message: many servers scan for spam before they reply.
@@ -92,13 +98,13 @@ def _captured(settings: Settings) -> Finding:
 
 
 def _named_servers(settings: Settings) -> Generator[Finding, None, MailServers | None]:
-    """Report the servers of MAILCTL_SERVERS; return all mail servers, or None if they cannot be used."""
+    """Report the servers beside the default one; return all mail servers, or None if they cannot be used."""
     try:
         servers = mail_servers_from_settings(settings)
     except MailctlError as error:
         yield _GROUP.error("servers", error)
         return None
-    if settings.mailctl_servers is not None:
+    if settings.mailctl_servers is not None or settings.server_variables:
         routes = pluralize(len(servers.routing.routes), "route")
         yield _GROUP.ok("servers", f"{', '.join(servers.labels)}; {routes}")
     return servers
@@ -107,32 +113,34 @@ def _named_servers(settings: Settings) -> Generator[Finding, None, MailServers |
 def _probe_servers(
     settings: Settings, servers: MailServers, recipient: str
 ) -> Generator[Finding, None, bool]:
-    """Probe every mail server; return whether the default one is available."""
-    is_usable = False
-    for name in servers.by_name:
-        try:
-            server = _with_short_timeouts(servers.smtp_server(name))
-        except MailctlError as error:
-            yield _as_finding_about(name, _GROUP.error("auth", error))
-            continue
-        findings = _probe(settings, server, recipient=recipient)
-        if name == DEFAULT_SERVER:
-            is_usable = yield from findings
-        else:
-            yield from (_as_finding_about(name, finding) for finding in findings)
-    return is_usable
+    """Probe all mail servers at the same time; return whether the default one is available."""
+    names = list(servers.by_name)
+    probe = partial(_probe, settings, servers, recipient=recipient)
+    with ThreadPoolExecutor(max_workers=len(names)) as threads:
+        # What is said depends on the context: local times, options that commands repeat.
+        running = [threads.submit(copy_context().run, probe, name) for name in names]
+        probed = [each.result() for each in running]
+    for name, (findings, _) in zip(names, probed, strict=True):
+        yield from (_as_finding_about(servers.by_name[name], finding) for finding in findings)
+    return probed[names.index(DEFAULT_SERVER)][1]
 
 
-def _as_finding_about(name: str, finding: Finding) -> Finding:
-    """Return a finding about a server of MAILCTL_SERVERS, whose fix speaks of the EMAIL_* settings."""
-    if name == DEFAULT_SERVER:
+def _as_finding_about(server: NamedServer, finding: Finding) -> Finding:
+    """Return a finding about a named server, whose fix speaks of the EMAIL_* settings."""
+    if server.name == DEFAULT_SERVER:
         return finding
-    fix = f"In MAILCTL_SERVERS, correct [servers.{name}] as you would the EMAIL_* settings: {finding.fix}"
-    return replace(finding, name=f"{name}: {finding.name}", fix=fix if finding.fix else "")
+    fix = f"Correct {server.described_by} as you would the EMAIL_* settings: {finding.fix}"
+    return replace(finding, name=f"{server.name}: {finding.name}", fix=fix if finding.fix else "")
 
 
-def _probe(settings: Settings, server: SmtpServer, *, recipient: str) -> Generator[Finding, None, bool]:
-    """Go through a session as an email does, up to RCPT; return whether the mail server is available."""
+def _probe(
+    settings: Settings, servers: MailServers, name: str, *, recipient: str
+) -> tuple[list[Finding], bool]:
+    """Go through a session as an email does, up to RCPT; return also whether the mail server is available."""
+    try:
+        server = _with_short_timeouts(servers.smtp_server(name))
+    except MailctlError as error:
+        return [_GROUP.error("auth", error)], False
     try:
         steps = call_with_deadline(
             lambda: asyncio.run(_probe_steps(settings, server, recipient=recipient)),
@@ -140,22 +148,27 @@ def _probe(settings: Settings, server: SmtpServer, *, recipient: str) -> Generat
             seconds=_PROBE_SECONDS,
         )
     except MailctlError as error:
-        yield _GROUP.error("connect", error)
-        return False
-    for step in steps:
-        yield _step(step, settings, server, recipient=recipient)
+        return [_GROUP.error("connect", error)], False
+    findings = [_step(step, settings, server, recipient=recipient) for step in steps]
     is_usable = all(step.ok or step.name in ("mail", "rcpt") for step in steps)
     if is_usable and server.tls == "none":
-        yield _GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted")
+        findings.append(_GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted"))
     if is_usable and not server.username:
-        yield _GROUP.skip("auth", "EMAIL_HOST_USER is not set: the session is not authenticated")
-    return is_usable
+        findings.append(_GROUP.skip("auth", "EMAIL_HOST_USER is not set: the session is not authenticated"))
+    return findings, is_usable
 
 
 async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str) -> list[ProbeStep]:
     probe = asyncio.create_task(
-        probe_recipient(server, sender=settings.email_from_address, recipient=recipient)
+        probe_recipient(
+            server,
+            sender=settings.email_from_address,
+            recipient=recipient,
+            seconds=_SESSION_SECONDS,
+        )
     )
+    if socket_path(server.host) is not None:
+        return await probe
     await asyncio.wait([probe], timeout=_SILENT_SECONDS)
     # Of a port that says nothing it is looked meanwhile what it speaks, so that this takes no longer.
     look = None if probe.done() else asyncio.create_task(look_at_port(server.host, server.port))
@@ -164,6 +177,8 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
         last = steps[-1]
         if last.ok or last.name not in ("connect", "tls") or last.category is not None:
             return steps
+        if last.name == "connect" and last.is_misconfigured:
+            return steps  # its greeting has told what the port speaks
         use = await (look or look_at_port(server.host, server.port))
     finally:
         if look is not None:
@@ -195,13 +210,15 @@ def _step(step: ProbeStep, settings: Settings, server: SmtpServer, *, recipient:
         )
     return _GROUP.fail(
         step.name,
-        f"{server.host}:{server.port}: {step.detail}.",
+        f"{server.address}: {step.detail}.",
         fix=fix_for(step.category) or _fix(step.name, settings),
     )
 
 
 def _fix(stage: str, settings: Settings) -> str:
     ports = "port 587 is for EMAIL_TLS=starttls, 465 for implicit"
+    if stage == "connect" and socket_path(settings.email_host) is not None:
+        return "Check the path in EMAIL_HOST, and whether this user may use the socket and enter its folder."
     if stage == "connect":
         return (
             f"Check EMAIL_HOST, EMAIL_PORT and EMAIL_TLS ({ports}), "
@@ -214,7 +231,7 @@ def _fix(stage: str, settings: Settings) -> str:
             f"the authority that signed it (now: {trusted}), and that EMAIL_TLS matches EMAIL_PORT ({ports})."
             " A server on this host or in a private network that offers no TLS requires EMAIL_TLS=none."
         )
-    if stage == "auth" and settings.email_tls == "none":
+    if stage == "auth" and settings.email_tls == "none" and socket_path(settings.email_host) is None:
         return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."
     if stage == "auth":
         return "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some providers require an app password."

@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, func, or_, select, update
 from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.sql_functions import Domain
 from mailctl.delivery_log.storage.tables import emails, events, send_limits
 from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.domain.models import State
@@ -112,14 +113,30 @@ class SendLimits(Repository):
         with reading(self._engine) as connection:
             return connection.execute(query).scalar() is not None
 
-    def learn(self, scope: str, *, server: str, accepted_per_second: float, reason: str) -> float | None:
-        """Lower the rate of a mail server that has refused a message because it came too fast.
+    def learned_domains(self) -> frozenset[str]:
+        """Return the domains, as `domain_scope` names them, for whose recipients a rate was learned.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        query = select(send_limits.c.scope).where(
+            send_limits.c.learned_at > self._clock() - LEARNED_FOR,
+            send_limits.c.scope.startswith(domain_scope(""), autoescape=True),
+        )
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def learn(
+        self, scope: str, *, server: str, accepted_per_second: float, reason: str, domain: str | None = None
+    ) -> float | None:
+        """Lower the rate of a limit after a mail server has refused a message because it came too fast.
 
         Args:
             scope: the limit.
             server: the name of the server.
             accepted_per_second: what it has accepted of this process in the fastest second before.
             reason: what it said.
+            domain: counts only what it has accepted for recipients in this domain; None for all.
 
         Returns:
             The new rate in messages a second; None if another refusal has just lowered it.
@@ -132,7 +149,7 @@ class SendLimits(Repository):
             row = lock_limit(connection, scope, now)
             if row.learned_at is not None and now - row.learned_at < _SETTLING:
                 return None
-            accepted = max(accepted_per_second, _accepted_per_second(connection, server, now))
+            accepted = max(accepted_per_second, _accepted_per_second(connection, server, now, domain=domain))
             known = _rate_of(row, configured=None, now=now)
             rate = lowered_rate(known, accepted_per_second=accepted)
             values = {"learned": rate, "learned_at": now, "reason": reason}
@@ -212,7 +229,7 @@ def _rate_of(row: Any, *, configured: float | None, now: datetime) -> float | No
     return effective_rate(configured=configured, learned=row.learned, age_seconds=age)
 
 
-def _accepted_per_second(connection: Connection, server: str, now: datetime) -> int:
+def _accepted_per_second(connection: Connection, server: str, now: datetime, *, domain: str | None) -> int:
     """Return how many emails a server has accepted of all workers in the fastest second lately."""
     since = now - timedelta(seconds=_MEASURED_SECONDS)
     first = first_event_seq_since(connection, since)
@@ -227,4 +244,6 @@ def _accepted_per_second(connection: Connection, server: str, now: datetime) -> 
         )
         .order_by(events.c.at)
     )
+    if domain is not None:
+        query = query.where(func.lower(Domain(emails.c.to_address)) == domain)
     return fastest_second([at.timestamp() for at in connection.execute(query).scalars()])

@@ -22,9 +22,10 @@ from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
 from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER, domain_of
-from mailctl.domain.send_rates import server_scope
+from mailctl.domain.send_rates import domain_scope, server_scope
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
+from mailctl.settings.hosts import server_address
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -274,9 +275,9 @@ class EvidenceCollector:
         return read_learned_rate(self._runtime.engine, server=server, domain=domain, now=now)
 
     def _learned_limits(self, email: Email, *, now: datetime) -> tuple[str, ...]:
-        """Return what the mail servers that may send the email have taught."""
+        """Return what the mail servers that may send the email have taught, also about its domain."""
         order = self._runtime.mail_servers.routing.order_for(email.routed)
-        scopes = {server_scope(name) for name in order}
+        scopes = {*map(server_scope, order), domain_scope(domain_of(email.to))}
         limits = read_learned_limits(self._runtime.engine, now=now)
         return tuple(str(limit) for limit in limits if limit.scope in scopes)
 
@@ -286,7 +287,7 @@ class EvidenceCollector:
         With several mail servers, it is one of those that may send the email, and none of them works.
         """
         servers = self._runtime.mail_servers
-        own = f"{self._runtime.settings.email_host}:{self._runtime.settings.email_port}"
+        own = server_address(self._runtime.settings.email_host, self._runtime.settings.email_port)
         circuits = read_circuits_in_use(self._runtime.engine, workers)
         if len(servers.by_name) > 1:
             labels = [servers.by_name[name].label for name in servers.routing.order_for(email.routed)]

@@ -15,11 +15,14 @@ from mailctl.errors import ConfigurationError
 from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
+from mailctl.settings.hosts import server_address
 from mailctl.settings.secret_files import read_secret_files
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
+from mailctl.settings.server_variables import read_server_variables
 
 if TYPE_CHECKING:
     from mailctl.connection_urls import ConnectionUrl
+    from mailctl.settings.server_variables import ServerVariable
 
 MEMORY_BROKER = "memory://"
 MEMORY_BACKEND = "cache+memory://"
@@ -41,6 +44,7 @@ class Settings(SettingsFields):
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
     _env_file: Path = PrivateAttr(default=Path(".env"))
+    _server_variables: tuple[ServerVariable, ...] = PrivateAttr(default=())
 
     @classmethod
     def load(cls, env_file: Path | None = None) -> Settings:
@@ -67,21 +71,30 @@ class Settings(SettingsFields):
                 values[name], origins[name] = from_file[name], str(path)
             elif name in secrets_of_env_file:
                 values[name], origins[name] = secrets_of_env_file[name]
+        variables = read_server_variables(os.environ, from_file, file=str(path))
         if env_file is None:
             named = {name for name, origin in origins.items() if origin == str(path)}
-            refuse_code_of_strangers(path, [*named, *(secrets_of_env_file.keys() - secrets.keys())])
+            named |= {each.name for each in variables if each.source == str(path)}
+            named |= secrets_of_env_file.keys() - secrets.keys()
+            refuse_code_of_strangers(path, named)
         try:
             settings = cls(**values)
         except ValidationError as error:
             raise _as_configuration_error(error, origins) from None
         settings._sources.update(origins)
         settings._env_file = path
+        settings._server_variables = variables
         return settings
 
     @property
     def env_file(self) -> Path:
         """The `.env` file, which may not exist."""
         return self._env_file
+
+    @property
+    def server_variables(self) -> tuple[ServerVariable, ...]:
+        """The variables MAILCTL_SERVER_<NAME>_*, which describe named mail servers."""
+        return self._server_variables
 
     @property
     def database_signs(self) -> tuple[str, ...]:
@@ -150,7 +163,8 @@ class Settings(SettingsFields):
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
         password = self.redis_password.get_secret_value() if self.redis_password else ""
-        credentials = f":{quote(password, safe='')}@" if password else ""
+        user = quote(self.redis_username, safe="")
+        credentials = f"{user}:{quote(password, safe='')}@" if user or password else ""
         host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
         return f"redis://{credentials}{host}:{self.redis_port}/{self.redis_db}"
 
@@ -194,8 +208,8 @@ class Settings(SettingsFields):
 
     @property
     def mail_server(self) -> str:
-        """host:port of the mail server; "" if emails are captured."""
-        return f"{self.email_host}:{self.email_port}" if self.email_enabled else ""
+        """host:port or unix:/PATH of the mail server; "" if emails are captured."""
+        return server_address(self.email_host, self.email_port) if self.email_enabled else ""
 
     @property
     def seals_link_tokens(self) -> bool:

@@ -33,11 +33,27 @@ class SettingDescription:
 
 
 def describe_settings(settings: Settings) -> list[SettingDescription]:
-    """Return every setting, in the order of `.env.example`."""
+    """Return every setting, in the order of `.env.example`; last the variables of named mail servers."""
     names = [field.upper() for field in type(settings).model_fields]
-    return [
+    fields = [
         SettingDescription(name=name, value=masked_value(settings, name), source=settings.source_of(name))
         for name in names
+    ]
+    return [*fields, *describe_server_variables(settings)]
+
+
+def describe_server_variables(settings: Settings) -> list[SettingDescription]:
+    """Return the variables MAILCTL_SERVER_<NAME>_* that are set."""
+    given = settings.server_variables
+    secrets = {(each.server, each.value) for each in given if each.is_secret}
+    return [
+        SettingDescription(
+            name=each.name,
+            # Some services use one token as both user name and password.
+            value="set" if (each.server, each.value) in secrets else mask_url(each.value),
+            source=each.source,
+        )
+        for each in given
     ]
 
 

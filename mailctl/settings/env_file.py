@@ -9,6 +9,7 @@ from dotenv.parser import Binding, parse_stream
 
 from mailctl.errors import ConfigurationError
 from mailctl.settings.file_owners import find_foreign_writer
+from mailctl.settings.server_variables import loads_code
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,6 +22,7 @@ CODE_SETTINGS = frozenset(
         "EMAIL_OAUTH_TOKEN_COMMAND",
         "MAILCTL_APP",
         "MAILCTL_CATALOG",
+        "MAILCTL_FEEDBACK_IMAP_TOKEN_COMMAND",
         "MAILCTL_LINK_MINT",
         "MAILCTL_RESULT_OUTCOME",
         "MAILCTL_SERVERS",
@@ -76,7 +78,7 @@ def refuse_code_of_strangers(path: Path, names: Collection[str]) -> None:
     Raises:
         ConfigurationError: one of them loads code, and another user could have written it.
     """
-    loading = sorted(CODE_SETTINGS.intersection(names))
+    loading = sorted(name for name in names if name in CODE_SETTINGS or loads_code(name))
     reason = find_foreign_writer(path) if loading else ""
     if reason:
         raise ConfigurationError(

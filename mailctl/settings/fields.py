@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mailctl.connection_urls import BrokerUrl, DatabaseUrl, LogUrl, RedisUrl, ResultBackendUrl
 from mailctl.errors import InvalidInput
+from mailctl.settings.hosts import validate_host, validate_mail_host
 from mailctl.settings.secret_keys import DEVELOPMENT_SECRET_KEY
 from mailctl.timefmt import parse_share
 
@@ -19,8 +20,6 @@ _DAY_SECONDS = 86_400
 _YEAR_SECONDS = 366 * _DAY_SECONDS
 #: Characters that no file name, header or driver accepts; lone surrogates stand for bytes that are not UTF-8.
 _FORBIDDEN_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
-#: A name, an IPv4 address, or an IPv6 address with or without its zone.
-_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 #: A name of MAILCTL_WEB_HOSTS.
 _WEB_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 #: A host name in ASCII, or an address literal (RFC 5321 section 4.1.3).
@@ -31,15 +30,6 @@ def validate_helo_name(value: str) -> str:
     """Return a name for EHLO, which may be empty; raise ValueError if it is none."""
     if value and not _HELO_NAME.fullmatch(value):
         raise ValueError("must be a host name with its domain, or an address in square brackets")
-    return value
-
-
-def validate_host(value: str) -> str:
-    """Return the name or the address of a host; raise ValueError if it is none."""
-    if not _HOST.fullmatch(value):
-        raise ValueError(
-            "must be the name or the IP address of a host, without scheme, port, path or password"
-        )
     return value
 
 
@@ -67,12 +57,18 @@ class SettingsFields(BaseSettings):
     redis_host: str = "localhost"
     redis_port: int = Field(default=6379, ge=1, le=65535)
     redis_db: int = Field(default=0, ge=0, le=999_999)
+    #: An ACL user of Redis; "" for the default user.
+    redis_username: str = ""
     redis_password: SecretStr | None = None
     redis_url: RedisUrl | None = None
     #: The name of the master, for sentinel:// URLs.
     redis_sentinel_master: str = "mymaster"
     #: The password of the Sentinels.
     redis_sentinel_password: SecretStr | None = None
+    #: What the names of all keys in Redis begin with.
+    redis_key_prefix: str = Field(default="", pattern=r"^[!-~]{0,100}$")
+    #: The name of the connections in CLIENT LIST.
+    redis_client_name: str = Field(default="", pattern=r"^[!-~]{0,100}$")
     celery_broker_url: BrokerUrl | None = None
     celery_result_backend: ResultBackendUrl | None = None
     #: Seconds after which Celery kills a task.
@@ -82,6 +78,7 @@ class SettingsFields(BaseSettings):
     celery_queue_default: str = "celery"
 
     email_enabled: bool = False
+    #: A host, or unix:/PATH for a Unix socket.
     email_host: str = "localhost"
     email_port: int = Field(default=587, ge=1, le=65535)
     email_host_user: str = ""
@@ -234,10 +231,15 @@ class SettingsFields(BaseSettings):
             raise ValueError("must be a share from 0% to 100%, such as 5% or 0.05") from None
         return value
 
-    @field_validator("redis_host", "email_host")
+    @field_validator("redis_host")
     @classmethod
     def _check_host_name(cls, value: str) -> str:
         return validate_host(value)
+
+    @field_validator("email_host")
+    @classmethod
+    def _check_mail_host(cls, value: str) -> str:
+        return validate_mail_host(value)
 
     @field_validator("mailctl_web_hosts")
     @classmethod

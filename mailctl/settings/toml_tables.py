@@ -35,6 +35,11 @@ class TomlTable:
         self._path = path
         self._known: list[str] = []
 
+    @property
+    def title(self) -> str:
+        """What the table is called, for messages: the setting, the file and its name."""
+        return f"{self._source}: {self._path}" if self._path else self._source
+
     def text(self, name: str, default: str = "") -> str:
         """Take a text of one line.
 
@@ -86,7 +91,9 @@ class TomlTable:
         """Take a secret, or the content of the file that `NAME_file` names."""
         value, file = self.text(name), self.file(f"{name}_file")
         if value and file is not None:
-            raise self.error(name, f"and {name}_file are both given; remove one of them")
+            raise self.error(
+                name, f"and {self._full_name(f'{name}_file')} are both given; remove one of them"
+            )
         return SecretStr(value if file is None else read_secret_file(file, self.place(f"{name}_file")))
 
     def table(self, name: str) -> TomlTable:

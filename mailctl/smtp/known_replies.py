@@ -32,6 +32,8 @@ class KnownReply:
     category: ReplyCategory
     #: The address at which it is documented or was reported.
     source: str
+    #: Whether it holds for the domain of the recipient, not for the mail server.
+    is_about_domain: bool = False
 
     @property
     def code(self) -> int:
@@ -53,6 +55,7 @@ class _Rule:
     codes: frozenset[int]
     status: re.Pattern[str] | None
     wording: re.Pattern[str] | None
+    is_about_domain: bool
 
     def fits(self, reply: SmtpReply, stage: str) -> bool:
         if self.stages and stage and stage not in self.stages:
@@ -71,7 +74,14 @@ def find_category(reply: SmtpReply, *, stage: str) -> ReplyCategory | None:
         reply: the reply, as it came or as the delivery log has it.
         stage: the SMTP stage at which it came; "" if that is not known.
     """
-    return next((rule.category for rule in _rules() if rule.fits(reply, stage)), None)
+    rule = _find_rule(reply, stage)
+    return None if rule is None else rule.category
+
+
+def is_about_domain(reply: SmtpReply, *, stage: str) -> bool:
+    """Whether a negative reply holds for the domain of the recipient, not for the mail server."""
+    rule = _find_rule(reply, stage)
+    return rule is not None and rule.is_about_domain
 
 
 def find_protocol(greeting: str) -> str | None:
@@ -89,6 +99,7 @@ def known_replies() -> list[KnownReply]:
             text=text,
             category=ReplyCategory(rule["cause"]),
             source=sources.get(source, source),
+            is_about_domain=_is_about_domain(rule),
         )
         for rule in _table()["rule"]
         for provider, stage, text, source in rule["replies"]
@@ -100,6 +111,14 @@ def _table() -> dict[str, Any]:
     return tomllib.loads(files("mailctl.smtp").joinpath(_FILE).read_text(encoding="utf-8"))
 
 
+def _find_rule(reply: SmtpReply, stage: str) -> _Rule | None:
+    return next((rule for rule in _rules() if rule.fits(reply, stage)), None)
+
+
+def _is_about_domain(rule: dict[str, Any]) -> bool:
+    return bool(rule.get("about") == "domain")
+
+
 @cache
 def _rules() -> tuple[_Rule, ...]:
     return tuple(
@@ -109,6 +128,7 @@ def _rules() -> tuple[_Rule, ...]:
             codes=frozenset(rule.get("codes", ())),
             status=re.compile(rule["status"]) if "status" in rule else None,
             wording=_any_of(rule["wording"]) if "wording" in rule else None,
+            is_about_domain=_is_about_domain(rule),
         )
         for rule in _table()["rule"]
     )

@@ -1,4 +1,4 @@
-"""The named mail servers of MAILCTL_SERVERS beside the default one, and which emails go by which."""
+"""The named mail servers of MAILCTL_SERVERS and MAILCTL_SERVER_<NAME>_*, and which emails go by which."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.domain.routing import DEFAULT_SERVER, Route, Routing
 from mailctl.domain.send_rates import parse_rate, send_rates_from_settings
-from mailctl.settings.fields import validate_helo_name, validate_host
-from mailctl.settings.toml_tables import read_toml_file
+from mailctl.errors import ConfigurationError
+from mailctl.settings.fields import validate_helo_name
+from mailctl.settings.hosts import server_address, socket_path, validate_mail_host
+from mailctl.settings.toml_tables import TomlTable, read_toml_file
+from mailctl.settings.variable_tables import variable_tables
 from mailctl.smtp.oauth import make_token_source
 from mailctl.smtp.server import SmtpServer, smtp_server_from_settings
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from mailctl.settings import Settings
-    from mailctl.settings.toml_tables import TomlTable
     from mailctl.smtp.server import AuthMode, TlsMode
 
 SETTING = "MAILCTL_SERVERS"
@@ -32,6 +34,7 @@ _CONDITIONS = ("kinds", "queues", "campaigns", "tenants", "domains")
 _CONNECT_SECONDS = 3.0
 _LONGEST_SECONDS = 86_400.0
 _MOST_CONNECTIONS = 64
+_SOCKET_FIX = "Set EMAIL_TLS=none: what goes over a Unix socket does not leave this host."
 _TLS_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 
@@ -45,14 +48,21 @@ class NamedServer:
     connections: int
     #: Messages a second that all workers together may send by it; None for no limit.
     rate: float | None = None
+    #: What describes it, for messages; "" for the EMAIL_* settings.
+    described_by: str = ""
     #: Builds the rest, which may load code of the service.
     make_server: Callable[[], SmtpServer] = field(repr=False, compare=False)
 
     @property
     def label(self) -> str:
-        """What the delivery log and people call it: host:port, after the name unless it is the default."""
-        address = f"{self.host}:{self.port}"
+        """What the delivery log and people call it: its address, after the name unless it is the default."""
+        address = server_address(self.host, self.port)
         return address if self.name == DEFAULT_SERVER else f"{self.name} ({address})"
+
+    @property
+    def dns_host(self) -> str:
+        """The host whose DNS records say what it sends for; a Unix socket leads to this one."""
+        return "localhost" if socket_path(self.host) is not None else self.host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +99,15 @@ class MailServers:
 
 
 def mail_servers_from_settings(settings: Settings) -> MailServers:
-    """Return the default mail server and those of MAILCTL_SERVERS.
+    """Return the default mail server, those of MAILCTL_SERVERS and those of MAILCTL_SERVER_<NAME>_*.
 
     Raises:
-        ConfigurationError: the file cannot be read, or something in it is wrong.
+        ConfigurationError: the file cannot be read, or something in it or in a variable is wrong.
     """
+    if socket_path(settings.email_host) is not None and settings.email_tls != "none":
+        raise ConfigurationError(
+            f"EMAIL_HOST is a Unix socket, and EMAIL_TLS is {settings.email_tls}.", fix=_SOCKET_FIX
+        )
     default = NamedServer(
         name=DEFAULT_SERVER,
         host=settings.email_host,
@@ -102,15 +116,33 @@ def mail_servers_from_settings(settings: Settings) -> MailServers:
         rate=send_rates_from_settings(settings).default_server,
         make_server=lambda: smtp_server_from_settings(settings),
     )
-    if settings.mailctl_servers is None:
-        return MailServers(by_name={DEFAULT_SERVER: default}, routing=Routing())
-    file = read_toml_file(settings.mailctl_servers, setting=SETTING, runs_code=lambda text: "oauth" in text)
-    servers = [default, *(_server(name, table, settings) for name, table in file.table("servers").entries())]
+    file, given = _file(settings), variable_tables(settings.server_variables)
+    in_file = dict(file.table("servers").entries())
+    _refuse_twice(in_file, given)
+    servers = [default, *(_server(name, table, settings) for name, table in (in_file | given).items())]
     by_name = {server.name: server for server in servers}
     routes = tuple(_route(table, by_name) for table in file.tables("routes"))
     file.finish()
-    _refuse_unused(file, by_name, routes)
+    if given and not in_file and not routes:
+        routes = (Route(servers=tuple(by_name)),)  # each is tried when those before it do not work
+    _refuse_unused(file, in_file | given, routes)
     return MailServers(by_name=by_name, routing=Routing(routes=routes))
+
+
+def _file(settings: Settings) -> TomlTable:
+    """Return the content of the file of MAILCTL_SERVERS; an empty table without it."""
+    if settings.mailctl_servers is None:
+        return TomlTable({}, source=SETTING)
+    return read_toml_file(settings.mailctl_servers, setting=SETTING, runs_code=lambda text: "oauth" in text)
+
+
+def _refuse_twice(in_file: Mapping[str, TomlTable], given: Mapping[str, TomlTable]) -> None:
+    for name in in_file.keys() & given.keys():
+        raise ConfigurationError(
+            f"The mail server {name} is described twice: by {in_file[name].title} and by "
+            f"{given[name].title}.",
+            fix="Describe it in one of the two places, or give one of them another name.",
+        )
 
 
 def _server(name: str, table: TomlTable, settings: Settings) -> NamedServer:
@@ -131,16 +163,21 @@ def _server(name: str, table: TomlTable, settings: Settings) -> NamedServer:
         port=server.port,
         connections=int(connections),
         rate=rate,
+        described_by=table.title,
         make_server=make_server,
     )
 
 
 def _smtp_server(table: TomlTable, settings: Settings) -> SmtpServer:
-    tls = table.choice("tls", tuple(_TLS_PORTS), "starttls")
+    host = _checked(table, "host", validate_mail_host)
+    is_socket = socket_path(host) is not None
+    tls = table.choice("tls", tuple(_TLS_PORTS), "none" if is_socket else "starttls")
+    if is_socket and tls != "none":
+        raise table.error("tls", "must be none for a Unix socket, over which nothing leaves this host")
     seconds = settings.mailctl_smtp_timeout_seconds
     data_seconds = settings.mailctl_smtp_data_timeout_seconds
     return SmtpServer(
-        host=_checked(table, "host", validate_host),
+        host=host,
         port=int(table.number("port", _TLS_PORTS[tls], least=1, most=65535, is_whole=True)),
         tls=cast("TlsMode", tls),
         username=table.text("user"),
@@ -195,11 +232,14 @@ def _route(table: TomlTable, known: Mapping[str, Any]) -> Route:
     return Route(servers=servers, domains=domains, **more)
 
 
-def _refuse_unused(file: TomlTable, by_name: Mapping[str, NamedServer], routes: tuple[Route, ...]) -> None:
-    used = {DEFAULT_SERVER, *(name for route in routes for name in route.servers)}
-    for name in by_name:
+def _refuse_unused(file: TomlTable, tables: Mapping[str, TomlTable], routes: tuple[Route, ...]) -> None:
+    used = {name for route in routes for name in route.servers}
+    for name, table in tables.items():
         if name not in used:
-            raise file.error(f"servers.{name}", "is in no route, so that no email would go by it")
+            raise ConfigurationError(
+                f"{table.title} is in no route, so that no email would go by it.",
+                fix="Name it in a route of MAILCTL_SERVERS, or remove it.",
+            )
     for route in routes[:-1]:
         if not any(getattr(route, condition) for condition in _CONDITIONS):
             raise file.error("routes", "has a route without conditions before others, which nothing reaches")

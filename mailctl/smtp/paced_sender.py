@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.routing import domain_of
 from mailctl.domain.send_rates import domain_scope, fastest_second, server_scope
 from mailctl.errors import LogUnavailable
+from mailctl.smtp.known_replies import is_about_domain
 from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
@@ -34,6 +38,9 @@ _BLOCK_SECONDS = 0.5
 _REFRESH_SECONDS = 2.0
 #: The most domains whose places a process remembers; the log has those of all.
 _MAX_DOMAINS = 1000
+#: Domains that a mail server refuses because of their rate within so many seconds: then it means all email.
+_MANY_DOMAINS = 3
+_SAME_CAUSE_SECONDS = 60.0
 #: Seconds over which it is measured what a server accepts of this process.
 _MEASURED_SECONDS = 4.0
 
@@ -59,6 +66,11 @@ class PacedSender:
         }
         self._domains: dict[str, _Lane] = {}
         self._max_domains = _MAX_DOMAINS
+        self._learned_domains: frozenset[str] = frozenset()
+        self._looked_at = -math.inf
+        self._looking = asyncio.Lock()
+        #: When domains were last refused because of their rate, by mail server.
+        self._refused: dict[str, dict[str, float]] = {}
 
     @property
     def capacity(self) -> int:
@@ -67,7 +79,7 @@ class PacedSender:
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
-        server, domain = self._servers.get(envelope.server), self._domain_lane(envelope.recipient)
+        server, domain = self._servers.get(envelope.server), await self._domain_lane(envelope.recipient)
         taken: list[_Lane] = []
         is_used = False
         try:
@@ -83,19 +95,53 @@ class PacedSender:
             if not is_used:  # the next message of this process has its places
                 for lane in taken:
                     lane.give_back()
-        if server is not None:
-            await server.learn(envelope.server, outcome)
+        await self._learn(envelope, outcome, server=server, domain=domain)
         return outcome
 
     async def close(self) -> None:
         """Close the sender."""
         await self._sender.close()
 
-    def _domain_lane(self, recipient: str) -> _Lane | None:
-        found = self._rates.for_recipient(recipient)
-        if found is None:
-            return None
-        domain, rate = found
+    async def _learn(
+        self, envelope: Envelope, outcome: Outcome, *, server: _Lane | None, domain: _Lane | None
+    ) -> None:
+        """Note what an outcome says about the rate of the mail server, or of the recipient's domain."""
+        if outcome.category is ReplyCategory.RATE and self._is_about_domain(envelope, outcome):
+            lane = domain or self._lane_of(domain_of(envelope.recipient), None)
+            await lane.learn(envelope, outcome, is_domain=True)
+            return
+        if domain is not None and outcome.kind is OutcomeKind.ACCEPTED:
+            await domain.learn(envelope, outcome)
+        if server is not None:
+            await server.learn(envelope, outcome)
+
+    def _is_about_domain(self, envelope: Envelope, outcome: Outcome) -> bool:
+        """Whether a refusal is about the recipient's domain; what is said of several is about the server."""
+        if not is_about_domain(outcome.reply, stage=outcome.stage):
+            return False
+        now = time.monotonic()
+        refused = self._refused.setdefault(envelope.server, {})
+        refused[domain_of(envelope.recipient)] = now
+        for domain in [each for each, at in refused.items() if at < now - _SAME_CAUSE_SECONDS]:
+            del refused[domain]
+        return len(refused) < _MANY_DOMAINS
+
+    async def _domain_lane(self, recipient: str) -> _Lane | None:
+        if found := self._rates.for_recipient(recipient):
+            return self._lane_of(*found)
+        domain = domain_of(recipient)
+        return self._lane_of(domain, None) if domain_scope(domain) in await self._learned() else None
+
+    async def _learned(self) -> frozenset[str]:
+        """Return the domains for which some worker has learned a rate."""
+        async with self._looking:
+            if time.monotonic() - self._looked_at > _REFRESH_SECONDS:
+                self._looked_at = time.monotonic()
+                with contextlib.suppress(LogUnavailable):  # which the limit of the mail server tells, too
+                    self._learned_domains = await asyncio.to_thread(self._limits.learned_domains)
+        return self._learned_domains
+
+    def _lane_of(self, domain: str, rate: float | None) -> _Lane:
         lane = self._domains.pop(domain, None) or _Lane(self._limits, domain_scope(domain), configured=rate)
         self._domains[domain] = lane  # the one that was used last stands last
         while len(self._domains) > self._max_domains:
@@ -111,11 +157,12 @@ class _Lane:
         self._limits = limits
         self._configured = configured
         self._lock = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._waiting = 0
         #: Places that were taken and not used yet, as times of the event loop's clock.
         self._places: deque[float] = deque()
         self._is_limited = configured is not None
-        self._looked_at = 0.0
+        self._looked_at = -math.inf
         self._accepted: deque[float] = deque()
 
     async def wait_for_place(self) -> str:
@@ -137,22 +184,33 @@ class _Lane:
         if self._is_limited:
             self._places.appendleft(time.monotonic())
 
-    async def learn(self, server: str, outcome: Outcome) -> None:
-        """Note what an outcome says about the rate that the mail server allows."""
+    async def learn(self, envelope: Envelope, outcome: Outcome, *, is_domain: bool = False) -> None:
+        """Note what an outcome says about the rate that is allowed.
+
+        Args:
+            envelope: the message.
+            outcome: its outcome.
+            is_domain: whether the rate is that of the recipient's domain, not of the mail server.
+        """
         now = time.monotonic()
         if outcome.kind is OutcomeKind.ACCEPTED:
             self._accepted.append(now)
             while self._accepted[0] < now - _MEASURED_SECONDS:
                 self._accepted.popleft()
         elif outcome.category is ReplyCategory.RATE:
-            await self._lower(server, outcome, fastest_second(self._accepted))
+            domain = domain_of(envelope.recipient) if is_domain else None
+            await self._lower(envelope.server, outcome, domain=domain)
 
-    async def _lower(self, server: str, outcome: Outcome, accepted: float) -> None:
+    async def _lower(self, server: str, outcome: Outcome, *, domain: str | None) -> None:
         reason = outcome.text_with_stage
-
-        def learn() -> float | None:
-            return self._limits.learn(self.scope, server=server, accepted_per_second=accepted, reason=reason)
-
+        learn = partial(
+            self._limits.learn,
+            self.scope,
+            server=server,
+            accepted_per_second=fastest_second(self._accepted),
+            reason=reason,
+            domain=domain,
+        )
         try:
             rate = await asyncio.to_thread(learn)
         except LogUnavailable as error:
@@ -163,9 +221,11 @@ class _Lane:
             _log.warning("%s: all workers send %.3g emails a second now: %s", self.scope, rate, reason)
 
     async def _has_limit(self) -> bool:
-        if self._configured is None and time.monotonic() - self._looked_at > _REFRESH_SECONDS:
-            self._looked_at = time.monotonic()
-            self._is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
+        if self._configured is None:
+            async with self._looking:  # messages that come together all wait for the answer
+                if time.monotonic() - self._looked_at > _REFRESH_SECONDS:
+                    self._looked_at = time.monotonic()
+                    self._is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
         return self._is_limited
 
     async def _next_place(self) -> float | None:

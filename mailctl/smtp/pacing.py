@@ -24,11 +24,17 @@ class SessionLimit:
         self._trial_seconds = FIRST_TRIAL_SECONDS
         self._reconnect_seconds = FIRST_RECONNECT_SECONDS
         self._reconnect_at = 0.0
+        self._proven = 0
 
     @property
     def allowed(self) -> int:
         """How many are allowed, as far as is known."""
         return self._learned if self._share is None else min(self._most, self._share)
+
+    @property
+    def proven(self) -> int:
+        """How many the server is known to allow at a time; with a share, all of it is known."""
+        return self._proven if self._share is None else self.allowed
 
     @property
     def is_learned(self) -> bool:
@@ -65,6 +71,7 @@ class SessionLimit:
             others: how many other sessions of this process are open or being opened.
             now: the time in seconds.
         """
+        self._proven = min(self._proven, others)
         if others:
             self._learned = others
             self._trial_at, self._trial_seconds = now + self._trial_seconds, _doubled(self._trial_seconds)
@@ -81,6 +88,7 @@ class SessionLimit:
             sessions: how many sessions of this process are open now.
             now: the time in seconds.
         """
+        self._proven = max(self._proven, sessions)
         self._reconnect_seconds = FIRST_RECONNECT_SECONDS
         if self._trial_at is None or sessions <= self._learned:
             return

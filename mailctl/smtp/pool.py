@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
 from mailctl.smtp.pacing import SessionLimit
+from mailctl.smtp.pool_limits import NO_SESSION, PoolLimits
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
 from mailctl.smtp.session_share import SessionShare
-from mailctl.smtp.session_slots import SessionQueue, SessionSlots, campaign_sessions, may_open_another
+from mailctl.smtp.session_slots import (
+    CAUTION_SECONDS,
+    SessionQueue,
+    SessionSlots,
+    campaign_sessions,
+    may_open_another,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -38,31 +44,6 @@ _SWEEPS = 4
 _CLOSE_SECONDS = 3.0
 #: Seconds that a message waits for a session of other workers; then it goes back to the log.
 LONGEST_WAIT_SECONDS = 5.0
-
-#: The outcome of a message for which there was no session, if the server has not said why.
-_NO_SESSION = Outcome(
-    kind=OutcomeKind.DEFERRED,
-    reply=SmtpReply(text="the mail server allows no more sessions"),
-    stage="connect",
-    category=ReplyCategory.CONNECTIONS,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolLimits:
-    """The limits of a pool: how many sessions, and for how long.
-
-    `connections` times the number of worker processes must not exceed the limit of the mail server.
-    """
-
-    connections: int = 50
-    messages_per_session: int = 100
-    #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
-    max_idle_seconds: float = 20.0
-    max_age_seconds: float = 300.0
-    #: Whether messages that wait for a session when one cannot be opened share that outcome: they can move
-    #: to another server at once, instead of each trying this one.
-    shares_failures: bool = False
 
 
 class SmtpPool:
@@ -100,6 +81,8 @@ class SmtpPool:
         self._waiting = SessionQueue()
         #: What the server said when it last refused a session.
         self._refusal: Outcome | None = None
+        #: Whether the session that was opened last failed, other than as one too many.
+        self._is_failing = False
         #: When opening a session failed last, and how.
         self._failed_at = 0.0
         self._failure: Outcome | None = None
@@ -121,9 +104,9 @@ class SmtpPool:
         """
         asked_at = time.monotonic()
         await self._slots.acquire(is_campaign=envelope.is_of_campaign)
-        if self._failure is not None and self._failed_at >= asked_at:
+        if failure := self._failure_since(asked_at):
             self._slots.release()
-            return self._failure
+            return failure
         try:
             session, outcome = await self._deliver(envelope, fence)
         except BaseException:
@@ -168,10 +151,11 @@ class SmtpPool:
         self, envelope: Envelope, fence: Callable[[], None]
     ) -> tuple[SmtpSession | None, Outcome]:
         """Return the outcome, and the session that it came from; None if the server allows no session now."""
+        asked_at = time.monotonic()
         while True:
             leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign)
             if leased is None:
-                return None, self._refusal or _NO_SESSION
+                return None, self._failure_since(asked_at) or self._refusal or NO_SESSION
             session, is_reused = leased
             outcome, is_lost = await self._attempt(session, envelope, fence)
             if is_reused and is_lost:
@@ -190,18 +174,22 @@ class SmtpPool:
 
     async def _lease_when_allowed(self, *, is_campaign: bool = False) -> tuple[SmtpSession, bool] | None:
         """Lease a session as `_lease`; None if there is none, and the server does not allow one soon."""
-        gives_up_at = time.monotonic() + LONGEST_WAIT_SECONDS
-        while True:
-            if self._share is not None:
-                await self._share.look()
+        asked_at = time.monotonic()
+        gives_up_at = asked_at + LONGEST_WAIT_SECONDS
+        while not self._failure_since(asked_at):
             self._discard_expired()
+            if self._share is not None:
+                is_opening = not self._idle and self._may_lease(is_campaign=is_campaign)
+                await self._share.look(is_opening=is_opening)
+                self._discard_expired()
             if self._may_lease(is_campaign=is_campaign):
                 return self._lease()
             is_shared = self._share is not None and self._share.allowed is not None
             if not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at):
                 return None
-            seconds = LONGEST_WAIT_SECONDS if is_shared else None
+            seconds = LONGEST_WAIT_SECONDS if is_shared else CAUTION_SECONDS if self._is_cautious else None
             await self._waiting.wait(is_campaign=is_campaign, seconds=seconds)
+        return None
 
     def _may_lease(self, *, is_campaign: bool) -> bool:
         """Whether there is an idle session, or one may be opened, for a message."""
@@ -209,10 +197,24 @@ class SmtpPool:
             return False
         if self._idle:
             return True
-        opening = sum(not session.transactions for session in self._leased)
+        opening = len(self._opening)
+        # A server that is slow or fails is no sign of one that allows few sessions.
+        proven = self._session_limit.proven if self._is_cautious else self._limits.connections
         return may_open_another(
-            opening=opening, opened=self._open_sessions - opening
+            opening=opening, opened=self._open_sessions - opening, proven=proven
         ) and self._session_limit.may_open(others=self._held_sessions, now=time.monotonic())
+
+    @property
+    def _opening(self) -> list[SmtpSession]:
+        return [session for session in self._leased if not session.transactions]
+
+    @property
+    def _is_cautious(self) -> bool:
+        """Whether sessions are being opened, and it shows soon whether the server allows them."""
+        if self._is_failing:
+            return False
+        since = time.monotonic() - CAUTION_SECONDS
+        return self._limits.shares_failures or all(each.opened_at > since for each in self._opening)
 
     @property
     def _open_sessions(self) -> int:
@@ -240,8 +242,14 @@ class SmtpPool:
 
     def _learn(self, outcome: Outcome) -> None:
         """Note a failure of the server for the messages that wait for a session."""
-        if self._limits.shares_failures and outcome.stage and is_server_stage(outcome.stage):
+        is_failure = is_server_stage(outcome.stage) and outcome.category is not ReplyCategory.CONNECTIONS
+        if self._limits.shares_failures and is_failure:
             self._failed_at, self._failure = time.monotonic(), outcome
+            self._waiting.wake_all()
+
+    def _failure_since(self, asked_at: float) -> Outcome | None:
+        """Return the failure that a message shares which waits since a time; None if there was none."""
+        return self._failure if self._failed_at >= asked_at else None
 
     async def _attempt(
         self, session: SmtpSession, envelope: Envelope, fence: Callable[[], None]
@@ -250,15 +258,18 @@ class SmtpPool:
         try:
             if not session.transactions:
                 await session.open()
+                self._is_failing = False
                 self._session_limit.note_opened(sessions=self._open_sessions, now=time.monotonic())
                 # Two may follow: it is not being opened any more, and it is one more that is open.
                 self._waiting.wake_next()
                 self._waiting.wake_next()
             outcome = await session.send(envelope, fence=fence)
         except SESSION_ERRORS as error:
+            outcome = session.explain(error)
+            self._is_failing = not session.transactions and outcome.category is not ReplyCategory.CONNECTIONS
             self._drop(session)
             is_lost = isinstance(error, ConnectionError) and not isinstance(error, TimeoutError)
-            return session.explain(error), is_lost and not session.body_handed_over
+            return outcome, is_lost and not session.body_handed_over
         except BaseException:
             self._drop(session)
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mailctl.errors import ConfigurationError
+from mailctl.settings.hosts import server_address
 from mailctl.smtp.oauth import token_source_from_settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ AuthMode = Literal["auto", "plain", "login", "cram-md5", "xoauth2"]
 class SmtpServer:
     """The address of the mail server, and how to connect to it."""
 
+    #: A host, or unix:/PATH, which has no port.
     host: str
     port: int
     #: Neither `starttls` nor `implicit` falls back to clear text.
@@ -47,6 +49,11 @@ class SmtpServer:
     data_timeout_seconds: float = 600.0
     #: The host name for EHLO; None for that of the system, or the address if that is no full name.
     local_hostname: str | None = None
+
+    @property
+    def address(self) -> str:
+        """What people call it: host:port, or unix:/PATH."""
+        return server_address(self.host, self.port)
 
 
 def smtp_server_from_settings(settings: Settings) -> SmtpServer:

@@ -12,7 +12,8 @@ from mailctl.domain.send_rates import send_rates_from_settings
 from mailctl.errors import ConfigurationError
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.paced_sender import PacedSender
-from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.pool_limits import PoolLimits
 from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.sender import no_fence
 

@@ -15,6 +15,7 @@ import aiosmtplib
 
 from mailctl.errors import ConfigurationError
 from mailctl.redaction import mask_password
+from mailctl.settings.hosts import socket_path
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
 from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
 from mailctl.smtp.failures import classify_error, wrong_protocol
@@ -228,7 +229,8 @@ class SmtpSession:
             transport.abort()
 
     def _require_encryption(self) -> None:
-        if self._server.username and self._server.tls == "none":
+        is_exposed = self._server.tls == "none" and socket_path(self._server.host) is None
+        if self._server.username and is_exposed:
             self.stage = "auth"
             raise ConfigurationError(
                 "credentials are never sent without TLS",
@@ -239,9 +241,14 @@ class SmtpSession:
         self._require_encryption()
         server, smtp = self._server, self._smtp
         smtp.tls_context = self._tls_context() if smtp.use_tls else None
-        name = server.local_hostname or await asyncio.to_thread(_local_hostname)
+        name = server.local_hostname or await asyncio.to_thread(own_host_name)
+        path = socket_path(server.host)
         await smtp.connect(
-            hostname=server.host, port=server.port, local_hostname=name, timeout=self._timeout_seconds
+            hostname=server.host if path is None else None,
+            port=server.port if path is None else None,
+            socket_path=path,
+            local_hostname=name,
+            timeout=self._timeout_seconds,
         )
         self._transport = self._smtp.transport
         if not server.local_hostname and not is_full_host_name(str(name)):
@@ -351,5 +358,6 @@ def _address_literal(address: object) -> str | None:
 
 
 @cache
-def _local_hostname() -> str:
+def own_host_name() -> str:
+    """Return the full name of this host, as far as it has one; it is looked up once."""
     return socket.getfqdn()

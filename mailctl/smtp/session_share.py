@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ _log = logging.getLogger("mailctl.delivery")
 
 #: Seconds between two reports while there is a limit, and between two looks whether there is one.
 REPORT_SECONDS = 1.0
+#: The same before a session is opened, which the server may have just refused to another process.
+_OPENING_SECONDS = 0.05
 
 
 class SessionShare:
@@ -39,15 +42,20 @@ class SessionShare:
         self._on_change = on_change
         self._holder = uuid.uuid4().hex
         self._looking = asyncio.Lock()
-        self._looked_at = 0.0
+        self._looked_at = -math.inf
         self._reports: asyncio.Task[None] | None = None
         #: How many sessions the pool may have; None for no limit.
         self.allowed: int | None = None
 
-    async def look(self) -> None:
-        """Look whether a worker has learned a limit, if that was not done lately; then the share is known."""
+    async def look(self, *, is_opening: bool = False) -> None:
+        """Look whether a worker has learned a limit, if that was not done lately; then the share is known.
+
+        Args:
+            is_opening: whether a session is about to be opened, for which the answer must be a new one.
+        """
         async with self._looking:
-            if self._reports is not None or (self.allowed is None and self._has_looked_lately):
+            lately = time.monotonic() - (_OPENING_SECONDS if is_opening else REPORT_SECONDS)
+            if self._reports is not None or (self.allowed is None and self._looked_at > lately):
                 return
             self._looked_at = time.monotonic()
             try:
@@ -84,10 +92,6 @@ class SessionShare:
             await asyncio.to_thread(self._shares.leave, self._holder)
         except LogUnavailable as error:
             _log.info("other workers learn later that sessions are free: %s", error)
-
-    @property
-    def _has_looked_lately(self) -> bool:
-        return time.monotonic() - self._looked_at < REPORT_SECONDS
 
     def _start_reports(self) -> None:
         if self._reports is None:

@@ -10,6 +10,8 @@ from collections import deque
 
 #: Sessions that are opened at once for the first messages, and at least.
 FIRST_SESSIONS = 4
+#: Seconds for which it is awaited whether the server allows the sessions that are being opened.
+CAUTION_SECONDS = 1.0
 
 
 def campaign_sessions(sessions: int) -> int:
@@ -17,17 +19,20 @@ def campaign_sessions(sessions: int) -> int:
     return max(1, sessions - 1)
 
 
-def may_open_another(*, opening: int, opened: int) -> bool:
+def may_open_another(*, opening: int, opened: int, proven: int) -> bool:
     """Whether one more session may be opened for a message that waits.
 
     The number doubles with each round trip as long as messages wait, so that a few emails do not open as many
-    sessions as a campaign.
+    sessions as a campaign. Beyond what is proven, it grows by half: a server that allows fewer refuses few.
 
     Args:
         opening: how many sessions are being opened.
         opened: how many are open.
+        proven: how many the server is known to allow at a time.
     """
-    return opening < max(FIRST_SESSIONS, opened)
+    if opening + opened < proven:
+        return opening < max(FIRST_SESSIONS, opened)
+    return opening < max(1, opened // 2)
 
 
 class SessionSlots:

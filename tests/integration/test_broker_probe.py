@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.broker.inspector import BrokerInspector
+from mailctl.broker.redis import RedisAdapter
+from mailctl.broker.result_writer import store_results
 from mailctl.celery_app import create_celery_app
 from mailctl.errors import BrokerRefused
 from mailctl.settings import Settings
@@ -43,6 +45,29 @@ def test_redis_accepts_a_message_and_a_result(redis_url: str, client: redis.Redi
     commands = client.info("commandstats")
     assert commands["cmdstat_lpush"]["calls"] == commands["cmdstat_set"]["calls"] == 1
     assert [key for key in client.scan_iter() if b"probe" in key] == []
+
+
+def test_all_keys_have_the_prefix_and_all_is_read_under_it(redis_url: str, client: redis.Redis) -> None:
+    """Queues, messages that a worker has, and results; the connections have the name that is wanted."""
+    settings = Settings(
+        celery_broker_url=redis_url,  # type: ignore[arg-type]
+        celery_result_backend=redis_url,  # type: ignore[arg-type]
+        redis_key_prefix="shop:",
+        redis_client_name="shop-mail",
+    )
+    app = create_celery_app(settings)
+    for number in range(3):
+        app.send_task("reset", task_id=f"task-{number}", queue="shop")
+    store_results(app.backend, [("task-0", "SUCCESS", None)])
+    with app.connection_for_write() as connection:
+        connection.default_channel.basic_get("shop")
+        adapter = RedisAdapter(connection)
+        queue = adapter.read_queues(["shop"])["shop"]
+        assert (queue.ready, len(queue.messages), len(queue.unacked)) == (2, 2, 1)
+        assert adapter.find_message("task-2", "shop").position is not None
+        assert all(key.startswith(b"shop:") for key in client.scan_iter())
+        assert b"shop:celery-task-meta-task-0" in set(client.scan_iter())
+        assert "shop-mail" in {each["name"] for each in client.client_list()}
 
 
 def test_a_full_redis_answers_and_accepts_nothing(redis_url: str, client: redis.Redis) -> None:

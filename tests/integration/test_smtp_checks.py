@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +43,7 @@ def mailing(
     usual: dict[str, Any] = {
         "email_enabled": True,
         "email_host": "127.0.0.1",
-        "email_port": server.port,
+        "email_port": server.port or 25,
         "email_tls": "none",
     }
     if certificates is not None:
@@ -158,6 +160,7 @@ class TestSmtp:
             found = check(settings)
         finding = next(each for name, each in found.items() if name in ("smtp/connect", "smtp/tls"))
         assert (finding.status, words in finding.detail) == (FAIL, True), finding
+        assert finding.detail.count("speaks") == 1
 
     @pytest.mark.parametrize(
         ("stage", "reply", "fix"),
@@ -198,6 +201,48 @@ class TestSmtp:
             finding = check(mailing(server, mailctl_smtp_timeout_seconds=600))["smtp/connect"]
         assert (finding.status, "timed out after 3 s" in finding.detail) == (FAIL, True)
         assert server.peak_sessions > 1
+
+    def test_connection_greeting_and_ehlo_share_their_time(self) -> None:
+        """So that the seconds are true; each of them alone is in time."""
+        with ScriptedSmtpServer({"banner": lambda _: Stall(0.3), "ehlo": lambda _: Stall(0.3)}) as server:
+            finding = check(mailing(server, mailctl_smtp_timeout_seconds=0.4))["smtp/connect"]
+        assert (finding.status, "timed out after 0.4 s at connect" in finding.detail) == (FAIL, True)
+
+    def test_mail_servers_are_looked_at_together(self, tmp_path: Path) -> None:
+        """Several that are slow take no longer than one: here each waits for the other."""
+        both = threading.Barrier(2)
+
+        def wait_for_the_other(_: object) -> None:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(30)
+
+        with (
+            ScriptedSmtpServer({"banner": wait_for_the_other}) as first,
+            ScriptedSmtpServer({"banner": wait_for_the_other}) as second,
+        ):
+            file = tmp_path / "servers.toml"
+            file.write_text(
+                f'[servers.second]\nhost = "127.0.0.1"\nport = {second.port}\ntls = "none"\n'
+                '[[routes]]\nservers = ["default", "second"]\n'
+            )
+            found = check(mailing(first, mailctl_servers=file))
+            both.abort()
+        assert (found["smtp/connect"].status, found["smtp/second: connect"].status) == (OK, OK)
+
+    def test_a_unix_socket_passes_each_step(self, tmp_path: Path) -> None:
+        """It is called by its path, as it has no port."""
+        path = tmp_path / "mail.sock"
+        with ScriptedSmtpServer(path=path) as server:
+            found = check(mailing(server, email_host=f"unix:{path}"))
+        assert steps(found) == {"connect": OK, "mail": OK, "rcpt": OK, "tls": SKIP, "auth": SKIP}
+        assert found["smtp/connect"].detail.startswith(f"unix:{path} answers ")
+
+    def test_a_missing_unix_socket_is_named(self, tmp_path: Path) -> None:
+        """With what to look at, which is no firewall."""
+        settings = Settings(email_enabled=True, email_host=f"unix:{tmp_path / 'none'}", email_tls="none")
+        finding = check(settings)["smtp/connect"]
+        assert finding.detail == f"unix:{tmp_path / 'none'}: no such file or directory."
+        assert "socket" in finding.fix
 
 
 class TestSendTest:

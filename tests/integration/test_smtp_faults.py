@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind
-from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.pool_limits import PoolLimits
 from tests.smtp_client import HASTE, STALL, hasty, message, plain, send, signed_in, with_pool
 from tests.smtp_server import (
     AcceptThenDrop,
@@ -27,6 +27,7 @@ from tests.smtp_server import (
 )
 
 if TYPE_CHECKING:
+    from mailctl.smtp.pool import SmtpPool
     from mailctl.smtp.server import SmtpServer
 
 K = OutcomeKind

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl.delivery_log.opening import open_delivery_log
+from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits
 from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
+from mailctl.domain.send_rates import SendRates
 from mailctl.errors import LeaseEnded
 from mailctl.settings import Settings
 from mailctl.smtp.classify import is_server_failure
-from mailctl.smtp.pool import PoolLimits, SmtpPool
-from tests.smtp_client import message, plain, send, with_pool
+from mailctl.smtp.paced_sender import PacedSender
+from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.pool_limits import PoolLimits
+from tests.smtp_client import hasty, message, plain, send, with_pool
 from tests.smtp_server import (
     Action,
     Context,
@@ -29,6 +34,8 @@ from tests.smtp_server import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mailctl.domain.models import Envelope
 
 K = OutcomeKind
 
@@ -45,6 +52,15 @@ class TestDelivery:
         assert outcome.kind is K.ACCEPTED
         assert accepted.data == envelope.data
         assert (accepted.sender, accepted.recipients) == ("app@example.com", ("one@example.com",))
+
+    def test_a_message_goes_over_a_unix_socket(self, tmp_path: Path) -> None:
+        """With user name and password, which do not leave the host."""
+        path = tmp_path / "mail.sock"
+        with ScriptedSmtpServer(path=path, credentials=("app", "hunter2")) as server:
+            at_socket = replace(plain(server), host=f"unix:{path}", username="app", password="hunter2")
+            [outcome] = send(at_socket, message())
+            [accepted] = server.wait_for(1)
+        assert (outcome.kind, accepted.recipients) == (K.ACCEPTED, ("one@example.com",))
 
     def test_a_closed_pool_has_ended_its_sessions(self) -> None:
         """With QUIT, so that the server does not wait for more."""
@@ -317,7 +333,29 @@ class TestFewSessions:
         assert server.sessions == 1
         assert not any(is_server_failure(each) for each in outcomes)
 
-    @pytest.mark.parametrize("allowed", [1, 10])
+    def test_a_silent_server_is_no_reason_to_try_one_session_at_a_time(self) -> None:
+        """It does not refuse any: after a second, the other messages try, too."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            return await asyncio.gather(*(pool.send(message(f"m{number}")) for number in range(4)))
+
+        with ScriptedSmtpServer({"banner": lambda _: Stall(600)}) as server:
+            outcomes = with_pool(hasty(plain(server)), scenario)
+        assert {outcome.kind for outcome in outcomes} == {K.DEFERRED}
+        assert server.peak_sessions == 4
+
+    def test_messages_share_the_failure_of_a_server_that_others_follow(self) -> None:
+        """They go by the next server at once, instead of each trying this one."""
+
+        async def scenario(pool: SmtpPool) -> list[Outcome]:
+            return await asyncio.gather(*(pool.send(message(f"m{number}")) for number in range(20)))
+
+        with ScriptedSmtpServer({"banner": lambda _: Stall(600)}) as server:
+            outcomes = with_pool(hasty(plain(server)), scenario, limits=PoolLimits(shares_failures=True))
+        assert {(outcome.kind, outcome.stage) for outcome in outcomes} == {(K.DEFERRED, "connect")}
+        assert server.sessions == 1
+
+    @pytest.mark.parametrize("allowed", [1, 3, 10])
     def test_processes_share_the_sessions_that_are_allowed(
         self, allowed: int, tmp_path: Path, record_property: Callable[[str, object], None]
     ) -> None:
@@ -338,7 +376,7 @@ class TestFewSessions:
         async def scenario() -> None:
             limits, shares = PoolLimits(connections=12), SessionShares(engine, "default")
             pools = [SmtpPool(plain(server), limits=limits, shares=shares) for _ in range(3)]
-            sent = (send_until_accepted(pools[number % 3], f"m{number}") for number in range(320))
+            sent = (send_until_accepted(pools[number % 3], f"m{number}") for number in range(1000))
             await asyncio.gather(*sent)
             await asyncio.gather(*(pool.close() for pool in pools))
 
@@ -346,9 +384,43 @@ class TestFewSessions:
         with ScriptedSmtpServer({"banner": greet}) as server:
             asyncio.run(scenario())
         engine.dispose()
-        assert len(server.by_message_id()) == len(server.messages) == 320
+        assert len(server.by_message_id()) == len(server.messages) == 1000
         assert peak == [allowed]
-        row = (f"{allowed} sessions (320 emails, 3 processes)", f"{peak[0]}", str(len(refusals)))
+        row = (f"{allowed} sessions (1,000 emails, 3 processes)", f"{peak[0]}", str(len(refusals)))
         record_property("limits", row)
-        # The first sessions of each, which nobody knows to be too many yet.
-        assert len(refusals) <= 36
+        assert len(refusals) <= 8
+
+
+def test_a_domain_that_is_slowed_down_slows_no_other_down(tmp_path: Path) -> None:
+    """All workers keep its rate, and the server's is as before."""
+    slow = "450 4.7.28 Our system has detected an unusual rate of unsolicited mail"
+
+    def reply(context: Context) -> Action:
+        return Reply(slow) if context.recipients == ["ada@gmail.com"] else None
+
+    def to(name: str, recipient: str) -> Envelope:
+        return replace(message(name), recipient=recipient)
+
+    async def scenario(senders: list[PacedSender]) -> list[Outcome]:
+        first, second = senders
+        refused = await first.send(to("one", "ada@gmail.com"))
+        others = [await sender.send(to("two", "bob@example.com")) for sender in senders for _ in range(5)]
+        # The rate is a tenth of a message a second: the next place is taken, those after it are too late.
+        later = await asyncio.gather(*(second.send(to("three", "eva@gmail.com")) for _ in range(3)))
+        await asyncio.gather(*(sender.close() for sender in senders))
+        return [refused, *others, *later]
+
+    engine = open_delivery_log(Settings(mailctl_home=tmp_path), AccessMode.CREATE)
+    with ScriptedSmtpServer({"body": reply}) as server:
+        senders = [
+            PacedSender(
+                SmtpPool(plain(server)), SendLimits(engine), rates=SendRates(), servers={"default": None}
+            )
+            for _ in range(2)
+        ]
+        refused, *outcomes = asyncio.run(scenario(senders))
+    [limit] = read_learned_limits(engine, now=datetime.now(UTC))
+    engine.dispose()
+    assert (refused.kind, limit.scope, limit.rate) == (K.DEFERRED, "domain gmail.com", pytest.approx(0.1))
+    assert [outcome.kind for outcome in outcomes[:10]] == [K.ACCEPTED] * 10
+    assert sorted(outcome.kind for outcome in outcomes[10:]) == [K.ACCEPTED, K.DEFERRED, K.DEFERRED]

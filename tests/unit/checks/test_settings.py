@@ -55,10 +55,12 @@ def test_each_setting_is_shown_with_its_source(monkeypatch: pytest.MonkeyPatch, 
 def test_the_secrets_of_a_file_are_named(tmp_path: Path) -> None:
     """Only those with a value; a missing file has none."""
     assert env_files(Settings.load()) == []
-    (tmp_path / ".env").write_text("SECRET_KEY=hunter2\nREDIS_PASSWORD=\nEMAIL_HOST=h\n")
+    (tmp_path / ".env").write_text(
+        "SECRET_KEY=hunter2\nREDIS_PASSWORD=\nEMAIL_HOST=h\nMAILCTL_SERVER_BACKUP_PASSWORD=hunter2\n"
+    )
     settings = Settings.load()
     [path] = env_files(settings)
-    assert secret_names(settings, str(path)) == ["SECRET_KEY"]
+    assert secret_names(settings, str(path)) == ["SECRET_KEY", "MAILCTL_SERVER_BACKUP_PASSWORD"]
 
 
 def test_a_misspelt_name_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -105,6 +105,28 @@ def test_what_all_workers_have_sent_counts(log: Log) -> None:
     assert first.learn("server c", server="default", accepted_per_second=1, reason="") == pytest.approx(0.95)
 
 
+def test_of_a_domain_only_its_own_email_counts(log: Log) -> None:
+    """However much the server has accepted for others; `why` and all workers know the rate."""
+    first, second = two_workers(log)
+    for number in range(8):
+        domain = "gmail.com" if number < 3 else "example.com"
+        claim = log.claim(log.queue(address=f"u{number}@{domain}"))
+        log.results.finish(claim, State.SENT, outcome=SENT)
+    assert second.learned_domains() == frozenset()
+    learned = first.learn(
+        "domain gmail.com", server="default", accepted_per_second=1, reason="slower", domain="gmail.com"
+    )
+    assert learned == pytest.approx(0.95 * 3)
+    assert second.learned_domains() == {"domain gmail.com"}
+    known = [
+        read_learned_rate(log.engine, server="default", domain=domain, now=log.now)
+        for domain in ("gmail.com", "example.com")
+    ]
+    assert known == [pytest.approx(0.95 * 3), None]
+    log.forward(86_401)
+    assert second.learned_domains() == frozenset()
+
+
 def test_a_learned_rate_is_forgotten_after_a_day(log: Log) -> None:
     """It has risen a millionfold by then."""
     first, _ = two_workers(log)

@@ -286,6 +286,15 @@ class TestProfiles:
         assert (parsed["hostname"], parsed["port"], parsed["password"]) == ("localhost", 6379, password)
         assert urlsplit(address).path == "/0"
 
+    @pytest.mark.parametrize("password", ["", "s:cret"])
+    def test_redis_has_users(self, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+        """Their name is encoded as the password is."""
+        monkeypatch.setenv("DEBUG", "False")
+        monkeypatch.setenv("REDIS_USERNAME", "shop@mail")
+        monkeypatch.setenv("REDIS_PASSWORD", password)
+        parsed = parse_url(Settings.load().broker_url)
+        assert (parsed["userid"], parsed["password"] or "") == ("shop@mail", password)
+
     def test_a_redis_host_may_be_an_ipv6_address(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The URL has it in brackets."""
         monkeypatch.setenv("DEBUG", "False")

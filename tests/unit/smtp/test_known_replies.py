@@ -21,7 +21,7 @@ from mailctl.smtp.classify import (
     one_line,
     reply_category,
 )
-from mailctl.smtp.known_replies import KnownReply, find_protocol, known_replies
+from mailctl.smtp.known_replies import KnownReply, find_protocol, is_about_domain, known_replies
 
 REPLIES = known_replies()
 #: What a refusal means for the email, by what it is about.
@@ -60,6 +60,22 @@ def test_a_known_reply_is_about_what_the_table_says(
         known.source,
     )
     record_property("replies", row)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("known", [each for each in REPLIES if each.is_about_domain], ids=name_of)
+def test_a_reply_about_a_domain_is_recognised(known: KnownReply) -> None:
+    """Once the server knows the recipient; at MAIL it can only mean all email."""
+    reply = outcome_of(known).reply
+    assert is_about_domain(reply, stage=known.stage)
+    assert not is_about_domain(reply, stage="mail")
+
+
+def test_most_refusals_of_a_rate_are_about_the_server() -> None:
+    """A relay speaks for itself."""
+    of_rate = [each for each in REPLIES if each.category is ReplyCategory.RATE]
+    relays = [each for each in of_rate if each.provider in ("Amazon SES", "Google relay", "Postfix")]
+    assert relays
+    assert not any(is_about_domain(outcome_of(each).reply, stage=each.stage) for each in relays)
 
 
 def test_the_table_is_large_enough_and_names_each_reply_once() -> None:

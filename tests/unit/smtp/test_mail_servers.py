@@ -12,6 +12,7 @@ from mailctl.settings import Settings
 from mailctl.smtp.mail_servers import mail_servers_from_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mailctl.smtp.mail_servers import MailServers
@@ -175,3 +176,114 @@ def test_a_sign_in_that_fails_is_named_as_in_the_file(
     said = raised.value.message
     assert said.startswith(f"MAILCTL_SERVERS ({tmp_path / 'servers.toml'}): servers.backup.{name}")
     assert problem in said
+
+
+def test_a_server_may_be_at_a_unix_socket(tmp_path: Path) -> None:
+    """It has no port, and no TLS."""
+    text = GOOD.replace('host = "bulk.example"', 'host = "unix:/run/mail.sock"')
+    servers = load(tmp_path, text)
+    assert servers.labels[2] == "bulk (unix:/run/mail.sock)"
+    assert (servers.smtp_server("bulk").tls, servers.by_name["bulk"].dns_host) == ("none", "localhost")
+    with pytest.raises(ConfigurationError, match=r"servers\.bulk\.tls must be none for a Unix socket"):
+        load(tmp_path, text.replace('sock"', 'sock"\ntls = "implicit"'))
+
+
+def test_a_unix_socket_of_the_default_server_needs_no_tls() -> None:
+    """No certificate could be verified by the name of a host."""
+    with pytest.raises(ConfigurationError, match="EMAIL_HOST is a Unix socket, and EMAIL_TLS is starttls"):
+        mail_servers_from_settings(Settings(EMAIL_HOST="unix:/run/mail.sock"))
+    settings = Settings(EMAIL_HOST="unix:/run/mail.sock", EMAIL_TLS="none", EMAIL_ENABLED=True)
+    assert mail_servers_from_settings(settings).labels == (settings.mail_server,) == ("unix:/run/mail.sock",)
+
+
+BACKUP = {
+    "MAILCTL_SERVER_BACKUP_HOST": "smtp.backup.example",
+    "MAILCTL_SERVER_BACKUP_TLS": "implicit",
+    "MAILCTL_SERVER_BACKUP_USER": "shop",
+    "MAILCTL_SERVER_BACKUP_PASSWORD": "hunter2",
+    "MAILCTL_SERVER_BACKUP_CONNECTIONS": "2",
+    "MAILCTL_SERVER_BACKUP_RATE": "100/s",
+}
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Settings]:
+    """Load the settings of variables, in a folder without a `.env` file."""
+
+    def load_them(**variables: str) -> Settings:
+        monkeypatch.chdir(tmp_path)
+        for name, value in ({"EMAIL_HOST": "smtp.example"} | variables).items():
+            monkeypatch.setenv(name, value)
+        return Settings.load()
+
+    return load_them
+
+
+def test_variables_describe_servers_as_the_file_does(given: Callable[..., Settings]) -> None:
+    """Without routes, every email goes by the default one first, and by the others in the order of names."""
+    servers = mail_servers_from_settings(given(**BACKUP, MAILCTL_SERVER_AN_OTHER_HOST="other.example"))
+    assert servers.labels == (
+        "smtp.example:587",
+        "an-other (other.example:587)",
+        "backup (smtp.backup.example:465)",
+    )
+    backup = servers.smtp_server("backup")
+    assert (backup.username, backup.password, backup.tls) == ("shop", "hunter2", "implicit")
+    assert (servers.by_name["backup"].connections, servers.by_name["backup"].rate) == (2, 100.0)
+    email = RoutedEmail(kind="reset", queue="celery", recipient="ada@example.com")
+    assert servers.routing.order_for(email) == ("default", "an-other", "backup")
+
+
+def test_routes_of_the_file_name_servers_of_variables(given: Callable[..., Settings], tmp_path: Path) -> None:
+    """The file may come with the program, and the passwords from where it runs."""
+    file = tmp_path / "servers.toml"
+    file.write_text('[[routes]]\nkinds = ["reset"]\nservers = ["backup"]\n')
+    servers = mail_servers_from_settings(given(**BACKUP, MAILCTL_SERVERS=str(file)))
+    reset, other = (
+        RoutedEmail(kind=kind, queue="celery", recipient="a@example.com") for kind in ("reset", "email")
+    )
+    assert (servers.routing.order_for(reset), servers.routing.order_for(other)) == (("backup",), ("default",))
+
+
+def test_a_server_is_described_in_one_place(given: Callable[..., Settings], tmp_path: Path) -> None:
+    """Two descriptions may differ."""
+    file = tmp_path / "servers.toml"
+    file.write_text(GOOD)
+    with pytest.raises(ConfigurationError) as raised:
+        mail_servers_from_settings(given(**BACKUP, MAILCTL_SERVERS=str(file)))
+    assert "The mail server backup is described twice: by MAILCTL_SERVERS (" in raised.value.message
+    assert raised.value.message.endswith("servers.backup and by MAILCTL_SERVER_BACKUP_*.")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BACKUP_PORT", "smtp", "BACKUP_PORT (environment) must be a whole number from 1 to 65535"),
+        ("BACKUP_CONNECTIONS", "1.5", "BACKUP_CONNECTIONS (environment) must be a whole number from 1 to 64"),
+        ("BACKUP_TIMEOUT_SECONDS", "nan", "BACKUP_TIMEOUT_SECONDS (environment) must be a number from 0.1"),
+        ("BACKUP_TLS", "ssl", "BACKUP_TLS (environment) must be one of starttls, implicit, none"),
+        ("BACKUP_RATE", "fast", "BACKUP_RATE (environment) must be a rate such as 100/s"),
+        ("BACKUP_PASSWORD_FILE", "x", "and MAILCTL_SERVER_BACKUP_PASSWORD_FILE are both given; remove one"),
+        ("BACKUP_AUTH", "xoauth2", "BACKUP_AUTH (environment) xoauth2 needs either oauth_token or"),
+        ("BULK_PORT", "25", "MAILCTL_SERVER_BULK_HOST must be the name or the IP address of a host"),
+        ("BACKUP_HOTS", "x", "BACKUP_HOTS (environment): this is not MAILCTL_SERVER_<NAME>_ with one of"),
+        ("PORT", "tcp://10.0.0.1:25", "MAILCTL_SERVER_PORT (environment): this is not"),
+        ("DEFAULT_HOST", "x", "DEFAULT_HOST (environment) cannot be given: the EMAIL_* settings describe"),
+    ],
+)
+def test_each_mistake_in_a_variable_is_one_sentence(
+    given: Callable[..., Settings], variable: str, value: str, said: str
+) -> None:
+    """With the name of the variable and its source."""
+    with pytest.raises(ConfigurationError) as raised:
+        mail_servers_from_settings(given(**(BACKUP | {f"MAILCTL_SERVER_{variable}": value})))
+    assert said in raised.value.message
+    assert "hunter2" not in raised.value.message
+
+
+def test_a_variable_that_is_in_no_route_is_refused(given: Callable[..., Settings], tmp_path: Path) -> None:
+    """As a server of the file is."""
+    file = tmp_path / "servers.toml"
+    file.write_text('[[routes]]\nservers = ["default"]\n')
+    with pytest.raises(ConfigurationError, match=r"MAILCTL_SERVER_BACKUP_\* is in no route"):
+        mail_servers_from_settings(given(**BACKUP, MAILCTL_SERVERS=str(file)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ class Limits:
         self.reserved: list[tuple[str, int]] = []
         self.taught: list[tuple[str, float]] = []
         self.error: Exception | None = None
+        #: The domains for which another worker has learned a rate.
+        self.domains: frozenset[str] = frozenset()
         #: The limits that have no places.
         self.full: set[str] = set()
 
@@ -65,6 +68,9 @@ class Limits:
 
     def is_learned(self, _scope: str) -> bool:
         return self.learned
+
+    def learned_domains(self) -> frozenset[str]:
+        return self.domains
 
     def learn(self, scope: str, *, accepted_per_second: float, **_: Any) -> float:
         self.taught.append((scope, accepted_per_second))
@@ -194,6 +200,66 @@ def test_what_another_worker_has_learned_holds_here() -> None:
     limits = Limits(learned=True)
     send(make(limits, Inner()), "a@x.example")
     assert limits.reserved == [("server default", 1)]
+
+
+DOMAIN_TOO_FAST = replace(
+    TOO_FAST,
+    reply=SmtpReply(
+        code=421,
+        enhanced="4.7.28",
+        text="Gmail has detected an unusual rate of mail originating from your IP address.",
+    ),
+)
+
+
+def test_messages_that_come_together_wait_for_what_others_have_learned() -> None:
+    """None of them goes out before it is known."""
+    limits = Limits(learned=True)
+    send(make(limits, Inner()), *(f"u{number}@x.example" for number in range(5)))
+    assert sum(count for _, count in limits.reserved) == 5
+
+
+def test_a_refusal_about_a_domain_lowers_the_rate_of_that_domain() -> None:
+    """Other email goes on as before."""
+    limits = Limits()
+    sender = make(limits, Inner(SENT, DOMAIN_TOO_FAST))
+    for to in ("a@x.example", "a@gmail.com"):
+        send(sender, to)
+    assert [scope for scope, _ in limits.taught] == ["domain gmail.com"]
+    limits.domains, sender._looked_at = frozenset({"domain gmail.com"}), -math.inf
+    limits.learned = True
+    send(sender, "b@gmail.com")
+    assert ("domain gmail.com", 1) in limits.reserved
+    limits.learned, limits.reserved = False, []
+    send(sender, "b@x.example")
+    assert "domain x.example" not in dict(limits.reserved)
+
+
+def test_a_learned_rate_of_a_domain_holds_in_other_workers() -> None:
+    """Although they were never refused."""
+    limits = Limits(learned=True)
+    limits.domains = frozenset({"domain gmail.com"})
+    send(make(limits, Inner()), "a@gmail.com")
+    assert limits.reserved == [("domain gmail.com", 1), ("server default", 1)]
+
+
+def test_a_refusal_about_a_domain_with_a_rate_lowers_that_rate() -> None:
+    """One row for all subdomains, as the settings say."""
+    limits = Limits()
+    send(make(limits, Inner(DOMAIN_TOO_FAST), domains={"*.gmail.com": 5.0}), "a@mx.gmail.com")
+    assert [scope for scope, _ in limits.taught] == ["domain *.gmail.com"]
+
+
+def test_the_same_refusal_for_several_domains_is_about_the_server() -> None:
+    """Whatever it says: it does not take so much of us."""
+    limits = Limits()
+    sender = make(limits, Inner(*[DOMAIN_TOO_FAST] * 4))
+    for to in ("a@one.example", "b@one.example", "a@two.example", "a@three.example"):
+        send(sender, to)
+    assert [scope for scope, _ in limits.taught] == [
+        *("domain one.example", "domain one.example", "domain two.example"),
+        "server default",
+    ]
 
 
 def test_the_sender_is_closed_with_it() -> None:

@@ -53,3 +53,16 @@ def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> No
     assert [limit.may_open(others=0, now=now) for now in (1, 5)] == [False, True]
     limit.share(None)
     assert limit.is_learned, "its own refusal"
+
+
+def test_what_the_server_has_allowed_at_a_time_is_proven() -> None:
+    """Until it refuses as many; with a share, that is known of all workers together."""
+    limit = SessionLimit(10)
+    assert limit.proven == 0
+    limit.note_opened(sessions=3, now=0.0)
+    limit.note_opened(sessions=1, now=1.0)
+    assert limit.proven == 3
+    limit.note_refusal(others=2, now=2.0)
+    assert limit.proven == 2
+    limit.share(4)
+    assert limit.proven == 4

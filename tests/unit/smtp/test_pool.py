@@ -10,7 +10,8 @@ import pytest
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.smtp.classify import classify_reply
-from mailctl.smtp.pool import PoolLimits, SmtpPool
+from mailctl.smtp.pool import SmtpPool
+from mailctl.smtp.pool_limits import PoolLimits
 from mailctl.smtp.server import SmtpServer
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, stage="body")

@@ -17,10 +17,22 @@ def test_a_campaign_uses_all_sessions_but_one(sessions: int, expected: int) -> N
 
 def test_sessions_double_while_messages_wait() -> None:
     """Each round trip opens as many as there are."""
-    assert may_open_another(opening=FIRST_SESSIONS - 1, opened=0)
-    assert not may_open_another(opening=FIRST_SESSIONS, opened=0)
-    assert may_open_another(opening=19, opened=20)
-    assert not may_open_another(opening=20, opened=20)
+    assert may_open_another(opening=FIRST_SESSIONS - 1, opened=0, proven=50)
+    assert not may_open_another(opening=FIRST_SESSIONS, opened=0, proven=50)
+    assert may_open_another(opening=19, opened=20, proven=50)
+    assert not may_open_another(opening=20, opened=20, proven=50)
+
+
+def test_beyond_what_is_proven_sessions_become_more_by_half() -> None:
+    """The first one alone shows whether the server allows any."""
+    steps, opened = [], 0
+    while opened < 20:
+        opening = 0
+        while may_open_another(opening=opening, opened=opened, proven=opened):
+            opening += 1
+        opened += opening
+        steps.append(opened)
+    assert steps == [1, 2, 3, 4, 6, 9, 13, 19, 28]
 
 
 async def _granted(slots: SessionSlots, order: list[str], name: str) -> None:

@@ -1,0 +1,32 @@
+"""The limits of a pool of SMTP sessions, and the outcome of a message that gets none because of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+
+#: The outcome of a message for which there was no session, if the server has not said why.
+NO_SESSION = Outcome(
+    kind=OutcomeKind.DEFERRED,
+    reply=SmtpReply(text="the mail server allows no more sessions"),
+    stage="connect",
+    category=ReplyCategory.CONNECTIONS,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolLimits:
+    """The limits of a pool: how many sessions, and for how long.
+
+    `connections` times the number of worker processes must not exceed the limit of the mail server.
+    """
+
+    connections: int = 50
+    messages_per_session: int = 100
+    #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
+    max_idle_seconds: float = 20.0
+    max_age_seconds: float = 300.0
+    #: Whether messages that wait for a session when one cannot be opened share that outcome: they can move
+    #: to another server at once, instead of each trying this one.
+    shares_failures: bool = False

@@ -1,0 +1,24 @@
+"""The steps of a session have one time budget."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from mailctl.smtp.probe import probe_recipient
+from mailctl.smtp.server import SmtpServer
+from tests.smtp_server import ScriptedSmtpServer, Stall
+
+
+@pytest.mark.parametrize("stage", ["ehlo", "mail", "rcpt"])
+def test_a_session_ends_when_its_time_is_up(stage: str) -> None:
+    """However long a reply may take; what was found before is kept."""
+    with ScriptedSmtpServer({stage: lambda _: Stall(600)}) as smtp:
+        server = SmtpServer(host="127.0.0.1", port=smtp.port, tls="none", timeout_seconds=600)
+        asked = probe_recipient(server, sender="a@example.com", recipient="b@example.com", seconds=0.5)
+        *before, last = asyncio.run(asked)
+    assert all(step.ok for step in before)
+    assert (last.ok, last.category) == (False, None)
+    assert re.fullmatch(r"not done at \w+, 0.5 s after the session began", last.detail)
