@@ -94,7 +94,15 @@ def site(empty_log: Engine) -> Iterator[Site]:
     """The relay of a worker whose broker is in memory."""
     made = Site(empty_log)
     yield made
-    made.relay._change_detector.close()
+    made.relay._close_parts()
+
+
+@pytest.fixture
+def shared(empty_log: Engine) -> Iterator[Site]:
+    """The relay of a worker whose broker is outside the process."""
+    made = Site(empty_log, broker="redis://localhost:1/0")
+    yield made
+    made.relay._close_parts()
 
 
 def test_a_tick_signs_the_worker_in_before_it_publishes(site: Site) -> None:
@@ -116,36 +124,33 @@ def test_a_tick_that_follows_at_once_asks_for_nothing(site: Site) -> None:
     assert site.ticks == 2
 
 
-def test_the_interval_is_short_while_emails_wait_for_room_on_the_broker(empty_log: Engine) -> None:
+def test_the_interval_is_short_while_emails_wait_for_room_on_the_broker(shared: Site) -> None:
     """Also where the log is on a server."""
-    site = Site(empty_log, broker="redis://localhost:1/0")
-    site.relay._tick_seconds = 1.0
-    assert site.relay.tick_seconds == 1.0
-    site.due.has_backlog = True
-    assert site.relay.tick_seconds == LOCAL_TICK_SECONDS
+    shared.relay._tick_seconds = 1.0
+    assert shared.relay.tick_seconds == 1.0
+    shared.due.has_backlog = True
+    assert shared.relay.tick_seconds == LOCAL_TICK_SECONDS
 
 
-def test_heartbeats_say_whether_emails_may_be_left_to_the_relay(empty_log: Engine) -> None:
+def test_heartbeats_say_whether_emails_may_be_left_to_the_relay(shared: Site, site: Site) -> None:
     """Not while the broker does not answer, nor soon after it took no message, nor in memory."""
-    site = Site(empty_log, broker="redis://localhost:1/0")
-    site.publisher.answers["can_reach_broker"] = [True, False, True]
-    said = [site.says_that_it_publishes() for _ in range(2)]
-    site.relay._failed_at = time.monotonic()
-    said += [site.says_that_it_publishes(), Site(empty_log).says_that_it_publishes()]
+    shared.publisher.answers["can_reach_broker"] = [True, False, True]
+    said = [shared.says_that_it_publishes() for _ in range(2)]
+    shared.relay._failed_at = time.monotonic()
+    said += [shared.says_that_it_publishes(), site.says_that_it_publishes()]
     assert said == [True, False, False, False]
-    assert site.publisher.names == ["can_reach_broker"] * 2
+    assert shared.publisher.names == ["can_reach_broker"] * 2
 
 
-def test_new_emails_end_the_rest_unless_there_is_a_backlog(empty_log: Engine) -> None:
+def test_new_emails_end_the_rest_unless_there_is_a_backlog(shared: Site) -> None:
     """With a backlog there always are new ones, and each tick would keep the workers from the log."""
-    site = Site(empty_log, broker="redis://localhost:1/0")
-    site.relay._tick_seconds = FOR_EVER
+    shared.relay._tick_seconds = FOR_EVER
     waits: list[float] = []
-    site.relay._new_emails.wait = waits.append  # type: ignore[method-assign]
-    site.relay._rest(worked_seconds=0.0)
-    site.relay._stopped.set()
-    site.due.has_backlog = True
-    site.relay._rest(worked_seconds=0.0)
+    shared.relay._new_emails.wait = waits.append  # type: ignore[method-assign]
+    shared.relay._rest(worked_seconds=0.0)
+    shared.relay._stopped.set()
+    shared.due.has_backlog = True
+    shared.relay._rest(worked_seconds=0.0)
     assert waits == [FOR_EVER]
 
 
@@ -157,12 +162,11 @@ def test_a_relay_that_ends_signs_the_worker_off(site: Site) -> None:
     assert site.publisher.names == ["close"]
 
 
-def test_messages_on_a_shared_broker_outlive_the_worker(empty_log: Engine) -> None:
+def test_messages_on_a_shared_broker_outlive_the_worker(shared: Site) -> None:
     """Another worker takes them."""
-    site = Site(empty_log, broker="redis://localhost:1/0")
-    site.run_until(site.has_ticked)
-    assert site.workers.names[-1] == "unregister"
-    assert site.recovery.calls == []
+    shared.run_until(shared.has_ticked)
+    assert shared.workers.names[-1] == "unregister"
+    assert shared.recovery.calls == []
 
 
 def test_a_log_that_is_down_does_not_keep_a_worker_from_ending(
@@ -227,9 +231,8 @@ def test_an_unexpected_error_restarts_the_relay(site: Site, caplog: pytest.LogCa
     assert site.publisher.names == ["close"]
 
 
-def test_a_relay_that_fails_again_and_again_gives_up(empty_log: Engine) -> None:
+def test_a_relay_that_fails_again_and_again_gives_up(site: Site) -> None:
     """The worker is told why, and signed off."""
-    site = Site(empty_log)
     given_up = threading.Event()
     reasons: list[str] = []
 
