@@ -205,6 +205,8 @@ def test_pool_process_killed_for_its_memory(
     worker = production.worker("-c", "1", MAILCTL_LEASE_SECONDS="3600")
     task_id = desk.send()
     desk.wait_for_state(task_id, "sending")
+    # What lived for less than a second before it died, only its lease tells.
+    desk.wait_for_heartbeats(2)
     [child] = children_of(worker.process.pid)
     os.kill(child, signal.SIGKILL)
     desk.wait_for(lambda: smtp_server.sessions == 2)
