@@ -76,17 +76,6 @@ class Desk:
             assert time.monotonic() < deadline, what
             time.sleep(0.3)
 
-    def wait_for_heartbeats(self, count: int) -> None:
-        """Wait until the only worker has signed in so often again; between two times, its relay looks around."""
-        seen: set[str] = set()
-
-        def has_signed_in() -> bool:
-            [found] = self.run("workers")[1]
-            seen.add(found["seen_at"])
-            return len(seen) > count
-
-        self.wait_for(has_signed_in)
-
     def wait_for_state(self, task_id: str, *states: str) -> None:
         """Wait until an email is in one of these states."""
         self.wait_for(lambda: self.run("status", task_id)[1][0]["state"] in states, task_id)

@@ -206,7 +206,7 @@ def test_pool_process_killed_for_its_memory(
     task_id = desk.send()
     desk.wait_for_state(task_id, "sending")
     # What lived for less than a second before it died, only its lease tells.
-    desk.wait_for_heartbeats(2)
+    production.wait_for_heartbeats(2)
     [child] = children_of(worker.process.pid)
     os.kill(child, signal.SIGKILL)
     desk.wait_for(lambda: smtp_server.sessions == 2)
