@@ -188,7 +188,10 @@ class _ActionRunner:
         tally, is_complete = Counter[ActionOutcome](), False
         try:
             with deferred_interrupts() as interrupt, self._progress(selection) as advance:
-                is_stopped = lambda: interrupt.is_requested  # noqa: E731
+
+                def is_stopped() -> bool:
+                    return interrupt.is_requested
+
                 if selection.filter is None or self.session.output.as_json:
                     self._execute_each(selection, tally, advance, is_stopped)
                 else:

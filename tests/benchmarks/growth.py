@@ -46,14 +46,14 @@ def queries(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """`status`, `list` and a turn of the relay."""
     small, large = (filled(folder / name, rows) for name, rows in (("small", SMALL), ("large", LARGE)))
     for name, question in _QUESTIONS.items():
-        few = in_rounds(partial(seconds, question, small), rounds=rounds)
-        many = in_rounds(partial(seconds, question, large), rounds=rounds)
+        few = in_rounds(partial(mean_seconds, question, small), rounds=rounds)
+        many = in_rounds(partial(mean_seconds, question, large), rounds=rounds)
         yield at_most(f"{name}, ms: 1,000,000 rows (other: 1,000)", many, few, 3)
     for log in (small, large):
         with log.engine.begin() as connection:
             connection.execute(text(_WAIT))
         log.campaigns.create_or_update("long", kind="welcome", rate=None)
-    few, many = (in_rounds(partial(seconds, _mend, log), rounds=rounds) for log in (small, large))
+    few, many = (in_rounds(partial(mean_seconds, _mend, log), rounds=rounds) for log in (small, large))
     yield at_most("relay, ms: 1,000,000 waiting (other: 1,000)", many, few, 3)
     small.close()
     large.close()
@@ -68,12 +68,12 @@ def filled(home: Path, rows: int) -> Runtime:
     return runtime
 
 
-def seconds(question: Callable[[Runtime], object], runtime: Runtime) -> float:
+def mean_seconds(question: Callable[[Runtime], object], runtime: Runtime, *, repeats: int = REPEATS) -> float:
     """Return how long a question takes, the mean of a few times."""
     started = time.perf_counter()
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         question(runtime)
-    return (time.perf_counter() - started) / REPEATS
+    return (time.perf_counter() - started) / repeats
 
 
 def _status(runtime: Runtime) -> None:
@@ -81,7 +81,8 @@ def _status(runtime: Runtime) -> None:
     runtime.history.events(email.id)
 
 
-def _list(runtime: Runtime) -> None:
+def list_emails(runtime: Runtime) -> None:
+    """Read the pages that `list` prints most often."""
     search(runtime.engine, EmailFilter(), limit=50)
     search(runtime.engine, EmailFilter(states=[State.FAILED]), limit=50)
     search(runtime.engine, EmailFilter(user_id="42"), limit=50)
@@ -101,4 +102,4 @@ def _mend(runtime: Runtime) -> None:
     runtime.recovery.return_orphans(alive=[])
 
 
-_QUESTIONS: dict[str, Callable[[Runtime], object]] = {"status": _status, "list": _list, "relay": _relay}
+_QUESTIONS: dict[str, Callable[[Runtime], object]] = {"status": _status, "list": list_emails, "relay": _relay}

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.retention import Retention
 from mailctl.domain.catalog import WELCOME
@@ -28,6 +27,7 @@ from mailctl.monitoring.stats import make_report
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.benchmarks.bench import Figure, at_most, median
+from tests.benchmarks.growth import list_emails, mean_seconds
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ def queries(folder: Path, *, rounds: int, rows: int = LARGE) -> Iterator[Figure]
     with PostgresServer() as server:
         small, large = (filled(server, folder, number) for number in (SMALL, rows))
         for name, question in _QUESTIONS.items():
-            few, many = (median(partial(_seconds, question, log), rounds=rounds) for log in (small, large))
+            few, many = (
+                median(partial(mean_seconds, question, log, repeats=REPEATS), rounds=rounds)
+                for log in (small, large)
+            )
             yield at_most(f"{name}, ms: {rows:,} rows (other: {SMALL:,})", many, few, 3)
         few, many = (median(partial(_claims, log), rounds=rounds) for log in (small, large))
         yield at_most(f"claim of {CLAIMED}, ms: {rows:,} rows (other: {SMALL:,})", many, few, 3)
@@ -280,23 +283,10 @@ def _sizes(runtime: Runtime) -> dict[str, int]:
         return {name: connection.execute(text(f"SELECT {size}")).scalar_one() for name, size in sizes.items()}
 
 
-def _seconds(question: Callable[[Runtime], object], runtime: Runtime) -> float:
-    started = time.perf_counter()
-    for _ in range(REPEATS):
-        question(runtime)
-    return (time.perf_counter() - started) / REPEATS
-
-
 def _status(runtime: Runtime) -> None:
     # The short id of the email 4242.
     [email, *_] = runtime.history.find("fe7ecc4d")
     runtime.history.events(email.id)
-
-
-def _list(runtime: Runtime) -> None:
-    search(runtime.engine, EmailFilter(), limit=50)
-    search(runtime.engine, EmailFilter(states=[State.FAILED]), limit=50)
-    search(runtime.engine, EmailFilter(user_id="42"), limit=50)
 
 
 def _relay(runtime: Runtime) -> None:
@@ -329,6 +319,6 @@ def _claims(runtime: Runtime) -> float:
 
 _QUESTIONS: dict[str, Callable[[Runtime], object]] = {
     "status": _status,
-    "list": _list,
+    "list": list_emails,
     "relay": _relay,
 }
