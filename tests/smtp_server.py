@@ -12,10 +12,10 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
 
 import trustme
 
+from tests.servers.streams import StreamListener
 from tests.smtp_conversation import (
     AcceptThenDrop,
     Action,
@@ -123,8 +123,6 @@ class ScriptedSmtpServer:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._conversations: set[asyncio.Task[Any]] = set()
-        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
 
     def __enter__(self) -> Self:
         self.start()
@@ -221,31 +219,15 @@ class ScriptedSmtpServer:
         self._loop.set_exception_handler(_ignore_lost_connections)
         self._stopping = asyncio.Event()
         tls = self.ssl_context if self.implicit else None
-        if self.path is not None:
-            server = await asyncio.start_unix_server(self._converse, self.path, limit=2**25)
-        else:
-            server = await asyncio.start_server(
-                self._converse, "127.0.0.1", self.port, ssl=tls, limit=2**25, backlog=512
-            )
-            self.port = server.sockets[0].getsockname()[1]
+        listener = StreamListener(self._converse, ssl_context=tls, limit=2**25)
+        listener.open(self.path or ("127.0.0.1", self.port))
+        if self.path is None:
+            self.port = listener.port
         ready.set()
         await self._stopping.wait()
-        server.close()
-        await asyncio.sleep(0)  # sessions that were accepted just now begin
-        for conversation in list(self._conversations):
-            conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-        # Also those of sessions that ended before, with something left to say.
-        for transport in list(self._transports):
-            transport.abort()
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await listener.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
-        self._transports.add(writer.transport)
         self.sessions += 1
         self.open_sessions += 1
         self.peak_sessions = max(self.peak_sessions, self.open_sessions)
@@ -254,7 +236,6 @@ class ScriptedSmtpServer:
         except (HungUp, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self._conversations.discard(task)
             if self._is_stopping:
                 writer.transport.abort()
             else:

@@ -20,6 +20,7 @@ from mailctl.smtp.protocol import MAX_REPLY_LINES, MAX_REPLY_OCTETS, SmtpProtoco
 from mailctl.smtp.server import SmtpServer
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
 from tests.fuzz.cases import FEW, MANY, PROPERTY, Cases, as_many
+from tests.servers.streams import StreamListener
 from tests.unit.smtp.test_protocol import RecordingTransport
 
 if TYPE_CHECKING:
@@ -203,10 +204,10 @@ ENVELOPE = Envelope(
 
 async def send_to(stranger: Stranger, *, tls: TlsMode = "none") -> Outcome:
     """Send a message in a session that waits a moment for each reply."""
-    listening = await asyncio.start_server(stranger.converse, "127.0.0.1", 0)
+    listener = StreamListener(stranger.converse).open(("127.0.0.1", 0))
     server = SmtpServer(
         host="127.0.0.1",
-        port=listening.sockets[0].getsockname()[1],
+        port=listener.port,
         tls=tls,
         timeout_seconds=0.1,
         data_timeout_seconds=0.1,
@@ -220,8 +221,7 @@ async def send_to(stranger: Stranger, *, tls: TlsMode = "none") -> Outcome:
         return session.explain(error)
     finally:
         session.close()
-        listening.close()
-        await asyncio.sleep(0)
+        await listener.close()
 
 
 def test_any_server_ends_with_an_outcome(is_long: bool, record_property: Any) -> None:

@@ -10,6 +10,7 @@ import threading
 from typing import Self
 
 from tests.servers.process import PATIENCE
+from tests.servers.streams import StreamListener
 
 #: Connections that a client makes at most for one question if it fails fast.
 FEW_ATTEMPTS = 2
@@ -112,16 +113,18 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        listening = asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(PATIENCE)
-        self.port = self._server.sockets[0].getsockname()[1]
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(self._listener.close(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
+
+    async def _listen(self) -> None:
+        self._listener = StreamListener(self._serve, ssl_context=self._context).open(("127.0.0.1", 0))
+        self.port = self._listener.port
 
     def silence(self) -> None:
         """Keep connections open, accept new ones, and pass on nothing."""
@@ -139,15 +142,6 @@ class Proxy:
         for writer in self._open:
             writer.transport.abort()
         self._passes.set()
-
-    async def _close(self) -> None:
-        self._server.close()
-        mine = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.1)  # transports close in a later turn of the loop
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
