@@ -81,27 +81,36 @@ class LmtpSource:
             asyncio.run(self._serve(take, stopped))
 
     async def _serve(self, take: Callable[..., object], stopped: threading.Event) -> None:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                await _Session(reader, writer, take).run()
-            except (
-                OSError,
-                asyncio.IncompleteReadError,
-                TimeoutError,
-                ValueError,
-                asyncio.LimitOverrunError,
-            ):
-                pass  # the client is gone, or speaks something else
-            finally:
-                writer.close()
+        sessions: set[asyncio.Task[None]] = set()
+
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            session = asyncio.create_task(_converse(reader, writer, take))
+            sessions.add(session)
+            session.add_done_callback(sessions.discard)
 
         if self._path:
-            server = await asyncio.start_unix_server(handle, sock=_bind(self._path), limit=_MAX_LINE)
+            server = await asyncio.start_unix_server(begin, sock=_bind(self._path), limit=_MAX_LINE)
         else:
-            server = await asyncio.start_server(handle, self._host, self._port, limit=_MAX_LINE)
+            server = await asyncio.start_server(begin, self._host, self._port, limit=_MAX_LINE)
             self.port = server.sockets[0].getsockname()[1]
-        async with server:
-            await asyncio.to_thread(stopped.wait)
+        await asyncio.to_thread(stopped.wait)
+        server.close()
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*sessions)
+
+
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, take: Callable[..., object]
+) -> None:
+    try:
+        await _Session(reader, writer, take).run()
+    except asyncio.CancelledError:
+        writer.write(b"421 4.3.2 Stopping; try again later\r\n")
+    except (OSError, asyncio.IncompleteReadError, ValueError, asyncio.LimitOverrunError):
+        pass  # the client is gone, or speaks something else
+    finally:
+        writer.close()
 
 
 def _bind(path: str) -> socket.socket:

@@ -75,18 +75,25 @@ def test_a_message_stays_new_until_it_is_recorded(maildir: Path) -> None:
 
 
 @pytest.fixture
-def lmtp(tmp_path: Path) -> Iterator[tuple[Taken, int]]:
+def lmtp() -> Iterator[tuple[Taken, int]]:
     """A source that listens, with what it took, and its port."""
     taken, stopped, port = Taken(), threading.Event(), free_port()
+    thread = _listening(port, taken, stopped)
+    yield taken, port
+    stopped.set()
+    thread.join()
+
+
+def _listening(port: int, taken: Taken, stopped: threading.Event) -> threading.Thread:
     source = LmtpSource(f"127.0.0.1:{port}")
-    thread = threading.Thread(target=source.run, args=(taken,), kwargs={"stopped": stopped, "once": False})
+    thread = threading.Thread(
+        target=source.run, args=(taken,), kwargs={"stopped": stopped, "once": False}, daemon=True
+    )
     thread.start()
     deadline = time.monotonic() + 60
     while source.port is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    yield taken, port
-    stopped.set()
-    thread.join()
+    return thread
 
 
 def test_lmtp_takes_a_message_for_each_recipient(lmtp: tuple[Taken, int]) -> None:
@@ -137,6 +144,18 @@ def test_lmtp_defers_while_the_log_is_down(lmtp: tuple[Taken, int]) -> None:
         assert refused.value.smtp_code == 451
         client.sendmail("", ["a@example.com"], b"Subject: x\r\n\r\n")
     assert len(taken) == 1
+
+
+def test_lmtp_stops_although_clients_are_connected() -> None:
+    """They are told to try again later: a mail server keeps its connection open for its next message."""
+    stopped, port = threading.Event(), free_port()
+    thread = _listening(port, Taken(), stopped)
+    with smtplib.LMTP("127.0.0.1", port, timeout=60) as client:
+        client.ehlo()
+        stopped.set()
+        assert client.getreply()[0] == 421
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_lmtp_refuses_what_is_out_of_order(lmtp: tuple[Taken, int]) -> None:
