@@ -15,12 +15,12 @@ from celery import Celery
 from celery.exceptions import AlwaysEagerIgnored, CeleryWarning
 from celery.local import maybe_evaluate
 
-from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl, is_foreign_scheme
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.task_mapping import mapped_tasks
 from mailctl.errors import ConfigurationError
-from mailctl.plugins import load_object, summarize_error
 from mailctl.settings import MEMORY_BACKEND, MEMORY_BROKER, Settings
+from mailctl.settings.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl, is_foreign_scheme
+from mailctl.settings.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

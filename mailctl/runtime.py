@@ -38,7 +38,7 @@ from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.retry_policy import RetryPolicy
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.domain.webhook_secrets import webhook_secrets_from_settings
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.security.keyring import Keyring
 from mailctl.security.unsubscribe_links import unsubscribe_links_from_settings

@@ -33,7 +33,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER, validate_tenant
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker import message_validation, process_state

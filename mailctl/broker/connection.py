@@ -13,9 +13,9 @@ from mailctl.broker.confirms import CONFIRM_SECONDS, REPLY_SECONDS, PublishersBl
 from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST
-from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ExitCode
-from mailctl.redaction import mask_credentials, mask_url
+from mailctl.process.deadlines import call_with_deadline
+from mailctl.settings.credential_masking import mask_credentials, mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -28,8 +28,8 @@ from mailctl.broker.task_results import (
 )
 from mailctl.broker.worker_replies import ask_workers, queue_names, task_ids, task_names
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, stores_results
-from mailctl.deadlines import call_with_deadline
 from mailctl.errors import BrokerRefused, BrokerUnavailable
+from mailctl.process.deadlines import call_with_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -8,7 +8,7 @@ from mailctl.celery_app import app_from_settings
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.own_tasks import check_own_tasks
 from mailctl.domain.catalog import TASK_NAMES
-from mailctl.redaction import mask_url
+from mailctl.settings.credential_masking import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator

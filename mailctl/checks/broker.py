@@ -9,7 +9,7 @@ from mailctl.celery_app import has_private_results
 from mailctl.checks.app import has_results, masked_broker_url
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.errors import BrokerRefused, BrokerUnavailable
-from mailctl.redaction import mask_url
+from mailctl.settings.credential_masking import mask_url
 from mailctl.timefmt import format_milliseconds
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.migrations import check_migrations
-from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import check_creatable, describe_nearby_logs
@@ -21,6 +20,7 @@ from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.write_probe import check_writable
 from mailctl.domain.shell_command import chmod_command, mailctl_command
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline, timed_call_with_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -15,8 +15,8 @@ from mailctl.domain.jwt import unverified_expiry
 from mailctl.domain.models import User
 from mailctl.domain.samples import sample_content
 from mailctl.errors import ConfigurationError, MailctlError, NotFound
-from mailctl.redaction import mask_url
 from mailctl.security.links import InvalidLink, Links, link_origins
+from mailctl.settings.credential_masking import mask_url
 from mailctl.timefmt import format_duration
 from mailctl.users import ServiceUserDirectory
 

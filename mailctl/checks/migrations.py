@@ -6,9 +6,9 @@ from configparser import ConfigParser, Error
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.storage.schema_version import has_service_migrations
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

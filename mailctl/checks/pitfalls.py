@@ -12,12 +12,12 @@ from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.placeholders import find_placeholders
 from mailctl.checks.settings import env_files, secret_names
 from mailctl.checks.workers import needed_queues
-from mailctl.connection_urls.options import UNVERIFIED
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.link_validation import MAX_URL, is_local_host
 from mailctl.domain.shell_command import chmod_command
 from mailctl.errors import ConfigurationError
 from mailctl.security.links import links_problem
+from mailctl.settings.connection_urls.options import UNVERIFIED
 from mailctl.settings.hosts import socket_path
 from mailctl.settings.secret_keys import InvalidKeys
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.domain.outcomes import OUR_FAULTS, ReplyCategory
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.smtp.classify import reply_category
 from mailctl.timefmt import pluralize
 

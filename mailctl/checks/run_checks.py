@@ -22,9 +22,9 @@ from mailctl.checks.smtp import check_smtp
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
 from mailctl.checks.workers import check_workers
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.process_identity import identify_process
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.security.keyring import Keyring
 from mailctl.smtp.mail_servers import mail_servers_from_settings
 

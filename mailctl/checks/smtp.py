@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.refusals import fix_for
 from mailctl.checks.templates import make_throwaway_composer
-from mailctl.deadlines import DEADLINE_SECONDS, call_with_deadline
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.models import Content, User
@@ -22,6 +21,7 @@ from mailctl.domain.outcomes import OUR_FAULTS, OutcomeKind
 from mailctl.domain.recipient_policy import recipient_policy_from_settings
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import DEADLINE_SECONDS, call_with_deadline
 from mailctl.settings.hosts import socket_path
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.mail_servers import mail_servers_from_settings

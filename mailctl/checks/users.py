@@ -6,9 +6,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.settings.database_signs import describe_database_signs
 from mailctl.users import ServiceUserDirectory, open_user_directory
 from mailctl.users.embedded import UNKNOWN_DATABASE_FIX

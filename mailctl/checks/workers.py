@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from mailctl.celery_app import queue_for_task
 from mailctl.checks.finding import CheckGroup, Finding
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.heartbeats import Worker, WorkerRegistry
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.domain.shell_command import mailctl_command, start_worker_fix
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

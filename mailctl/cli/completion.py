@@ -123,8 +123,8 @@ def _query_log(ctx: typer.Context, query: Callable[[Engine], list[_T]]) -> list[
     if settings is None:
         return []
     try:
-        from mailctl.deadlines import call_with_deadline
         from mailctl.delivery_log.opening import open_log_for_reading
+        from mailctl.process.deadlines import call_with_deadline
 
         with open_log_for_reading(settings) as engine:
             found = call_with_deadline(

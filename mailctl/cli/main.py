@@ -26,7 +26,6 @@ from mailctl.cli.terminal import streams
 from mailctl.cli.terminal.output import Output
 from mailctl.cli.usage_errors import usage_sentence
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
-from mailctl.redaction import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -321,6 +320,9 @@ def _close_log() -> None:
 
 def _print_error(session: CliSession, error: BaseException, text: str, fix: str) -> None:
     if session.is_verbose:
+        # Imported here, because it takes time.
+        from mailctl.settings.credential_masking import mask_credentials
+
         # Errors of other libraries may contain credentials.
         session.output.note(mask_credentials("".join(traceback.format_exception(error)).rstrip()))
     session.output.error(text, fix)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, update
 
-from mailctl.deadlines import boottime
 from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.claim_tokens import new_claim_token
 from mailctl.delivery_log.due import may_start
@@ -28,6 +27,7 @@ from mailctl.domain.models import Claim, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
 from mailctl.errors import ConfigurationError
+from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

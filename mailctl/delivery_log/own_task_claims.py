@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select, update
 
-from mailctl.deadlines import boottime
 from mailctl.delivery_log.claim_tokens import new_claim_token
 from mailctl.delivery_log.claims import claim_of
 from mailctl.delivery_log.due import may_start
@@ -32,6 +31,7 @@ from mailctl.domain.lease import Lease
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import boottime
+from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

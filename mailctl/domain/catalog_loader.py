@@ -19,7 +19,7 @@ from mailctl.domain.catalog import (
 )
 from mailctl.domain.task_mapping import recorded_kinds
 from mailctl.errors import ConfigurationError, InvalidInput
-from mailctl.plugins import load_object, summarize_error
+from mailctl.settings.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import boottime
 from mailctl.errors import LeaseEnded
+from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.errors import ConfigurationError
-from mailctl.plugins import load_object
-from mailctl.redaction import mask_credentials
+from mailctl.settings.credential_masking import mask_credentials
+from mailctl.settings.plugins import load_object
 
 if TYPE_CHECKING:
     from datetime import datetime

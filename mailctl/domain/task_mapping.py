@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, Kind
 from mailctl.errors import ConfigurationError
-from mailctl.plugins import load_object
+from mailctl.settings.plugins import load_object
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings

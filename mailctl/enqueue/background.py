@@ -15,7 +15,6 @@ from sqlalchemy import event
 from sqlalchemy.orm import scoped_session
 
 from mailctl import runtime
-from mailctl.deadlines import DEADLINE_SECONDS
 from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.storage.engine import compare_clock_on, translate_database_errors
 from mailctl.delivery_log.storage.time_limit import time_limit
@@ -23,8 +22,9 @@ from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.enqueue.django_transaction import DjangoTransaction, open_transaction
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
-from mailctl.per_process import PerProcess
-from mailctl.redaction import masking_logger
+from mailctl.process.deadlines import DEADLINE_SECONDS
+from mailctl.process.per_process import PerProcess
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from mailctl.errors import MailctlError
 from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.reading import DSN_SOURCE, read_mail
 from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime

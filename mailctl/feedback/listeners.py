@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.plugins import summarize_error
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
+from mailctl.settings.plugins import summarize_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.feedback.received_mail import MAX_OCTETS
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     import threading

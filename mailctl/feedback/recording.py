@@ -10,7 +10,7 @@ from mailctl.delivery_log.reports import FeedbackResult, Report
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.feedback.listeners import tell_listeners
 from mailctl.feedback.models import FeedbackKind, Proof
-from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.smtp.classify import is_dead_mailbox, one_line
 
 if TYPE_CHECKING:

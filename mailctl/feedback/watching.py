@@ -11,7 +11,7 @@ from mailctl.feedback.imap import IMAP_ERRORS, SETTING, ImapSource, parse_mailbo
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.lmtp import LmtpSource
 from mailctl.feedback.maildir import MaildirSource
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 from mailctl.smtp.oauth import token_source_of_command
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mailctl.diagnosis.failures import cause_of_failure
 from mailctl.domain.fingerprints import join_domains, make_fingerprint
 from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.address_masking import mask_addresses_in_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

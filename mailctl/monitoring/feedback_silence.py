@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import call_with_deadline
 from mailctl.errors import ExitCode, MailctlError
 from mailctl.monitoring.hops import Hop, failed_hop
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from mailctl.broker.messages import unclaimed_queue
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.processes import check_processes
 from mailctl.checks.workers import needed_queues
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.opening import check_creatable
 from mailctl.delivery_log.storage.urls import delivery_log_url
 from mailctl.delivery_log.write_probe import check_writable
@@ -22,6 +21,7 @@ from mailctl.monitoring.feedback_silence import feedback_hops
 from mailctl.monitoring.hops import Hop, failed_hop, hop_of_finding
 from mailctl.monitoring.mail_servers import mail_server_hops
 from mailctl.operations.known_names import check_queue_anywhere
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

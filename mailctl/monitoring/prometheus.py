@@ -16,7 +16,7 @@ from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.monitoring.snapshot import take_snapshot
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, Queu
 from mailctl.delivery_log.send_limits import read_learned_limits
 from mailctl.errors import BrokerUnavailable
 from mailctl.recorder.task_results import record_results
-from mailctl.redaction import mask_address
+from mailctl.security.address_masking import mask_address
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 
 if TYPE_CHECKING:

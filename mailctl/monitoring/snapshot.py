@@ -12,7 +12,7 @@ from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.delivery_log.queries.time_series import RecentSeries
 from mailctl.delivery_log.send_limits import read_learned_limits
 from mailctl.monitoring.mail_servers import used_servers
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

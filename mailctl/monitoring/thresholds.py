@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import FindingStatus
 from mailctl.checks.processes import check_processes
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
 from mailctl.delivery_log.queries.statistics import Statistics
@@ -17,6 +16,7 @@ from mailctl.delivery_log.write_probe import check_writable
 from mailctl.errors import BrokerUnavailable, MailctlError
 from mailctl.monitoring.mail_servers import used_servers
 from mailctl.operations.known_names import check_queue_anywhere
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import format_duration, pluralize
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mailctl.connection_urls.parts import InvalidUrl
-from mailctl.connection_urls.web import parse_web_url
 from mailctl.domain.address_validation import validate_address
 from mailctl.errors import ConfigurationError, InvalidInput, Refused
 from mailctl.settings import Settings
+from mailctl.settings.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.web import parse_web_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

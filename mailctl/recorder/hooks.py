@@ -19,12 +19,12 @@ from mailctl.celery_app import RECORDER_ATTRIBUTE, has_memory_broker, is_built_i
 from mailctl.domain.catalog_loader import catalog_from_settings
 from mailctl.domain.task_mapping import WIRE_TASKS, own_tasks_from_settings
 from mailctl.errors import BrokerUnavailable, MailctlError
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 from mailctl.recorder.calls import drafts_of, make_call
 from mailctl.recorder.messages import parse_time, read_message
 from mailctl.recorder.publishing import PublishRecorder
 from mailctl.recorder.writer import flush, log_writer
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:

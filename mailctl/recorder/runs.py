@@ -15,7 +15,7 @@ from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.json_logging import log_extra
 from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.recorder.writer import log_health, log_writer
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 from mailctl.smtp.observer import SmtpObserver, observing
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.domain.own_tasks import outcome_of_result
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.json_logging import log_extra
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     from mailctl.broker.inspector import BrokerInspector

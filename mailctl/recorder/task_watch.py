@@ -15,7 +15,7 @@ from mailctl.celery_app import is_built_in_app, overridden_tasks, unreadable_res
 from mailctl.domain.retry_policy import OWN_TASK_GRACE_SECONDS
 from mailctl.errors import BrokerUnavailable
 from mailctl.recorder.task_results import OwnTaskResults
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

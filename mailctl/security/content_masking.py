@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mailctl.redaction import JWT_PATTERN, MASK
 from mailctl.security.html_parts import mask_html
+from mailctl.settings.credential_masking import JWT_PATTERN, MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.validation import validate_token
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
-from mailctl.plugins import load_object
+from mailctl.settings.plugins import load_object
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -11,8 +11,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from mailctl.connection_urls.parts import InvalidUrl
-from mailctl.connection_urls.web import parse_web_url
 from mailctl.domain.link_paths import parse_link_paths
 from mailctl.domain.link_validation import is_local_host
 from mailctl.domain.samples import SAMPLE_TOKEN
@@ -20,6 +18,8 @@ from mailctl.errors import ConfigurationError, MailctlError
 from mailctl.security.keyring import Keyring
 from mailctl.security.link_mint import LinkMint, LinkRequest, LinkUser, load_mint
 from mailctl.settings import Settings
+from mailctl.settings.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.web import parse_web_url
 
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind, Link

@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.connection_urls.parts import InvalidUrl
-from mailctl.connection_urls.web import parse_web_url
 from mailctl.domain.link_validation import is_local_host
 from mailctl.errors import ConfigurationError
+from mailctl.settings.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.web import parse_web_url
 
 if TYPE_CHECKING:
     from mailctl.security.keyring import Keyring

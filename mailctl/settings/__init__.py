@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from pydantic import PrivateAttr, ValidationError
 
-from mailctl.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
 from mailctl.errors import ConfigurationError
+from mailctl.settings.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
 from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
@@ -21,7 +21,7 @@ from mailctl.settings.secret_keys import check_keys, parse_old_keys
 from mailctl.settings.server_variables import read_server_variables
 
 if TYPE_CHECKING:
-    from mailctl.connection_urls import ConnectionUrl
+    from mailctl.settings.connection_urls import ConnectionUrl
     from mailctl.settings.server_variables import ServerVariable
 
 MEMORY_BROKER = "memory://"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from mailctl.connection_urls import ConnectionUrl
-from mailctl.redaction import MASK, mask_url
+from mailctl.settings.connection_urls import ConnectionUrl
+from mailctl.settings.credential_masking import MASK, mask_url
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings

@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
-from mailctl.connection_urls import BrokerUrl, DatabaseUrl, LogUrl, RedisUrl, ResultBackendUrl
 from mailctl.errors import InvalidInput
+from mailctl.settings.connection_urls import BrokerUrl, DatabaseUrl, LogUrl, RedisUrl, ResultBackendUrl
 from mailctl.settings.hosts import validate_host, validate_mail_host
 from mailctl.settings.secret_keys import DEVELOPMENT_SECRET_KEY
 from mailctl.timefmt import parse_share

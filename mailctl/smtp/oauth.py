@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailctl.errors import ConfigurationError
-from mailctl.plugins import load_object, summarize_error
+from mailctl.settings.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

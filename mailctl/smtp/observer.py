@@ -21,7 +21,7 @@ import aiosmtplib
 import blinker
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
-from mailctl.redaction import masking_logger
+from mailctl.security.address_masking import masking_logger
 from mailctl.smtp.classify import classify_reply
 
 if TYPE_CHECKING:

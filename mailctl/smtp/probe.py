@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import OutcomeKind
-from mailctl.redaction import MASK
+from mailctl.settings.credential_masking import MASK
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, OpeningStep, SmtpSession, TransactionStep, own_host_name
 from mailctl.timefmt import TimeStyle, format_time

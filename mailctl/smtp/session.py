@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import aiosmtplib
 
 from mailctl.errors import ConfigurationError
-from mailctl.redaction import mask_password
 from mailctl.settings.hosts import socket_path
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
 from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
 from mailctl.smtp.failures import classify_error, wrong_protocol
 from mailctl.smtp.protocol import SmtpProtocol
+from mailctl.smtp.reply_masking import mask_password
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import is_full_host_name
 

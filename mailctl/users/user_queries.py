@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InternalError, ProgrammingError
 
 from mailctl.errors import ConfigurationError
-from mailctl.redaction import mask_credentials
+from mailctl.settings.credential_masking import mask_credentials
 from mailctl.users.screening import eligibility_columns
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.monitoring.incident.report import find_logged_incident
 from mailctl.monitoring.snapshot import take_snapshot, take_trend
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

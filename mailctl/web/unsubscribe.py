@@ -13,7 +13,7 @@ from typing_extensions import override
 from mailctl import runtime
 from mailctl.errors import NotFound
 from mailctl.feedback import Feedback, FeedbackKind, Proof, record
-from mailctl.redaction import mask_address
+from mailctl.security.address_masking import mask_address
 from mailctl.security.links import InvalidLink
 from mailctl.security.unsubscribe_links import Subscription, unsubscribe_links_from_settings
 from mailctl.web.problem import problem_of, without_details

@@ -24,7 +24,7 @@ from mailctl.feedback.providers.webhook import (
 )
 from mailctl.feedback.rejections import RejectionCounter
 from mailctl.feedback.webhooks import webhooks_from_settings
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 from mailctl.web.problem import AccessDenied, problem_response, without_details
 from mailctl.web.routing import ApiRoute
 

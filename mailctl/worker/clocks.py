@@ -6,8 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import boottime
 from mailctl.delivery_log.heartbeats import has_skew
+from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from mailctl.domain.models import Claim, Envelope, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
-from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.worker.delivery_options import DeliveryOptions
 from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
 from mailctl.worker.outcomes import (

@@ -17,7 +17,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
 from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
-from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.security.content_masking import SecretMasker
 from mailctl.smtp.dispatch_signal import signal_dispatched
 from mailctl.timefmt import TimeStyle, format_time

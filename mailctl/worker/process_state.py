@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailctl import runtime, tracing
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 from mailctl.worker.delivery import Delivery
 from mailctl.worker.event_loop import EventLoopThread
 

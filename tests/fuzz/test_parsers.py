@@ -12,8 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.connection_urls.parts import InvalidUrl
-from mailctl.connection_urls.web import parse_web_url
 from mailctl.delivery_log.api_keys import parse_key_id
 from mailctl.domain import unicode_safety
 from mailctl.domain.link_validation import validate_action_url
@@ -24,6 +22,8 @@ from mailctl.rendering.html_text import html_to_text
 from mailctl.security.content_masking import SecretMasker
 from mailctl.security.links import InvalidLink, LinkClaims, Links
 from mailctl.settings import Settings
+from mailctl.settings.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.web import parse_web_url
 from mailctl.web.filters import EmailQuery
 from mailctl.web.hosts import hosts_from_setting
 from mailctl.worker.message_validation import (

@@ -21,7 +21,7 @@ from mailctl.domain.outcomes import OutcomeKind
 from mailctl.domain.recipient_list import RecipientRow, read_recipients
 from mailctl.domain.template_context import validate_variables
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
-from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
 from mailctl.smtp.classify import classify_reply

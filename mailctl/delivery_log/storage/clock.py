@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import boottime
 from mailctl.errors import ServiceUnavailable
+from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

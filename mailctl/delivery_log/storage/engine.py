@@ -20,8 +20,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from mailctl.connection_urls.options import PREPARE_THRESHOLD
-from mailctl.deadlines import boottime
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of
@@ -33,7 +31,9 @@ from mailctl.delivery_log.storage.time_limit import (
 )
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
-from mailctl.redaction import mask_credentials
+from mailctl.process.boot_clock import boottime
+from mailctl.settings.connection_urls.options import PREPARE_THRESHOLD
+from mailctl.settings.credential_masking import mask_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

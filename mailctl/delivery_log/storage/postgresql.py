@@ -8,9 +8,9 @@ import psycopg
 from sqlalchemy import text
 from typing_extensions import override
 
-from mailctl.connection_urls.options import PREPARE_THRESHOLD
 from mailctl.delivery_log.storage.driver_errors import READ_ONLY_SQLSTATE
 from mailctl.delivery_log.storage.time_limit import CONNECT_TIMEOUT_SECONDS, remaining_seconds
+from mailctl.settings.connection_urls.options import PREPARE_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping

@@ -16,7 +16,7 @@ from mailctl.delivery_log.storage.engine import reading, translate_database_erro
 from mailctl.delivery_log.storage.sqlite import LINK_OF_STRANGER
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ConfigurationError, LogUnavailable
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 from mailctl.settings.file_owners import is_link_of_stranger
 
 if TYPE_CHECKING:

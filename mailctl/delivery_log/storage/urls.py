@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import URL, make_url
 
-from mailctl.connection_urls import DatabaseUrl, InvalidUrl
-from mailctl.connection_urls.options import ASYNCPG_OPTIONS
 from mailctl.errors import ConfigurationError
+from mailctl.settings.connection_urls import DatabaseUrl, InvalidUrl
+from mailctl.settings.connection_urls.options import ASYNCPG_OPTIONS
 
 if TYPE_CHECKING:
     from mailctl.settings import Settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import call_with_deadline
 from mailctl.errors import LogMissing, MailctlError
 from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
@@ -20,6 +19,7 @@ from mailctl.monitoring.incident.services import (
     find_user_problems,
     problem_of_error,
 )
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import FindingStatus
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.storage.urls import delivery_log_url
 from mailctl.delivery_log.write_probe import check_writable
 from mailctl.domain.models import State
 from mailctl.errors import BrokerRefused, BrokerUnavailable, MailctlError
 from mailctl.monitoring.incident.models import Problem, Subject
+from mailctl.process.deadlines import call_with_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
 from mailctl.checks.workers import DiscoveredWorkers
-from mailctl.connection_urls import BrokerUrl
 from mailctl.settings import Settings
+from mailctl.settings.connection_urls import BrokerUrl
 from tests.unit.checks.samples import FAIL, OK, WARN, by_name, production, worker
 
 if TYPE_CHECKING:

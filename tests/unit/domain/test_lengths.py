@@ -24,7 +24,7 @@ from mailctl.domain.recipient_list import read_recipients
 from mailctl.domain.request import EmailRequest
 from mailctl.domain.template_context import validate_variables
 from mailctl.errors import InvalidInput
-from mailctl.redaction import mask_addresses_in_text
+from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.security.links import InvalidLink, Links
 from mailctl.settings import Settings
 from mailctl.timefmt import parse_duration, parse_future_time, parse_past_time, parse_rate, parse_share

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from mailctl.connection_urls.options import (
+from mailctl.settings.connection_urls.options import (
     AMQP_OPTIONS,
     ASYNCPG_OPTIONS,
     POSTGRESQL_OPTIONS,
@@ -27,8 +27,14 @@ from mailctl.connection_urls.options import (
     option_problem,
     word_set,
 )
-from mailctl.connection_urls.parts import InvalidUrl, UrlParts, parse_options, parse_scheme, split_url
-from mailctl.redaction import mask_url
+from mailctl.settings.connection_urls.parts import (
+    InvalidUrl,
+    UrlParts,
+    parse_options,
+    parse_scheme,
+    split_url,
+)
+from mailctl.settings.credential_masking import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.connection_urls.parts import InvalidUrl
-from mailctl.connection_urls.web import parse_web_url
+from mailctl.settings.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.web import parse_web_url
 
 #: What hosts, ports and paths are made of, and what separates them from others.
 LETTERS = "ab01.:/-_~%@[]"

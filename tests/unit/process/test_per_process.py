@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 
 #: A thread of the parent holds the lock, inside `make`, while the main thread forks.
 _FORK_WHILE_MAKING = """
 import os, threading
-from mailctl.per_process import PerProcess
+from mailctl.process.per_process import PerProcess
 
 pids, is_making, is_forked = PerProcess(), threading.Event(), threading.Event()
 

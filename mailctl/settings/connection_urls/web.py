@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from mailctl.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.parts import InvalidUrl
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: The longest URL in characters: with the longest token, a link still has room.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.errors import ConfigurationError
-from mailctl.plugins import load_object, summarize_error
+from mailctl.settings.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:
     from pathlib import Path

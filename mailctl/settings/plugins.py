@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mailctl.errors import ConfigurationError
-from mailctl.redaction import mask_credentials
+from mailctl.settings.credential_masking import mask_credentials
 
 
 def load_object(spec: str, *, setting: str) -> object:

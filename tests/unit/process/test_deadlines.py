@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mailctl.deadlines import call_with_deadline, timed_call_with_deadline
 from mailctl.errors import BrokerUnavailable, ServiceUnavailable
+from mailctl.process.deadlines import call_with_deadline, timed_call_with_deadline
 
 
 def test_the_result_is_returned() -> None:

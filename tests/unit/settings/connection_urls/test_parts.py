@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.connection_urls.parts import InvalidUrl, parse_options, parse_scheme, split_url
+from mailctl.settings.connection_urls.parts import InvalidUrl, parse_options, parse_scheme, split_url
 
 
 def test_a_url_has_parts() -> None:

@@ -15,13 +15,20 @@ from psycopg.pq import Conninfo
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS
 from sqlalchemy import make_url
 
-from mailctl.connection_urls import BrokerUrl, DatabaseUrl, InvalidUrl, LogUrl, RedisUrl, ResultBackendUrl
-from mailctl.connection_urls.options import LIBPQ_OPTIONS, REDIS_RESULT_OPTIONS
-from mailctl.connection_urls.parts import split_url
 from mailctl.settings import Settings
+from mailctl.settings.connection_urls import (
+    BrokerUrl,
+    DatabaseUrl,
+    InvalidUrl,
+    LogUrl,
+    RedisUrl,
+    ResultBackendUrl,
+)
+from mailctl.settings.connection_urls.options import LIBPQ_OPTIONS, REDIS_RESULT_OPTIONS
+from mailctl.settings.connection_urls.parts import split_url
 
 if TYPE_CHECKING:
-    from mailctl.connection_urls import ConnectionUrl
+    from mailctl.settings.connection_urls import ConnectionUrl
 
 #: Anything that may stand unencoded in the middle of a URL.
 NOISE = st.text(st.sampled_from("ab1:/?#[]@!$&'()*+,;=%.-_~ é\t"), max_size=12)

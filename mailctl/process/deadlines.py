@@ -1,4 +1,4 @@
-"""Deadlines: calls to services with one, their duration, and a clock that suspended hosts do not stop."""
+"""Calls to services with a deadline, and how long they took."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 #: Seconds after which a service counts as unavailable.
 DEADLINE_SECONDS = 3.0
-#: Linux has it; elsewhere the monotonic clock, which may stop while the host is suspended.
-_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _T = TypeVar("_T")
-
-
-def boottime() -> float:
-    """Return the seconds of a clock that is never set and runs on while the host is suspended."""
-    return time.clock_gettime(_BOOTTIME)
 
 
 def call_with_deadline(

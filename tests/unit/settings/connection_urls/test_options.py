@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.connection_urls.options import (
+from mailctl.settings.connection_urls.options import (
     POSTGRESQL_OPTIONS,
     REDIS_OPTIONS,
     REDIS_RESULT_OPTIONS,
