@@ -98,8 +98,11 @@ def _address(value: str) -> str | None:
 
 
 def _unescaped(value: str) -> str:
-    """Return xtext as text (RFC 3461 section 4)."""
-    return re.sub(r"\+([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), value)
+    """Return an address without xtext (RFC 3461 section 4), which has to encode + and = in an address.
+
+    Nothing says whether an address is xtext: another sequence such as +24 is part of one that is not.
+    """
+    return value.replace("+2B", "+").replace("+3D", "=")
 
 
 def _host(value: str) -> str | None:

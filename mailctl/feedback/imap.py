@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import imaplib
+import re
 import select
 import ssl
 from dataclasses import dataclass, field
@@ -83,7 +85,7 @@ def parse_mailbox(
         host=parts.hostname,
         port=port or _PORTS[parts.scheme],
         user=unquote(parts.username),
-        folders=tuple(name for name in unquote(parts.path.strip("/")).split(",") if name) or ("INBOX",),
+        folders=tuple(unquote(name) for name in parts.path.strip("/").split(",") if name) or ("INBOX",),
         has_implicit_tls=parts.scheme == "imaps",
         password=password,
         tokens=tokens,
@@ -124,7 +126,7 @@ class ImapSource:
         """
         connection = self._connect()
         try:
-            _require(connection.select(f'"{self._folder}"'))
+            _require(connection.select(quote_folder(self._folder)))
             while not stopped.is_set():
                 if _take_unseen(connection, take, stopped=stopped):
                     continue
@@ -156,7 +158,7 @@ class ImapSource:
     def _sign_in(self, connection: imaplib.IMAP4) -> None:
         box = self._mailbox
         if box.tokens is None:
-            _require(connection.login(box.user, box.password))
+            _sign_in_with_password(connection, box.user, box.password)
             return
         token = box.tokens.token()
         try:
@@ -170,6 +172,27 @@ class ImapSource:
             # It may have expired; the next connection gets another one.
             box.tokens.token(instead_of=token)
             raise
+
+
+def quote_folder(name: str) -> str:
+    """Return the name of a folder in quotes and in modified UTF-7 (RFC 3501 section 5.1.3)."""
+    encoded = re.sub(r"[^\x20-\x7e]+|&", lambda found: _modified_utf7(found[0]), name)
+    return '"' + encoded.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _modified_utf7(text: str) -> str:
+    if text == "&":
+        return "&-"
+    code = base64.b64encode(text.encode("utf-16-be", "replace"), altchars=b"+,").decode().rstrip("=")
+    return f"&{code}-"
+
+
+def _sign_in_with_password(connection: imaplib.IMAP4, user: str, password: str) -> None:
+    """Sign in with SASL PLAIN (RFC 4616) where the server has it: LOGIN allows ASCII words only."""
+    if "AUTH=PLAIN" in connection.capabilities:
+        _require(connection.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode()))
+    else:
+        _require(connection.login(user, password))
 
 
 def _xoauth2(user: str, token: str) -> bytes:
@@ -187,7 +210,9 @@ def _take_unseen(
             break
         # No more than what is read at all; PEEK leaves the message unseen (RFC 3501 section 6.4.5).
         parts = _require(connection.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAX_OCTETS + 1}>)"))
-        data = next((part[1] for part in parts if isinstance(part, tuple)), b"")
+        data = next((part[1] for part in parts if isinstance(part, tuple)), None)
+        if data is None:
+            continue  # somebody else has deleted it meanwhile
         take(data)
         _require(connection.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Seen)"))
     return bool(uids)

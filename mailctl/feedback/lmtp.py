@@ -114,12 +114,33 @@ async def _converse(
 
 
 def _bind(path: str) -> socket.socket:
-    """Return a socket at a path, in place of one that a process has left there."""
-    Path(path).unlink(missing_ok=True)
+    """Return a socket at a path, in place of one that a process has left there.
+
+    Raises:
+        OSError: a process listens there, or what is there is no socket.
+    """
+    if Path(path).is_socket() and not _has_listener(path):
+        Path(path).unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX)
-    bound.bind(path)
-    Path(path).chmod(0o660)
+    try:
+        bound.bind(path)
+        Path(path).chmod(0o660)
+    except OSError:
+        bound.close()
+        raise
     return bound
+
+
+def _has_listener(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(0)  # it connects at once or not at all
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            pass  # too many clients wait for it
+        return True
 
 
 class _Session:

@@ -80,7 +80,7 @@ def _own_text(mail: ReceivedMail) -> str:
 
 
 def _quoted_reply(text: str) -> str:
-    """Return the last reply in a text that has a code, with the lines that continue it."""
+    """Return the first reply in a text that has a code, with the lines that continue it."""
     found = list(_CODED.finditer(text))
     best = next((each for each in found if re.search(r"(?<![\d.])[45]\d\d[ \-#]", each[0])), None) or (
         found[0] if found else None

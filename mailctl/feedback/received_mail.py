@@ -8,7 +8,7 @@ import email.policy
 import quopri
 import re
 from dataclasses import dataclass
-from email.errors import MessageError
+from email.errors import MessageError, MissingHeaderBodySeparatorDefect
 from email.header import decode_header
 from email.utils import getaddresses
 from functools import cached_property
@@ -25,6 +25,8 @@ _MAX_READ_OCTETS = 512 * 1024
 #: Characters of text that are looked at.
 _MAX_TEXT = 64 * 1024
 _TAG = re.compile(r"<[^<>]{0,2000}>")
+#: The type of an address, a host or a diagnostic, one word (RFC 3464 section 2.1.2).
+_TYPE = re.compile(r"\A[\w.-]+\s*;\s*")
 _SOFT_BREAK = re.compile(r"=\r?\n")
 _STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _RETURNED_TYPES = frozenset(
@@ -45,8 +47,7 @@ class FieldGroup:
     def get(self, name: str) -> str:
         """Return the value of a field without its type such as `rfc822;`; "" if there is none."""
         value = self.fields.get(name, "").strip()
-        _, separator, rest = value.partition(";")
-        return rest.strip() if separator else value
+        return _TYPE.sub("", value, count=1)
 
     def raw(self, name: str) -> str:
         """Return the whole value of a field; "" if there is none."""
@@ -173,7 +174,10 @@ def _flat_message(message: Message) -> str:
     headers = "\n".join(f"{name}: {_decoded(value)}" for name, value in message.items())
     payload = message.get_payload()
     body = payload if isinstance(payload, str) else ""
-    return f"{headers}\n\n{body}" if headers else body
+    # Without an empty line, the parser has met one that is no field, such as the rest of a broken line.
+    is_one_block = any(isinstance(each, MissingHeaderBodySeparatorDefect) for each in message.defects)
+    between = "\n" if is_one_block else "\n\n"
+    return f"{headers}{between}{body}" if headers else body
 
 
 def _fields_of(block: str) -> dict[str, str]:

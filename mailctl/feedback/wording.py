@@ -29,7 +29,7 @@ def is_permanent(text: str, *, code: int | None, enhanced: str | None) -> bool |
     """Return whether a bounce calls itself permanent: by its codes, or else by its text.
 
     A status such as 5.0.0 is no reason: programs that have given up for any reason use it (RFC 3463 section
-    3.1).
+    3.1). What the remote server has replied counts then.
 
     Args:
         text: what the program says, without the message that it returns.
@@ -39,8 +39,9 @@ def is_permanent(text: str, *, code: int | None, enhanced: str | None) -> bool |
     Returns:
         None if neither tells.
     """
-    if code is not None or (enhanced is not None and not enhanced.endswith(".0.0")):
-        return str(enhanced or code).startswith("5")
+    is_exact = enhanced is not None and not enhanced.endswith(".0.0")
+    if is_exact or code is not None:
+        return str(enhanced if is_exact else code).startswith("5")
     if says("full", "texts", text):
         return False
     return True if says("dead", "texts", text) else None

@@ -34,7 +34,7 @@ from mailctl.security.bounce_address import bounce_address_from_settings
 from mailctl.smtp.oauth import TokenSource
 from tests.feedback_mail import samples
 from tests.integration.delivering import Post
-from tests.servers.dovecot import PASSWORD, USER, Dovecot, access_token, missing_for_dovecot
+from tests.servers.dovecot import FOLDER, PASSWORD, USER, Dovecot, access_token, missing_for_dovecot
 from tests.servers.postfix import COMMAND_USER, Postfix, missing_for_postfix
 from tests.servers.process import PATIENCE
 from tests.smtp_server import ScriptedSmtpServer
@@ -282,7 +282,7 @@ def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dovecot,
 def mailbox_of(dovecot: tuple[Dovecot, Path], **how: Any) -> ImapMailbox:
     """Return the mailbox in Dovecot, with two folders."""
     where = {"host": "localhost", "port": dovecot[0].port, "has_implicit_tls": True, "ca_file": dovecot[1]}
-    return ImapMailbox(**{"user": USER, "folders": ("INBOX", "Junk"), **where, **how})
+    return ImapMailbox(**{"user": USER, "folders": ("INBOX", FOLDER), **where, **how})
 
 
 def bounce_of(post: Post) -> tuple[str, bytes]:
@@ -314,7 +314,7 @@ def test_a_bounce_in_a_mailbox_is_found_while_it_is_watched(
     watch = FeedbackWatch(direct_post.runtime, sources)
     with running(watch.run, end=watch.stop):
         until(lambda: server.idle_clients() == 2, what=lambda: server.output)
-        for folder in ("", "Junk"):
+        for folder in ("", FOLDER):
             deliver_and_wait(server, direct_post, folder)
 
 
@@ -324,7 +324,7 @@ def deliver_and_wait(server: Dovecot, post: Post, folder: str) -> None:
     server.deliver(data, name=f"1.{folder}", folder=folder)
     until(lambda: post.email(email_id).state is State.BOUNCED, what=lambda: server.output)
     # So that no other process takes it again.
-    seen = server.maildir / (f".{folder}" if folder else "") / "cur"
+    seen = server.maildir_of(folder) / "cur"
     until(lambda: any(path.name.endswith("S") for path in seen.iterdir()))
 
 

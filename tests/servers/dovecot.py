@@ -18,7 +18,9 @@ from typing_extensions import override
 
 from tests.servers.process import Server, children_of, free_port
 
-USER, PASSWORD = "bounces@example.org", "a-password-of-the-mailbox"
+USER, PASSWORD = "bounces@example.org", "a-pässword-of-the-mailbox"
+#: The folder besides the inbox, and the name of its Maildir: in modified UTF-7 (RFC 3501 section 5.1.3).
+FOLDER, _NAME_ON_DISK = "Rückläufer & Spam", "R&APw-ckl&AOQ-ufer &- Spam"
 _CONFIG = """
 base_dir = {folder}/run
 log_path = {folder}/dovecot.log
@@ -67,7 +69,7 @@ service anvil {{
 }}
 namespace inbox {{
   inbox = yes
-  mailbox Junk {{
+  mailbox "{other_folder}" {{
     auto = create
   }}
 }}
@@ -145,6 +147,7 @@ class Dovecot(Server):
             owner="nobody",
             group="nogroup",
             password=PASSWORD,
+            other_folder=FOLDER,
             port=self.port,
             starttls_port=self.starttls_port,
         )
@@ -177,8 +180,11 @@ class Dovecot(Server):
         path = self.maildir / "tmp" / name
         path.write_bytes(data)
         shutil.chown(path, "nobody", "nogroup")
-        target = self.maildir / f".{folder}" if folder else self.maildir
-        path.rename(target / "new" / name)
+        path.rename(self.maildir_of(folder) / "new" / name)
+
+    def maildir_of(self, folder: str) -> Path:
+        """Return the Maildir of a folder; "" is the inbox."""
+        return self.maildir / f".{_NAME_ON_DISK}" if folder else self.maildir
 
     def idle_clients(self) -> int:
         """Return how many clients wait for news (RFC 2177), by the titles of their processes."""

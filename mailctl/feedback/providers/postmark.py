@@ -54,13 +54,12 @@ class Postmark(UnsignedProvider):
             return
         message = event.required("MessageID")
         recipient = event.text("Email") or event.text("Recipient")
+        own_id = event.text("ID")
         at = next((event.text(name) for name in _TIMES if name in event), None)
         yield report.make_report(
             self.name,
             verdict,
-            source_id=event_id(event.text("ID") or None)
-            if "ID" in event
-            else event_id(record_type, message, recipient, at),
+            source_id=event_id(*([own_id] if own_id else [record_type, message, recipient, at])),
             at=next((event.iso(name) for name in _TIMES if name in event), None),
             email_id=event.object("Metadata").text(ID_KEY),
             recipient=recipient,

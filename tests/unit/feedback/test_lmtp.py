@@ -1,77 +1,24 @@
-"""Where mail with feedback arrives: a Maildir, LMTP and IMAP; a source that fails stops nothing."""
+"""A mail server on this host hands mail with feedback over by LMTP; nothing is lost."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import smtplib
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.errors import ConfigurationError, LogUnavailable
-from mailctl.feedback.imap import parse_mailbox
+from mailctl.errors import ConfigurationError
 from mailctl.feedback.lmtp import LmtpSource
-from mailctl.feedback.maildir import MaildirSource
-from mailctl.feedback.watching import require_sources, sources_from_settings
-from mailctl.settings import Settings
 from tests.servers.process import free_port
+from tests.unit.feedback.taking import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-DOWN = LogUnavailable("The delivery log is down.")
-
-
-class Taken(list[tuple[bytes, str]]):
-    """Takes messages as the ingester does; fails as often as it is told."""
-
-    failures = 0
-
-    def __call__(self, data: bytes, recipient: str = "") -> None:
-        """Take a message."""
-        if self.failures:
-            self.failures -= 1
-            raise DOWN
-        self.append((data, recipient))
-
-
-@pytest.fixture
-def maildir(tmp_path: Path) -> Path:
-    """An empty Maildir."""
-    for name in ("new", "cur", "tmp"):
-        (tmp_path / name).mkdir()
-    return tmp_path
-
-
-def test_new_messages_of_a_maildir_are_taken_once(maildir: Path) -> None:
-    """And marked as seen; what is there already, hidden, or leads elsewhere is left alone."""
-    (maildir / "new" / "1.a").write_bytes(b"first")
-    (maildir / "new" / "2.b:2,").write_bytes(b"second")
-    (maildir / "new" / ".hidden").write_bytes(b"no")
-    (maildir / "cur" / "0.c:2,S").write_bytes(b"old")
-    (maildir / "new" / "3.link").symlink_to("/etc/passwd")
-    os.mkfifo(maildir / "new" / "4.pipe")
-    taken = Taken()
-    for _ in range(2):
-        MaildirSource(maildir).run(taken, stopped=threading.Event(), once=True)
-    assert [data for data, _ in taken if data] == [b"first", b"second"]
-    assert {"1.a:2,S", "2.b:2,S"} <= {path.name for path in (maildir / "cur").iterdir()}
-
-
-def test_a_message_stays_new_until_it_is_recorded(maildir: Path) -> None:
-    """The log may be down."""
-    (maildir / "new" / "1.a").write_bytes(b"first")
-    taken = Taken()
-    taken.failures = 1
-    source = MaildirSource(maildir)
-    with pytest.raises(LogUnavailable):
-        source.run(taken, stopped=threading.Event(), once=True)
-    source.run(taken, stopped=threading.Event(), once=True)
-    assert taken == [(b"first", "")]
 
 
 @pytest.fixture
@@ -113,14 +60,13 @@ def test_lmtp_takes_a_message_for_each_recipient(lmtp: tuple[Taken, int]) -> Non
 def test_lmtp_listens_on_a_socket_that_a_killed_process_has_left(tmp_path: Path) -> None:
     """And nobody but its user and group may write to it."""
     path = tmp_path / "feedback.sock"
-    path.touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
     taken, stopped = Taken(), threading.Event()
     source = LmtpSource(str(path))
     thread = threading.Thread(target=source.run, args=(taken,), kwargs={"stopped": stopped, "once": False})
     thread.start()
     deadline = time.monotonic() + 60
-    while not path.is_socket() and time.monotonic() < deadline:
-        time.sleep(0.01)
     client = smtplib.LMTP()
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
@@ -185,46 +131,21 @@ def test_lmtp_listens_on_this_host_alone(address: str) -> None:
         LmtpSource(address)
 
 
-def test_a_mailbox_is_read_from_its_url() -> None:
-    """With several folders, and an address as the name to sign in with."""
-    box = parse_mailbox(
-        "imaps://bounces%40example.com@mail.example.com/INBOX,Junk", password="x", tokens=None
-    )
-    assert (box.user, box.host, box.port) == ("bounces@example.com", "mail.example.com", 993)
-    assert (box.folders, box.has_implicit_tls) == (("INBOX", "Junk"), True)
-    plain = parse_mailbox("imap://a@h:10143", password="x", tokens=None)
-    assert (plain.port, plain.folders, plain.has_implicit_tls) == (10143, ("INBOX",), False)
-    assert "password" not in repr(plain)
+def test_lmtp_deletes_no_file(tmp_path: Path) -> None:
+    """A path may be mistyped."""
+    path = tmp_path / "precious"
+    path.write_text("keep")
+    with pytest.raises(OSError, match="in use"):
+        LmtpSource(str(path)).run(Taken(), stopped=threading.Event(), once=False)
+    assert path.read_text() == "keep"
 
 
-@pytest.mark.parametrize(
-    "url", ["imaps://host/INBOX", "imaps://a:secret@host", "pop3://a@host", "x", "imaps://a@h:x"]
-)
-def test_a_url_that_is_none_of_a_mailbox_is_refused(url: str) -> None:
-    """And not repeated: it may hold a password."""
-    with pytest.raises(ConfigurationError) as refused:
-        parse_mailbox(url, password="x", tokens=None)
-    assert "secret" not in str(refused.value)
-
-
-def test_the_settings_name_the_sources(maildir: Path) -> None:
-    """None, or all of them at once."""
-    with pytest.raises(ConfigurationError, match="No source"):
-        require_sources(Settings())
-    with pytest.raises(ConfigurationError, match="password or access tokens"):
-        sources_from_settings(Settings(mailctl_feedback_imap="imaps://a@h"))
-    found = sources_from_settings(
-        Settings(
-            mailctl_feedback_maildir=maildir,
-            mailctl_feedback_lmtp="127.0.0.1:0",
-            mailctl_feedback_imap="imaps://a@h/INBOX,Junk",
-            mailctl_feedback_imap_token_command="echo token",  # type: ignore[arg-type]
-        )
-    )
-    assert [source.name for source in found] == ["maildir", "lmtp", "imap/INBOX", "imap/Junk"]
-
-
-def test_a_folder_that_is_no_maildir_is_refused(tmp_path: Path) -> None:
-    """With the name of the setting."""
-    with pytest.raises(ConfigurationError, match="MAILCTL_FEEDBACK_MAILDIR"):
-        MaildirSource(tmp_path)
+def test_lmtp_takes_no_socket_from_a_process_that_listens(tmp_path: Path) -> None:
+    """Its mail would come to both in turn."""
+    path = tmp_path / "feedback.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            LmtpSource(str(path)).run(Taken(), stopped=threading.Event(), once=False)
+        assert path.is_socket()

@@ -1,0 +1,153 @@
+"""A mailbox is named by a URL, and its folders are read without losing a message."""
+
+from __future__ import annotations
+
+import imaplib
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from mailctl.errors import ConfigurationError, LogUnavailable
+from mailctl.feedback import imap
+from mailctl.feedback.imap import parse_mailbox, quote_folder
+from tests.unit.feedback.taking import Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_a_mailbox_is_read_from_its_url() -> None:
+    """With several folders, and an address as the name to sign in with."""
+    box = parse_mailbox(
+        "imaps://bounces%40example.com@mail.example.com/INBOX,Junk", password="x", tokens=None
+    )
+    assert (box.user, box.host, box.port) == ("bounces@example.com", "mail.example.com", 993)
+    assert (box.folders, box.has_implicit_tls) == (("INBOX", "Junk"), True)
+    plain = parse_mailbox("imap://a@h:10143", password="x", tokens=None)
+    assert (plain.port, plain.folders, plain.has_implicit_tls) == (10143, ("INBOX",), False)
+    assert "password" not in repr(plain)
+
+
+@pytest.mark.parametrize(
+    "url", ["imaps://host/INBOX", "imaps://a:secret@host", "pop3://a@host", "x", "imaps://a@h:x"]
+)
+def test_a_url_that_is_none_of_a_mailbox_is_refused(url: str) -> None:
+    """And not repeated: it may hold a password."""
+    with pytest.raises(ConfigurationError) as refused:
+        parse_mailbox(url, password="x", tokens=None)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_names_of_folders_may_contain_what_separates_them() -> None:
+    """Escaped as in any URL."""
+    box = parse_mailbox("imaps://a@h/INBOX,Old%2C%20new,R%C3%BCck", password="x", tokens=None)
+    assert box.folders == ("INBOX", "Old, new", "Rück")
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ("INBOX", '"INBOX"'),
+        ("Junk mail", '"Junk mail"'),
+        ("Rückläufer", '"R&APw-ckl&AOQ-ufer"'),
+        ("台北", '"&U,BTFw-"'),
+        ("Yes & no", '"Yes &- no"'),
+        ('a"b\\c', '"a\\"b\\\\c"'),
+        ("a\r\nA1 DELETE INBOX", '"a&AA0ACg-A1 DELETE INBOX"'),
+    ],
+)
+def test_the_name_of_a_folder_is_written_as_imap_wants_it(name: str, quoted: str) -> None:
+    """RFC 3501 section 5.1.3 has the example of the Chinese one; no name ends the command."""
+    assert quote_folder(name) == quoted
+
+
+@dataclass
+class Connection:
+    """What the source uses of a connection: folders and messages of a server, and what it was asked."""
+
+    messages: dict[bytes, bytes | None] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ("IMAP4REV1", "AUTH=PLAIN")
+    refuses: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def uid(self, command: str, *arguments: str) -> tuple[str, list[Any]]:
+        """Answer a command about messages."""
+        self.asked.append(" ".join([command, *arguments[:1]]))
+        if command == self.refuses:
+            return "NO", [b"of a@example.com"]
+        if command == "SEARCH":
+            return "OK", [b" ".join(self.messages) or None]
+        if command == "FETCH":
+            data = self.messages[arguments[0].encode()]
+            return "OK", [None] if data is None else [(b"1 (BODY[]<0>", data), b")"]
+        self.messages.pop(arguments[0].encode())
+        return "OK", [None]
+
+    def authenticate(self, mechanism: str, answer: Callable[[bytes], bytes]) -> tuple[str, list[Any]]:
+        """Sign in with a SASL mechanism."""
+        self.asked.append(f"{mechanism} {answer(b'').decode()}")
+        return "OK", [None]
+
+    def login(self, user: str, password: str) -> tuple[str, list[Any]]:
+        """Sign in with the command for it."""
+        self.asked.append(f"LOGIN {user} {password}")
+        return "OK", [None]
+
+
+def take_all(connection: Connection, taken: Taken) -> bool:
+    """Take the unseen messages of a server."""
+    return imap._take_unseen(cast("imaplib.IMAP4", connection), taken, stopped=threading.Event())
+
+
+class TestUnseen:
+    """Messages that nobody has seen."""
+
+    def test_each_is_taken_and_then_marked(self) -> None:
+        """In this order: what ends in between comes again."""
+        connection, taken = Connection({b"7": b"first", b"9": b"second"}), Taken()
+        assert take_all(connection, taken)
+        assert taken == [(b"first", ""), (b"second", "")]
+        assert connection.asked == ["SEARCH UNSEEN", "FETCH 7", "STORE 7", "FETCH 9", "STORE 9"]
+        assert not take_all(connection, taken)
+
+    def test_one_that_cannot_be_recorded_stays_unseen(self) -> None:
+        """The delivery log may be down."""
+        connection, taken = Connection({b"7": b"first"}), Taken()
+        taken.failures = 1
+        with pytest.raises(LogUnavailable):
+            take_all(connection, taken)
+        assert connection.messages == {b"7": b"first"}
+
+    def test_one_that_is_deleted_meanwhile_is_none(self) -> None:
+        """Somebody reads the mailbox too; nothing was malformed."""
+        connection, taken = Connection({b"7": None, b"9": b"second"}), Taken()
+        take_all(connection, taken)
+        assert taken == [(b"second", "")]
+        assert "STORE 7" not in connection.asked
+
+    def test_what_a_server_says_of_a_refusal_is_not_repeated(self) -> None:
+        """It may name people."""
+        with pytest.raises(imaplib.IMAP4.error) as refused:
+            take_all(Connection({b"7": b"x"}, refuses="FETCH"), Taken())
+        assert "example.com" not in str(refused.value)
+
+    def test_a_process_that_stops_takes_no_more(self) -> None:
+        """What is left is unseen."""
+        stopped, taken = threading.Event(), Taken()
+        stopped.set()
+        connection = Connection({b"7": b"x"})
+        assert imap._take_unseen(cast("imaplib.IMAP4", connection), taken, stopped=stopped)
+        assert (taken, connection.messages) == ([], {b"7": b"x"})
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "said"),
+    [(("AUTH=PLAIN",), "PLAIN \0zoë\0päß word"), ((), "LOGIN zoë päß word")],
+)
+def test_any_password_signs_in(capabilities: tuple[str, ...], said: str) -> None:
+    """SASL PLAIN takes UTF-8 and spaces in the name, LOGIN does not."""
+    connection = Connection(capabilities=capabilities)
+    imap._sign_in_with_password(cast("imaplib.IMAP4", connection), "zoë", "päß word")
+    assert connection.asked == [said]
