@@ -112,9 +112,10 @@ def _is_address(text: str) -> bool:
 def _parse_address(server: str) -> tuple[str, int]:
     """Return the address and the port of a DNS server."""
     address, port = server, str(_DNS_PORT)
-    if not _is_address(server):
+    if not _is_address(server) and not server.endswith("]"):
         address, _, port = server.rpartition(":")
-        address = address.removeprefix("[").removesuffix("]")
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
     if not _is_address(address) or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidInput(
             "--dns-server", "must be an IP address, perhaps with a port.", fix="Give one like 192.0.2.53."

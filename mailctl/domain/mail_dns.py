@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 _QUERYING = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
 MAX_SPF_QUERIES = 10
 _SPF_TERM = re.compile(
-    r"(?P<qualifier>[+?~-]?)(?P<name>[a-z][a-z0-9_.-]*)(?:[:=](?P<value>[^\s/]+))?(?:/\S*)?"
+    r"(?P<qualifier>[+?~-]?)(?P<name>[a-z][a-z0-9_.-]*)(?:(?P<sign>[:=])(?P<value>[^\s/]+))?(?:/\S*)?"
 )
+#: Receivers refuse a record with any other (RFC 7208 section 4.6), and ignore unknown modifiers.
+_SPF_MECHANISMS = frozenset({"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"})
 #: What providers ask for in SPF, by the end of the names of their mail servers.
 _PROVIDER_INCLUDES = {
     ".amazonaws.com": "amazonses.com",
@@ -64,12 +66,25 @@ def parse_spf(record: str) -> list[SpfTerm] | None:
     terms = []
     for word in record.lower().split()[1:]:
         found = _SPF_TERM.fullmatch(word)
-        if found is None:
+        if found is None or not _is_readable(found):
             return None
         terms.append(
             SpfTerm(qualifier=found["qualifier"] or "+", name=found["name"], value=found["value"] or "")
         )
     return terms
+
+
+def _is_readable(term: re.Match[str]) -> bool:
+    """Whether receivers know a mechanism of SPF, with an address where it needs one; any modifier is."""
+    name, value = term["name"], term["value"]
+    if term["sign"] == "=":
+        return not term["qualifier"]
+    if name not in ("ip4", "ip6"):
+        return name in _SPF_MECHANISMS
+    try:
+        return ipaddress.ip_address(value or "").version == int(name[2])
+    except ValueError:
+        return False
 
 
 def provider_include(host: str) -> str:

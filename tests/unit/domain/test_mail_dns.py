@@ -29,7 +29,25 @@ def test_spf_terms_have_qualifier_name_and_value() -> None:
     ]
     assert [term.name for term in terms if term.causes_query] == ["a", "mx", "include", "redirect"]
     assert [term.included for term in terms if term.included] == ["_spf.x.example", "y.example"]
-    assert mail_dns.parse_spf("v=spf1 !all") is None
+
+
+@pytest.mark.parametrize(
+    ("record", "is_readable"),
+    [
+        ("v=spf1 !all", False),
+        ("v=spf1 ipv4:192.0.2.1 -all", False),
+        ("v=spf1 includes:x.example -all", False),
+        ("v=spf1 ip4:mail.example -all", False),
+        ("v=spf1 ip4:2001:db8::1 -all", False),
+        ("v=spf1 ip4 -all", False),
+        ("v=spf1 -redirect=x.example", False),
+        ("v=spf1 ip6:2001:db8::/32 ip4:192.0.2.0/24 -all", True),
+        ("v=spf1 a:%{d} ra=postmaster exp=why.example -all", True),
+    ],
+)
+def test_a_record_with_an_unknown_mechanism_is_not_readable(record: str, is_readable: bool) -> None:
+    """Receivers then act as if there was none; modifiers that they do not know they ignore."""
+    assert (mail_dns.parse_spf(record) is not None) is is_readable
 
 
 @pytest.mark.parametrize(
