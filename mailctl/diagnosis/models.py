@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
 from mailctl.domain.eligibility import RESEND, RETRY, SEND_ANOTHER
-from mailctl.domain.models import State
+from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.reports import LoggedReport
     from mailctl.delivery_log.suppressions import Suppression
     from mailctl.domain.eligibility import Action, AvailableAction
-    from mailctl.domain.models import CeleryResult, Email, Event
+    from mailctl.domain.models import CeleryResult, Email, Event, State
     from mailctl.domain.shell_command import ShellCommand
 
 
@@ -216,15 +217,13 @@ class Diagnosis:
     @property
     def has_failed(self) -> bool:
         """Whether the email is known to be finished without having been sent."""
-        if self.case is not None:
-            return self.case.email.has_ended_unsent
-        result = self.unknown.result if self.unknown else None
-        return result is not None and result.state == "FAILURE"
+        email = self.case.email if self.case else None
+        return has_ended_unsent(email, self.unknown.result if self.unknown else None)
 
     @property
-    def is_unconfirmed(self) -> bool:
-        """Whether a task of the service has finished with it, and nobody knows whether it was sent."""
-        return self.state is State.UNCONFIRMED
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that reports this."""
+        return exit_code_of(self.state, has_failed=self.has_failed) if self.is_known else ExitCode.NOT_FOUND
 
     @property
     def is_known(self) -> bool:

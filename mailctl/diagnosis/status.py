@@ -11,6 +11,7 @@ from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.diagnosis.models import Diagnosis
+from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
 from mailctl.diagnosis.rules import diagnose
 from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command, wider_search_command
 from mailctl.domain.models import CeleryResult, Email, Event, State
@@ -19,6 +20,7 @@ from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import (
     EmailFailed,
     EmailUnconfirmed,
+    ExitCode,
     InvalidInput,
     LogUnavailable,
     MailctlError,
@@ -76,14 +78,17 @@ class EmailStatus:
     @property
     def has_failed(self) -> bool:
         """Whether the email is known to be finished without having been sent."""
-        if self.email is not None:
-            return self.email.has_ended_unsent
-        return self.celery is not None and self.celery.state == "FAILURE"
+        return has_ended_unsent(self.email, self.celery)
 
     @property
     def is_unconfirmed(self) -> bool:
         """Whether a task of the service has finished with it, and nobody knows whether it was sent."""
-        return self.state is State.UNCONFIRMED
+        return self.exit_code is ExitCode.UNCONFIRMED
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that reports this."""
+        return exit_code_of(self.state, has_failed=self.has_failed)
 
 
 class StatusService:

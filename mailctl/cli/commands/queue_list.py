@@ -162,8 +162,8 @@ def _view(queue: QueueStatus) -> QueueView:
 def _row(queue: QueueStatus) -> list[str]:
     from mailctl.timefmt import format_age, format_rate
 
-    stock, rate = queue.log_depth, queue.rate
-    numbers = (queue.depth, queue.in_flight, stock.scheduled, stock.deferred)
+    in_log, rate = queue.log_depth, queue.rate
+    numbers = (queue.depth, queue.in_flight, in_log.scheduled, in_log.deferred)
     return [
         queue.name,
         *(str(number) for number in numbers),

@@ -78,14 +78,8 @@ def status(
         found = _watch(session, service, found)
     else:
         _show(session, found)
-    if (code := _exit_code(found)) is not ExitCode.DONE:
-        raise typer.Exit(code)
-
-
-def _exit_code(found: EmailStatus) -> ExitCode:
-    if found.is_unconfirmed:
-        return ExitCode.UNCONFIRMED
-    return ExitCode.FAILED if found.has_failed else ExitCode.DONE
+    if found.exit_code is not ExitCode.DONE:
+        raise typer.Exit(found.exit_code)
 
 
 def _show_each(session: CliSession, service: StatusService, ids: Sequence[str], *, watch: bool) -> None:
@@ -108,7 +102,7 @@ def _show_each(session: CliSession, service: StatusService, ids: Sequence[str], 
     if watch:
         with watching():
             _watch_each(session, service, latest)
-    codes |= {_exit_code(found) for found in latest.values()}
+    codes |= {found.exit_code for found in latest.values()}
     if (code := ExitCode.most_severe(codes)) is not ExitCode.DONE:
         raise typer.Exit(code)
 

@@ -35,8 +35,8 @@ _QUEUE_COLUMNS = ("queue", "depth", "sending", "deferred", "scheduled", "held", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Moment:
-    """What one look at the delivery log shows."""
+class _Sample:
+    """The state of the delivery log at one time."""
 
     snapshot: Snapshot
     incident: Incident
@@ -93,36 +93,36 @@ def top(
 
 
 def _print(session: CliSession, *, seconds: float, limit: int | None) -> None:
-    for moment in _moments(session, seconds=seconds, limit=limit):
+    for sample in _samples(session, seconds=seconds, limit=limit):
         if session.output.as_json:
             from mailctl.views.snapshot import SnapshotView
 
-            session.output.record(SnapshotView.of(moment.snapshot, moment.incident))
+            session.output.record(SnapshotView.of(sample.snapshot, sample.incident))
         else:
-            session.output.lines(_lines(moment, width=session.output.width))
+            session.output.lines(_lines(sample, width=session.output.width))
 
 
-def _moments(session: CliSession, *, seconds: float, limit: int | None) -> Iterator[_Moment]:
+def _samples(session: CliSession, *, seconds: float, limit: int | None) -> Iterator[_Sample]:
     for number in itertools.count(1):
-        yield _look(session)
+        yield _take_sample(session)
         if number == limit:
             return
         time.sleep(seconds)
 
 
-def _look(session: CliSession) -> _Moment:
+def _take_sample(session: CliSession) -> _Sample:
     from mailctl.monitoring.incident.report import find_logged_incident
     from mailctl.monitoring.snapshot import take_snapshot
 
     snapshot = take_snapshot(session.runtime)
-    return _Moment(snapshot=snapshot, incident=find_logged_incident(session.runtime))
+    return _Sample(snapshot=snapshot, incident=find_logged_incident(session.runtime))
 
 
 def _watch(session: CliSession, *, seconds: float, limit: int | None) -> None:
     from mailctl.cli.terminal.keyboard import keyboard
 
     error_message = ""
-    history: deque[_Moment] = deque([_look(session)], maxlen=_MAX_SNAPSHOTS)
+    history: deque[_Sample] = deque([_take_sample(session)], maxlen=_MAX_SNAPSHOTS)
     with keyboard() as keys, session.output.full_screen() as show:
         for number in itertools.count(1):
             key: str | None = None
@@ -134,14 +134,14 @@ def _watch(session: CliSession, *, seconds: float, limit: int | None) -> None:
             if key == "q":
                 return
             try:
-                history.append(_look(session))
+                history.append(_take_sample(session))
                 error_message = ""
             except MailctlError as error:
                 # Keep watching: the delivery log may become available again.
                 error_message = error.message
 
 
-def _screen(history: Sequence[_Moment], error_message: str, width: int, height: int) -> list[Text]:
+def _screen(history: Sequence[_Sample], error_message: str, width: int, height: int) -> list[Text]:
     from rich.text import Text
 
     latest = history[-1].snapshot
@@ -160,13 +160,13 @@ def _screen(history: Sequence[_Moment], error_message: str, width: int, height: 
     return lines
 
 
-def _lines(moment: _Moment, *, width: int | None) -> list[Text]:
+def _lines(sample: _Sample, *, width: int | None) -> list[Text]:
     from rich.text import Text
 
-    snapshot = moment.snapshot
-    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([moment]).items()]
+    snapshot = sample.snapshot
+    rates = [Text(f"{name:<10}{values[-1]:>6}/min") for name, values in _rate_series([sample]).items()]
     return [
-        _headline(moment.incident),
+        _headline(sample.incident),
         *rates,
         *_circuit_lines(snapshot),
         *_tables(snapshot, width=width, failures=len(snapshot.failures)),
@@ -182,8 +182,8 @@ def _headline(incident: Incident) -> Text:
     return Text.assemble((f"{state:<4}", COLORS[state]), "  ", escape_controls_as_line(incident.headline))
 
 
-def _rate_series(history: Sequence[_Moment]) -> dict[str, list[int]]:
-    activity = [moment.snapshot.recent_activity for moment in history]
+def _rate_series(history: Sequence[_Sample]) -> dict[str, list[int]]:
+    activity = [sample.snapshot.recent_activity for sample in history]
     captured = [each.captured for each in activity]
     return {
         "recorded": [each.recorded for each in activity],

@@ -64,12 +64,8 @@ def why(
         session.output.record(DiagnosisView.of(found))
     else:
         _show(session, found)
-    if not found.is_known:
-        raise typer.Exit(ExitCode.NOT_FOUND)
-    if found.has_failed:
-        raise typer.Exit(ExitCode.FAILED)
-    if found.is_unconfirmed:
-        raise typer.Exit(ExitCode.UNCONFIRMED)
+    if found.exit_code is not ExitCode.DONE:
+        raise typer.Exit(found.exit_code)
 
 
 def _show(session: CliSession, found: Diagnosis) -> None:
