@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from urllib.error import URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from urllib.request import urlopen
 
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput, ServiceUnavailable
 from mailctl.operations.selection import find_ids
+from mailctl.settings.connection_urls.parts import InvalidUrl
+from mailctl.settings.connection_urls.web import parse_web_url
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
@@ -33,14 +35,18 @@ def dashboard_address(runtime: Runtime, reference: str | None, *, url: str = DEF
         NotFound: there is no such email.
         ServiceUnavailable: no dashboard answers at the URL.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-        raise InvalidInput(
-            "--url", f"{url!r} is not an http or https URL.", fix=f"Give one like {DEFAULT_URL}"
-        )
-    base = url.rstrip("/")
+    base = _base(url)
     path = "/overview" if reference is None else _path(runtime, reference)
     _check_answer(base)
     return base + path
+
+
+def _base(url: str) -> str:
+    try:
+        found = parse_web_url(url)
+    except InvalidUrl as error:
+        raise InvalidInput("--url", str(error), fix=f"Give one like {DEFAULT_URL}") from None
+    return found.origin + found.path
 
 
 def _path(runtime: Runtime, reference: str) -> str:
