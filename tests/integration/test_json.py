@@ -158,13 +158,15 @@ def walk(command: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
             yield prefix + name, prints_json(found.callback)
 
 
+#: Whether a command prints JSON, by its full name.
+PRINTS_JSON = dict(every_command())
 #: The commands that print no JSON.
-WITHOUT_JSON = [name for name, has_json in every_command() if not has_json]
+WITHOUT_JSON = [name for name, has_json in PRINTS_JSON.items() if not has_json]
 
 
 def has_json(command: str) -> bool:
     """Whether a command prints JSON."""
-    return dict(every_command()).get(command, True)
+    return PRINTS_JSON.get(command, True)
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +263,7 @@ def test_every_command_has_a_schema() -> None:
     covered = {line.split(" --")[0] for line, _ in COMMANDS} | ELSEWHERE
     missing = [
         name
-        for name, has_json in every_command()
+        for name, has_json in PRINTS_JSON.items()
         if has_json and not any(f"{line} ".startswith(f"{name} ") for line in covered)
     ]
     assert [name for name in missing if not name.startswith("send ")] == []

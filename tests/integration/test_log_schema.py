@@ -17,7 +17,6 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from mailctl.delivery_log.storage import schema_version
 from mailctl.delivery_log.storage.engine import open_engine, reading, writing
 from mailctl.delivery_log.storage.partial_indices import add_partial_indices
 from mailctl.delivery_log.storage.schema_version import (
@@ -30,7 +29,8 @@ from mailctl.delivery_log.storage.schema_version import (
 from mailctl.delivery_log.storage.tables import metadata
 from mailctl.delivery_log.storage.urls import is_same_database, parse_url
 from mailctl.errors import ConfigurationError, LogUnavailable
-from tests.servers import free_port
+from tests.integration.older_logs import MIGRATIONS, migrate
+from tests.servers import PostgresServer, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,9 +78,75 @@ def test_a_missing_schema_is_made(engine: Engine) -> None:
         assert {*metadata.tables, VERSION_TABLE} <= {*inspect(connection).get_table_names()}
 
 
-def test_the_migrations_make_what_the_code_expects(engine: Engine) -> None:
-    """Tables, columns, types and indexes: nothing is left for a migration to do."""
+def describe(engine: Engine) -> dict[str, set[object]]:
+    """Return the columns, constraints, indices, triggers and functions of a database, in no order."""
+    queries = ON_POSTGRESQL if engine.dialect.name == "postgresql" else ON_SQLITE
+    with engine.connect() as connection:
+        return {
+            name: {tuple(row) for row in connection.execute(text(query))} for name, query in queries.items()
+        }
+
+
+#: What a database in PostgreSQL holds of the delivery log.
+ON_POSTGRESQL = {
+    "columns": """SELECT table_name, column_name, column_default, is_nullable, data_type, is_identity,
+        character_maximum_length FROM information_schema.columns WHERE table_schema = 'public'""",
+    "indices": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "constraints": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace""",
+    "triggers": "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+    "functions": "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    "sequences": "SELECT sequencename, data_type::text FROM pg_sequences WHERE schemaname = 'public'",
+}
+#: The same of SQLite. The text of a table is that of its making and of all its changes: it is not compared.
+ON_SQLITE = {
+    "columns": """SELECT t.name, c.name, c.type, c."notnull", c.dflt_value, c.pk
+        FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'""",
+    "keys": """SELECT name, sql LIKE '%AUTOINCREMENT%', sql LIKE '%CHECK%', sql LIKE '%REFERENCES%'
+        FROM sqlite_master WHERE type = 'table'""",
+    "uniqueness": """SELECT t.name, i.name, i."unique", i.origin, i.partial, c.seqno, c.name
+        FROM sqlite_master t, pragma_index_list(t.name) i, pragma_index_info(i.name) c
+        WHERE t.type = 'table'""",
+    "statements": "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type <> 'table'",
+}
+
+
+@pytest.fixture
+def migrated(request: pytest.FixtureRequest, log_url: str, tmp_path: Path) -> Iterator[Engine]:
+    """A log that the migrations have made, from the first to the last."""
+    url = f"sqlite:///{tmp_path / 'migrated.db'}"
+    server: PostgresServer | None = None
+    if log_url.startswith("postgresql"):
+        server = request.getfixturevalue("postgres_server")
+        url = server.make_database()
+    engine = open_engine(parse_url(url, setting="X"), setting="X")
+    migrate(engine, "head")
+    yield engine
+    engine.dispose()
+    if server is not None:
+        server.drop_database(url)
+
+
+def test_a_new_log_is_what_the_migrations_make(engine: Engine, migrated: Engine) -> None:
+    """It is created at once: columns, constraints, indices and triggers do not differ, and it has an id."""
     ensure_current(engine)
+    new, old = describe(engine), describe(migrated)
+    assert new == old
+    assert all(new.values())
+    for each in (engine, migrated):
+        with reading(each) as connection:
+            filled = {
+                name
+                for name in {*inspect(connection).get_table_names()} - {"sqlite_sequence"}
+                if connection.execute(text(f"SELECT count(*) FROM {name}")).scalar()
+            }
+            assert filled == {VERSION_TABLE, "mailctl_log"}
+            assert len(str(connection.execute(text("SELECT id FROM mailctl_log")).scalar_one())) == 32
+
+
+def test_the_migrations_make_what_the_code_expects(migrated: Engine) -> None:
+    """Tables, columns, types and indexes: nothing is left for a migration to do."""
+    engine = migrated
     add_partial_indices()
     with engine.connect() as connection:
         context = MigrationContext.configure(
@@ -92,7 +158,7 @@ def test_the_migrations_make_what_the_code_expects(engine: Engine) -> None:
 
 def test_head_is_the_newest_migration() -> None:
     """A constant, so that asking for the version needs no Alembic."""
-    scripts = ScriptDirectory(str(Path(schema_version.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(MIGRATIONS))
     assert scripts.get_heads() == [HEAD]
 
 
@@ -261,19 +327,23 @@ def test_a_reader_cannot_write(postgres_url: str) -> None:
 
 @pytest.mark.parametrize("own_level", [False, True])
 def test_a_service_s_log_has_no_lines_of_alembic(tmp_path: Path, own_level: bool) -> None:
-    """Of creating the delivery log; what the service's own migrations log afterwards is there."""
+    """Of upgrading the delivery log; what the service's own migrations log afterwards is there."""
     more = "logging.getLogger('alembic.runtime.migration').setLevel(logging.INFO)" if own_level else ""
     code = f"""
 import logging
 logging.basicConfig(level=logging.INFO)
 {more}
-from mailctl import runtime
+from mailctl.operations.maintenance import upgrade_schema
 from mailctl.settings import Settings
-runtime.configure(Settings())
-assert runtime.current().outbox.content("none") is None
+assert upgrade_schema(Settings.load()).current == "0021"
 logging.getLogger("alembic.runtime.migration").info("of the service")
 """
-    environment = {"MAILCTL_HOME": str(tmp_path / "home"), "PATH": ""}
+    home = tmp_path / "home"
+    home.mkdir()
+    engine = open_engine(parse_url(f"sqlite:///{home / 'mailctl.db'}", setting="X"), setting="X")
+    migrate(engine, "0021")
+    engine.dispose()
+    environment = {"MAILCTL_HOME": str(home), "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

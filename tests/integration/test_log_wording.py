@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import column, insert, table
 
 from mailctl.delivery_log.circuits import read_circuits
 from mailctl.delivery_log.operator_actions import ActionFacts, OperatorActions
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.queries.search import EmailFilter, search
-from mailctl.delivery_log.storage import schema_version
 from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from tests.emails import NOW
+from tests.integration.older_logs import migrate
 from tests.old_emails import OLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -56,19 +54,11 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if request.param == "postgresql":
         url = str(request.getfixturevalue("postgres_url"))
     engine = open_engine(parse_url(url, setting="X"), setting="X")
-    _upgrade_to(engine, "0006")
+    migrate(engine, "0006")
     _insert_old_rows(engine)
     upgrade(engine)
     yield engine
     engine.dispose()
-
-
-def _upgrade_to(engine: Engine, version: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(schema_version.__file__).parent / "migrations"))
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, version)
 
 
 def _insert_old_rows(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ MARKER = "packaging"
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests of this folder, and skip them unless `-m` names them."""
     is_asked = MARKER in config.getoption("-m")
+    folder = f"{Path(__file__).parent}{os.sep}"
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
+        if str(item.path).startswith(folder):
             item.add_marker(MARKER)
             if not is_asked:
                 item.add_marker(pytest.mark.skip(reason="installs packages: pytest -m packaging"))

@@ -31,7 +31,7 @@ _VERSION_TABLE_OF_ALEMBIC = "alembic_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 #: An arbitrary number that other users of a PostgreSQL server are unlikely to lock.
 _ADVISORY_LOCK = 6_245_285_001
-_alembic_locks: PerProcess[threading.Lock] = PerProcess()
+_schema_locks: PerProcess[threading.Lock] = PerProcess()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def require_current_version(version: SchemaVersion) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Upgrade the schema to the newest version; processes that do so at the same time wait for each other.
+    """Create the newest schema, or migrate an older one; processes that do so at the same time wait.
 
     Raises:
         LogUnavailable: the database cannot be reached or written.
@@ -139,11 +139,22 @@ def upgrade(engine: Engine) -> None:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        if _current(connection) == HEAD:
+        current = _current(connection)
+        if current == HEAD:
             return
-        # What Alembic works with belongs to the whole process.
-        with _alembic_locks.get(threading.Lock), _without_progress_of_alembic():
-            _run_migrations(connection)
+        # What Alembic and the creation work with belongs to the whole process.
+        with _schema_locks.get(threading.Lock), _without_progress_of_alembic():
+            if current is None:
+                _create_schema(connection)
+            else:
+                _run_migrations(connection)
+
+
+def _create_schema(connection: Connection) -> None:
+    # Imported here, because it is rarely needed.
+    from mailctl.delivery_log.storage.new_schema import create_schema
+
+    create_schema(connection, version=HEAD, version_table=VERSION_TABLE)
 
 
 def _run_migrations(connection: Connection) -> None:
