@@ -21,6 +21,7 @@ from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
 from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore
+from mailctl.domain.email_ids import day_of
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
@@ -77,6 +78,18 @@ class Campaigns(Repository):
         super().__init__(engine, clock=clock)
         self._outbox = outbox
 
+    def find_id_day(self, campaign: str, *, now: datetime) -> int | None:
+        """Return the day with which the ids of a campaign's emails begin; see `email_ids.day_of`.
+
+        Returns:
+            The current day if the campaign is not known; None if an earlier version of mailctl began it: its
+            ids begin with no day.
+        """
+        query = select(campaigns.c.id_day).where(campaigns.c.id == campaign)
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return day_of(now) if row is None else row.id_day
+
     def create_or_update(self, campaign: str, *, kind: str, rate: float | None) -> None:
         """Record a campaign, or change the rate of a known one.
 
@@ -84,7 +97,14 @@ class Campaigns(Repository):
             rate: emails a second of all workers together; None for no limit, or for the rate of a known one.
         """
         now = self._clock()
-        row = {"id": campaign, "kind": kind, "rate": rate, "released_until": now, "created_at": now}
+        row = {
+            "id": campaign,
+            "kind": kind,
+            "rate": rate,
+            "released_until": now,
+            "created_at": now,
+            "id_day": day_of(now),
+        }
         with writing(self._engine) as connection:
             if not insert_or_ignore(connection, campaigns, row) and rate is not None:
                 connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
@@ -260,7 +280,7 @@ def _take_due(
     found: dict[str, str] = {}
     for state in WAITING_STATES:
         due = (
-            select(emails.c.seq)
+            select(emails.c.id)
             .where(
                 emails.c.state == state,
                 emails.c.campaign == campaign,
@@ -272,7 +292,7 @@ def _take_due(
             .limit(limit - len(found))
             .with_for_update(skip_locked=True)
         )
-        is_due = emails.c.seq.in_(due.scalar_subquery())
+        is_due = emails.c.id.in_(due.scalar_subquery())
         text = "published to the broker"
         rows = change_state(
             connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=(emails.c.kind,)

@@ -120,12 +120,12 @@ class Pauses(Repository):
         self, campaign: str | None, state: State, where: ColumnElement[bool], *, due_at: datetime
     ) -> int:
         found = (
-            select(emails.c.seq)
+            select(emails.c.id)
             .where(emails.c.state == state, _is_in_campaign(campaign), where)
             .limit(_BATCH_SIZE)
             .with_for_update(skip_locked=True)
         )
-        changed = update(emails).where(emails.c.seq.in_(found.scalar_subquery())).values(due_at=due_at)
+        changed = update(emails).where(emails.c.id.in_(found.scalar_subquery())).values(due_at=due_at)
         with writing(self._engine) as connection:
             return connection.execute(changed).rowcount
 

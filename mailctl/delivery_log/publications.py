@@ -130,7 +130,7 @@ class Publications(Repository):
             for which in (sql_text(IS_WAITING_SECURITY_EMAIL), true()):
                 for state in WAITING_STATES if len(found) < limit else ():
                     due = _due(state, and_(which, may_be_taken), limit=limit - len(found), now=now)
-                    is_due = emails.c.seq.in_(due.scalar_subquery())
+                    is_due = emails.c.id.in_(due.scalar_subquery())
                     text = "published to the broker in a group"
                     rows = change_state(connection, is_due, State.QUEUED, text=text, values=values, now=now)
                     found += [row.id for row in rows]
@@ -240,7 +240,7 @@ def _is_due(state: State, *, now: datetime) -> ColumnElement[bool]:
 def _due(state: State, where: ColumnElement[bool], *, limit: int, now: datetime) -> Select[Any]:
     """Return the query for due emails, the oldest first, that no other relay is taking."""
     return (
-        select(emails.c.seq)
+        select(emails.c.id)
         .where(_is_due(state, now=now), where)
         .order_by(emails.c.due_at)
         .limit(limit)
@@ -254,7 +254,7 @@ def _reserve(
     due = _due(state, where, limit=limit, now=now)
     reserve = (
         update(emails)
-        .where(emails.c.seq.in_(due.scalar_subquery()))
+        .where(emails.c.id.in_(due.scalar_subquery()))
         .values(due_at=now + timedelta(seconds=RESERVE_SECONDS))
         .returning(*EMAIL_COLUMNS, emails.c.seq)
     )

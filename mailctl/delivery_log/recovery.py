@@ -103,7 +103,7 @@ class Recovery(Repository):
             emails.c.state == State.QUEUED, message_queue() == queue, emails.c.queued_in.is_(None)
         )
         newest_first = (
-            select(emails.c.seq)
+            select(emails.c.id)
             .where(is_queued)
             .order_by(emails.c.queued_at.desc(), emails.c.seq.desc())
             .offset(on_broker)
@@ -111,7 +111,7 @@ class Recovery(Repository):
         is_lost = and_(
             is_queued,
             ~_IS_OWN,
-            emails.c.seq.in_(newest_first.scalar_subquery()),
+            emails.c.id.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
         # Counted first, without the lock: mostly nothing is lost, and sorting the emails takes long.

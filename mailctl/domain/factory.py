@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from mailctl.domain.catalog import (
     is_security_template,
     required_variables,
 )
+from mailctl.domain.email_ids import following_email_id, new_email_id
 from mailctl.domain.link_expiry import given_links_expiry
 from mailctl.domain.models import Content, Draft, User
 from mailctl.domain.template_context import LinkRules, validate_variables
@@ -279,10 +279,10 @@ def make_drafts(
     """
     if request.idempotency_key is not None:
         validation.validate_idempotency_key(request.idempotency_key)
-    first_id = first_id or str(uuid.uuid4())
+    first_id = first_id or new_email_id(now)
     return [
         Draft(
-            id=first_id if number == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, f"{first_id}/{number}")),
+            id=first_id if number == 0 else following_email_id(first_id, number),
             request=request,
             content=sent_by(content, request),
             queue=queue,

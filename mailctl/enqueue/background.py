@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-import uuid
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import event
@@ -19,6 +19,7 @@ from mailctl.delivery_log.idempotency import IdempotencyKeys
 from mailctl.delivery_log.storage.engine import compare_clock_on, translate_database_errors
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.delivery_log.storage.urls import is_same_database
+from mailctl.domain.email_ids import new_email_id
 from mailctl.enqueue.django_transaction import DjangoTransaction, open_transaction
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
@@ -138,7 +139,8 @@ class Dispatcher:
     ) -> str:
         if self._is_repeated(request):
             return self._record_and_publish(request, contents)
-        first_id = str(uuid.uuid4())
+        # By the clock of this host: the log is not asked before it is written.
+        first_id = new_email_id(datetime.now(UTC))
         transaction.on_commit(lambda: self._record_and_publish(request, contents, first_id=first_id))
         return first_id
 

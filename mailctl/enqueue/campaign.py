@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from mailctl.domain.email_ids import DAY_DIGITS, day_digits
 from mailctl.domain.factory import make_drafts, make_recipient
 from mailctl.domain.models import Content, RowProblem
 from mailctl.enqueue.enqueuer import Enqueuer
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 FIRST_CHUNK_ROWS = 500
 MAX_CHUNK_ROWS = 4000
 MAX_NAME_LENGTH = 100
+#: How many digits all ids of a campaign begin with.
+_ID_PREFIX_DIGITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,7 @@ class CampaignRecorder:
     Raises:
         InvalidInput: the name of the campaign is not usable.
         ConfigurationError: the settings do not allow composing an email.
+        LogUnavailable: the delivery log cannot be read.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class CampaignRecorder:
         #: The number of rows given to `record` whose emails are in the delivery log.
         self.rows_in_log = 0
         self._name_hash = hashlib.sha256(f"{self._name}\0".encode())
-        self._id_prefix = self._name_hash.hexdigest()[:8]
+        self._id_prefix = self._read_id_prefix()
 
     def check(self, rows: Iterable[RecipientRow | RowProblem]) -> CheckResult:
         """Validate rows and return what `record` would do with them."""
@@ -137,6 +141,7 @@ class CampaignRecorder:
                     drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
                     if drafts and not is_open:
                         self._start_campaign(drafts[0])
+                        drafts = self._with_ids_of_campaign(drafts)
                         is_open = True
                     batch = self._runtime.campaigns.prepare_batch(drafts)
                     recorded = begun.result() if begun else None
@@ -169,6 +174,19 @@ class CampaignRecorder:
     def _start_campaign(self, first: Draft) -> None:
         self._enqueuer.refuse_unrenderable(self._request, [first.content])
         self._runtime.campaigns.create_or_update(self._name, kind=first.kind, rate=self._rate)
+
+    def _with_ids_of_campaign(self, drafts: list[Draft]) -> list[Draft]:
+        """Return drafts with the ids of the campaign, if another process has begun it on another day."""
+        if (prefix := self._read_id_prefix()) == self._id_prefix:
+            return drafts
+        self._id_prefix = prefix
+        return [replace(draft, id=self._id_for(draft.content.user.email.lower())) for draft in drafts]
+
+    def _read_id_prefix(self) -> str:
+        """Return how all ids of the campaign begin: with the day on which it began."""
+        digits = self._name_hash.hexdigest()[:_ID_PREFIX_DIGITS]
+        day = self._runtime.campaigns.find_id_day(self._name, now=self._runtime.clock())
+        return digits if day is None else day_digits(day) + digits[:-DAY_DIGITS]
 
     def _check_in_chunks(
         self, rows: Iterable[RecipientRow | RowProblem]
@@ -219,7 +237,8 @@ class CampaignRecorder:
     def _id_for(self, address: str) -> str:
         """Return a UUID of version 8 (RFC 9562), derived from the campaign and the address.
 
-        All ids of a campaign begin with the same digits, so that they are close together in database indices.
+        All ids of a campaign begin with the same digits, those of its first day and of its name, so that they
+        are close together in database indices, and in one partition.
         """
         hashed = self._name_hash.copy()
         hashed.update(address.encode())

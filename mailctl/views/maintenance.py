@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from mailctl.domain.partition_actions import PartitionAction
 from mailctl.views.base import Count, View
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.rekey import RekeyResult
     from mailctl.delivery_log.retention import PrunableCounts
+    from mailctl.delivery_log.storage.partitions.planning import Plan
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
 
 
@@ -42,6 +44,33 @@ class RekeyView(View):
             resealed=result.outdated,
             current=result.current,
             unreadable=list(result.unreadable),
+            dry_run=dry_run,
+        )
+
+
+class PartitionView(View):
+    """What `db partition` has done, or would do."""
+
+    action: PartitionAction = Field(
+        description="convert: the log gets partitions, or a conversion to them continues; create: it has "
+        "them, and those of the next days are created if they are missing; undo: it loses them; discard: an "
+        "unfinished conversion is discarded; nothing: it has none, and should have none."
+    )
+    days: int | None = Field(description="The days of a partition; null without partitions.")
+    partitions: Count = Field(description="Partitions that are created.")
+    rows: Count = Field(description="Rows that are copied, as the database estimates them.")
+    bytes: Count = Field(description="The size of the tables that are copied, with their indexes.")
+    dry_run: bool
+
+    @classmethod
+    def of(cls, plan: Plan, *, dry_run: bool) -> PartitionView:
+        """Return the view of a plan."""
+        return cls(
+            action=plan.action,
+            days=plan.days,
+            partitions=len(plan.ranges),
+            rows=plan.rows,
+            bytes=plan.bytes,
             dry_run=dry_run,
         )
 

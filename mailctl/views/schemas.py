@@ -30,7 +30,7 @@ from mailctl.views.events import FeedEntryView
 from mailctl.views.feedback import IngestView, WatchView
 from mailctl.views.health import HealthView, MonitorView
 from mailctl.views.incident import IncidentView
-from mailctl.views.maintenance import PruneView, RekeyView, SchemaVersionView
+from mailctl.views.maintenance import PartitionView, PruneView, RekeyView, SchemaVersionView
 from mailctl.views.messages import EnvelopeView, MessageView, PreviewView, RawMessageView
 from mailctl.views.queues import PauseChangeView, QueueEntryView, QueueView, RestoreView
 from mailctl.views.snapshot import SnapshotView
@@ -165,6 +165,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("new-api-key", NewApiKeyView, "keys create"),
         _schema("schema-version", SchemaVersionView, "db current", "db upgrade"),
         _schema("rekey", RekeyView, "db rekey"),
+        _schema("partition", PartitionView, "db partition"),
         _schema("prune", PruneView, "prune"),
         _schema("schema-name", SchemaNameView, "schema"),
         _schema("exit-code", ExitCodeView, "help exit-codes"),

@@ -17,6 +17,7 @@ from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.feedback_follow_up import FeedbackFollowUp
+from mailctl.worker.partition_watch import PartitionWatch
 from mailctl.worker.pool_watch import PoolWatch
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 
@@ -67,6 +68,7 @@ class StuckEmails:
         self._shared_refusals = SharedRefusalWatch(runtime)
         self._feedback = FeedbackFollowUp(runtime)
         self._rollup_timer = IntervalTimer(_ROLLUP_SECONDS)
+        self._partitions = PartitionWatch(runtime)
 
     def distrust_leases(self) -> None:
         """Give live workers time to extend their leases, after an outage of the delivery log."""
@@ -93,6 +95,7 @@ class StuckEmails:
         self._feedback.check()
         if self._rollup_timer.restart_if_due():
             self._runtime.rollup.advance()
+        self._partitions.check()
         alive = self._runtime.workers.list_alive()
         self._recovery.return_orphans(alive=[worker.id for worker in alive])
         if not any(GROUPS_QUEUE in worker.queues for worker in alive):

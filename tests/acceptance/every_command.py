@@ -141,6 +141,7 @@ ROWS = [
     Row(command="db current"),
     Row(command="db upgrade"),
     Row(command="db rekey"),
+    Row(command="db partition", arguments="--dry-run", code=2),
     Row(command="prune"),
     Row(command="help", arguments="exit-codes"),
     Row(command="version"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,16 +15,18 @@ from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
-from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import upgrade
+from mailctl.delivery_log.storage.tables import campaigns
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
+from mailctl.domain.email_ids import day_digits, day_of
 from mailctl.domain.factory import make_content, make_drafts, make_user
 from mailctl.domain.models import SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
-from mailctl.enqueue.campaign import CampaignRecorder
+from mailctl.enqueue.campaign import FIRST_CHUNK_ROWS, CampaignRecorder
 from mailctl.runtime import Runtime
 from mailctl.security.keyring import Keyring
 from mailctl.settings import Settings
@@ -170,3 +173,35 @@ def test_a_long_campaign_leaves_the_write_ahead_log_short(tmp_path: Path) -> Non
         lengths = [(tmp_path / "home" / "mailctl.db-wal").stat().st_size for _ in steps]
     assert sum(lengths) > 0
     assert max(lengths) < 64 * 1024 * 1024
+
+
+def begin_spring(runtime: Runtime, *, id_day: int | None) -> CampaignRecorder:
+    """Return a recorder that was made before another process began the campaign on some day."""
+    recorder = CampaignRecorder(runtime, EmailRequest(campaign="spring", kind=WELCOME))
+    runtime.campaigns.create_or_update("spring", kind="welcome", rate=None)
+    with writing(runtime.engine) as connection:
+        connection.execute(campaigns.update().values(id_day=id_day))
+    return recorder
+
+
+def recorded_ids(recorder: CampaignRecorder, number: int) -> list[str]:
+    rows = (RecipientRow(line=n, email=f"user{n}@example.com") for n in range(number))
+    return [email_id for chunk in recorder.record(rows) for email_id, _ in chunk.emails]
+
+
+def test_ids_begin_with_the_day_on_which_the_campaign_began(tmp_path: Path) -> None:
+    """Whoever continues it on another day gives each address the same id, and sends nothing twice."""
+    with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
+        yesterday = day_of(runtime.clock()) - 1
+        found = recorded_ids(begin_spring(runtime, id_day=yesterday), FIRST_CHUNK_ROWS + 1)
+        assert {email_id[:4] for email_id in found} == {day_digits(yesterday)}
+        assert len(found) == FIRST_CHUNK_ROWS + 1
+        again = CampaignRecorder(runtime, EmailRequest(campaign="spring", kind=WELCOME))
+        assert recorded_ids(again, FIRST_CHUNK_ROWS + 1) == []
+
+
+def test_a_campaign_that_an_earlier_version_began_keeps_its_ids(tmp_path: Path) -> None:
+    """They begin with no day; with another id, an email would be sent again."""
+    with closing(Runtime(Settings(mailctl_home=tmp_path / "home"))) as runtime:
+        [found] = recorded_ids(begin_spring(runtime, id_day=None), 1)
+        assert found[:8] == hashlib.sha256(b"spring\0").hexdigest()[:8]

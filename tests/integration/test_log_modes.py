@@ -81,6 +81,7 @@ COMMANDS: dict[str, tuple[AccessMode, str]] = {
     "db current": (READ, "db current"),
     "db upgrade": (CREATE, "db upgrade"),
     "db rekey": (UPDATE, "db rekey"),
+    "db partition": (UPDATE, ""),
     "prune": (UPDATE, "prune"),
     "schema": (OPTIONAL, ""),
     **{f"campaign {name}": (UPDATE, "") for name in ("pause", "resume", "cancel", "set-rate")},

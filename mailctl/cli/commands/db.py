@@ -1,4 +1,4 @@
-"""`mailctl db`: schema and encryption of the delivery log."""
+"""`mailctl db`: schema, encryption and partitions of the delivery log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.commands.db_partition import partition
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
     from mailctl.views.maintenance import SchemaVersionView
 
-app = CommandGroup("db", "Manage the schema of the delivery log, and rotate its encryption key.")
+app = CommandGroup("db", "Manage the schema, the partitions and the encryption key of the delivery log.")
 #: Maximum number of ids that are shown of emails that cannot be decrypted.
 _MAX_SHOWN_IDS = 10
 
@@ -115,6 +116,7 @@ def rekey(
 app.add("current", current)
 app.add("upgrade", upgrade)
 app.add("rekey", rekey)
+app.add("partition", partition)
 
 
 def _rekey(session: CliSession, *, dry_run: bool) -> RekeyResult:

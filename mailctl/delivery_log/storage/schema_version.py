@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import column, inspect, select, table, text
 
 from mailctl.delivery_log.storage.engine import reading, translate_database_errors, writing
+from mailctl.delivery_log.storage.partitions.conversion_state import discard_if_any
 from mailctl.delivery_log.storage.sqlite import LINK_OF_STRANGER
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ConfigurationError, LogUnavailable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 #: The newest migration; a test compares it with the files.
-HEAD = "0022"
+HEAD = "0023"
 VERSION_TABLE = "mailctl_version"
 _VERSION_TABLE_OF_ALEMBIC = "alembic_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -147,6 +148,8 @@ def upgrade(engine: Engine) -> None:
             if current is None:
                 _create_schema(connection)
             else:
+                # Migrations do not change the copies.
+                discard_if_any(connection)
                 _run_migrations(connection)
 
 

@@ -15,6 +15,8 @@ from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.storage.engine import open_engine
+from mailctl.delivery_log.storage.partitions.conversion import Conversion
+from mailctl.delivery_log.storage.partitions.planning import plan_partitions
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
@@ -118,7 +120,27 @@ class Log:
         return [str(event.state) for event in self.history.events(email_id)]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def partition(engine: Engine, *, now: datetime = START, days: int | None = None) -> None:
+    """Give a log on PostgreSQL partitions."""
+    plan = plan_partitions(engine, now=now, days=days)
+    for _ in Conversion(engine, ranges=plan.ranges).run():
+        pass
+
+
+#: The tests whose statements have to find emails in partitions as well.
+_ON_PARTITIONS = ("test_claiming", "test_recovery", "test_stopping")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on all databases, and some with partitions."""
+    if "log" in metafunc.fixturenames:
+        layouts = ["sqlite", "postgresql"]
+        if metafunc.module.__name__.rpartition(".")[2] in _ON_PARTITIONS:
+            layouts.append("partitioned")
+        metafunc.parametrize("log", layouts, indirect=True)
+
+
+@pytest.fixture
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     """An empty delivery log."""
     if request.param == "sqlite":
@@ -127,5 +149,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
         url = request.getfixturevalue("postgres_url")
     engine = open_engine(parse_url(url, setting="MAILCTL_DATABASE_URL"), setting="MAILCTL_DATABASE_URL")
     upgrade(engine)
+    if request.param == "partitioned":
+        partition(engine)
     yield Log(engine)
     engine.dispose()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
+from mailctl.domain.email_ids import day_digits, day_of
 from mailctl.domain.models import Draft, RowProblem, User
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
@@ -108,6 +109,7 @@ class TestEmails:
         assert one.id == same.id
         assert one.id != other.id
         assert uuid.UUID(one.id).version == 8
+        assert one.id.startswith(day_digits(day_of(runtime.clock())))
 
     def test_ids_of_a_campaign_begin_alike(self, runtime: Runtime) -> None:
         """Ids with a common prefix are close together in database indices."""
