@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.migrations import check_migrations
+from mailctl.checks.partitions import check_partitions
 from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.opening import check_creatable, describe_nearby_logs
@@ -117,6 +118,7 @@ def _check_database(engine: Engine, settings: Settings) -> Generator[Finding, No
         yield _counts(engine)
         yield from _circuits(engine)
         yield from _unbound_contents(engine)
+        yield from check_partitions(engine, _GROUP, service=_SERVICE_NAME)
         yield from check_migrations(settings, engine)
     return version.is_current
 

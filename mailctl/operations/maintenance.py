@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from mailctl.delivery_log.opening import open_delivery_log, open_log, open_log_f
 from mailctl.delivery_log.retention import PrunableCounts, Retention
 from mailctl.delivery_log.storage import schema_version as schema
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.delivery_log.storage.partitions.condition import find_layout
 from mailctl.errors import ConfigurationError
 from mailctl.security.keyring import Keyring
 
@@ -33,7 +35,8 @@ def schema_version(settings: Settings) -> SchemaVersion:
         LogUnavailable: the delivery log cannot be reached.
     """
     with open_log_for_reading(settings, any_version=True) as engine:
-        return schema.read_version(engine)
+        layout = find_layout(engine)
+        return replace(schema.read_version(engine), partition_days=layout.days if layout else None)
 
 
 def upgrade_schema(settings: Settings) -> SchemaVersion:

@@ -22,11 +22,17 @@ class SchemaVersionView(View):
     current: str | None = Field(description="The version of the database; null if it has no schema.")
     head: str = Field(description="The version that this mailctl needs.")
     ok: bool
+    partition_days: int | None = Field(description="The days of a partition; null without partitions.")
 
     @classmethod
     def of(cls, version: SchemaVersion) -> SchemaVersionView:
         """Return the view of a version."""
-        return cls(current=version.current, head=version.head, ok=version.is_current)
+        return cls(
+            current=version.current,
+            head=version.head,
+            ok=version.is_current,
+            partition_days=version.partition_days,
+        )
 
 
 class RekeyView(View):

@@ -132,8 +132,8 @@ COMMANDS = [
     ("version", "version"),
     ("help exit-codes", "exit-code"),
 ]
-#: Needs a dashboard, and has a test of its own.
-ELSEWHERE = {"open"}
+#: They need a dashboard, or PostgreSQL, and have tests of their own.
+ELSEWHERE = {"open", "db partition"}
 #: These run until they are stopped, and so print no JSON, unless `--once` is given.
 ENDLESS = ("preview --serve", "feedback watch", "feedback tail-log mail.log")
 LISTS = {

@@ -27,7 +27,7 @@ _MAX_SHOWN_IDS = 10
 
 @uses_log(AccessMode.READ)
 def current(session: CliSession) -> None:
-    """Show the schema version; exit with 1 if this mailctl needs another one.
+    """Show the schema version and the partitions; exit with 1 if this mailctl needs another version.
 
     \b
     Examples:
@@ -160,7 +160,8 @@ def _unreadable_message(ids: tuple[str, ...]) -> str:
 
 def _show_version(output: Output, version: SchemaVersion) -> None:
     verdict = "current" if version.is_current else f"this mailctl needs {version.head}"
-    output.result(partial(_version_view, version), f"{version.current or 'no schema'} ({verdict})")
+    layout = f"; partitions of {pluralize(version.partition_days, 'day')}" if version.partition_days else ""
+    output.result(partial(_version_view, version), f"{version.current or 'no schema'} ({verdict}){layout}")
 
 
 def _version_view(version: SchemaVersion) -> SchemaVersionView:

@@ -41,6 +41,8 @@ class SchemaVersion:
 
     current: str | None
     head: str = HEAD
+    #: The days of a partition; None for a log without partitions, and where it was not asked.
+    partition_days: int | None = None
 
     @property
     def is_current(self) -> bool:

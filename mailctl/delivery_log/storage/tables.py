@@ -162,8 +162,7 @@ campaigns = Table(
     # When emails were taken lately, as Unix time, how many, and how many others were on the broker then.
     Column("released", JSON),
     Column("created_at", UtcDateTime, nullable=False),
-    # The day with which the ids of its emails begin; NULL if an earlier version began it.
-    Column("id_day", Integer),
+    Column("id_day", Integer),  # with which its emails' ids begin; NULL if an earlier version began it
 )
 
 circuits = Table(

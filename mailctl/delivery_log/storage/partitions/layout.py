@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 KEYS = {emails.name: "id", events.name: "email_id"}
 #: The partitions that have no days.
 LOW, HIGH, OTHER = "low", "high", "other"
+#: The days of a partition, unless others are asked for.
+DEFAULT_DAYS = 7
 #: Partitions that are made before their days come.
 AHEAD = 3
 #: The days, from the first, between `low` and `high`.
@@ -72,11 +74,11 @@ class Layout:
     @property
     def days(self) -> int:
         """The number of days of a new partition."""
-        return self.ranges[-1].end - self.ranges[-1].first
+        return self.ranges[-1].end - self.ranges[-1].first if self.ranges else DEFAULT_DAYS
 
     def missing(self, today: int) -> list[DayRange]:
         """Return the ranges that should exist on a day, and do not: its own, and some that come later."""
-        last = self.ranges[-1].first
+        last = self.ranges[-1].first if self.ranges else today
         wanted = ranges_from(
             last + (today - last) // self.days * self.days,
             until=today + 1 + AHEAD * self.days,

@@ -9,7 +9,14 @@ from sqlalchemy import text
 
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.partitions.conversion_state import read_states
-from mailctl.delivery_log.storage.partitions.layout import AHEAD, KEYS, DayRange, ranges_from, read_layout
+from mailctl.delivery_log.storage.partitions.layout import (
+    AHEAD,
+    DEFAULT_DAYS,
+    KEYS,
+    DayRange,
+    ranges_from,
+    read_layout,
+)
 from mailctl.domain.email_ids import DAY_DIGITS, day_of
 from mailctl.domain.partition_actions import PartitionAction
 from mailctl.domain.shell_command import mailctl_command
@@ -22,8 +29,6 @@ if TYPE_CHECKING:
 
 #: Partitions that the emails of a log may need when it is converted.
 MAX_PARTITIONS = 200
-#: Days of a partition, unless others are asked for.
-DEFAULT_DAYS = 7
 _MAX_DAYS = 366
 #: The days of the emails whose ids begin with theirs.
 _DAYS = f"""
@@ -138,7 +143,7 @@ def _refuse_other_owner(connection: Connection) -> None:
 
 
 def _other_days_error(known: int) -> Refused:
-    undo = mailctl_command("db", "partition", "--undo")
+    undo = mailctl_command("db", "partition", undo=True)
     return Refused(
         f"The log has partitions of {known} days already, or is being converted to them.",
         fix=f"Leave out --every, or run first: {undo}",
