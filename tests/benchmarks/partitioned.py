@@ -23,14 +23,12 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 LARGE = 1_000_000
-#: The days of a partition: a month has more than thirty of them.
-EVERY = 1
 #: The age of what is pruned.
 OLD = timedelta(days=DAYS - 3)
 
 
 def queries(folder: Path, *, rounds: int, rows: int = LARGE) -> Iterator[Figure]:
-    """`status`, `list`, the relay and claims with 30 partitions; their conversion and pruning."""
+    """`status`, `list`, the relay and claims with partitions of a week; their conversion and pruning."""
     with PostgresServer() as server:
         small, plain, small_parted, parted = (
             filled(server, folder / name, number)
@@ -52,7 +50,7 @@ def queries(folder: Path, *, rounds: int, rows: int = LARGE) -> Iterator[Figure]
 def _convert(runtime: Runtime) -> float:
     """Return the seconds that it takes to give a log partitions."""
     started = time.perf_counter()
-    plan = plan_partitions(runtime.engine, now=runtime.clock(), days=EVERY)
+    plan = plan_partitions(runtime.engine, now=runtime.clock(), days=None)
     for _ in Conversion(runtime.engine, ranges=plan.ranges).run():
         pass
     return time.perf_counter() - started
