@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.deadlines import call_with_deadline
 from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.delivery_log.storage.partitions.condition import read_condition
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import MailctlError
+from mailctl.process.deadlines import call_with_deadline
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

@@ -34,6 +34,7 @@ from mailctl.domain.models import State
 from mailctl.domain.partition_actions import PartitionAction
 from mailctl.errors import ConfigurationError, Refused
 from tests.integration.delivery_log.conftest import KEYRING, LEASE, Log, partition
+from tests.integration.older_logs import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -482,7 +483,7 @@ def sequential(plan: dict[str, Any]) -> list[str]:
 def test_later_migrations_work_on_partitions(postgres_url: str) -> None:
     """Of a log that was partitioned at an earlier version, upgraded since."""
     engine = open_engine(parse_url(postgres_url, setting="X"), setting="X")
-    upgrade_to(engine, "0019")
+    migrate(engine, "0019")
     partition(engine, now=NOW)
     upgrade(engine)
     assert layout_of(engine) is not None
@@ -493,20 +494,6 @@ def test_later_migrations_work_on_partitions(postgres_url: str) -> None:
     roll_up(Rollup(engine, kinds=BUILT_IN_KINDS))
     assert Statistics(engine).totals(None, None).recorded == 80
     engine.dispose()
-
-
-def upgrade_to(engine: Engine, version: str) -> None:
-    """Give a database the schema of an earlier version."""
-    from alembic import command
-    from alembic.config import Config
-
-    from mailctl.delivery_log.storage import schema_version
-
-    config = Config()
-    config.set_main_option("script_location", str(schema_version._MIGRATIONS))
-    with writing(engine) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, version)
 
 
 def test_sqlite_has_no_partitions(tmp_path: Path) -> None:
