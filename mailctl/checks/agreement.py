@@ -27,7 +27,7 @@ _VERSION_FIX = "Install the same version everywhere, and restart the workers."
 
 
 class Subject(StrEnum):
-    """What processes have to agree on."""
+    """A subject on which processes have to agree."""
 
     KEYS = "keys"
     CLOCKS = "clocks"

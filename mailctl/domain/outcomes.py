@@ -1,4 +1,4 @@
-"""What became of an attempt to hand an email to a mail server: the server's reply, and the outcome."""
+"""Outcomes of attempts to hand an email to a mail server, and the server's replies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SmtpReply:
 
 
 class ReplyCategory(StrEnum):
-    """What a negative reply of a mail server is about."""
+    """The subject of a negative reply of a mail server."""
 
     # The recipient.
     DEAD_MAILBOX = "dead-mailbox"  #: the mailbox does not exist, is disabled, or its domain accepts no email

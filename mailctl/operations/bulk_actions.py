@@ -36,7 +36,7 @@ _SAMPLE_SIZE = 5
 
 
 class ActionOutcome(StrEnum):
-    """What an action did, or would do, to one email."""
+    """The outcome of an action for one email, or the one that is planned."""
 
     DONE = "done"
     PLANNED = "would be done"

@@ -1,4 +1,4 @@
-"""What an SMTP reply means for an email: whose fault it is, and what follows.
+"""Classifies SMTP replies: whose fault a refusal is, and what follows for the email.
 
 Whoever needs to know what a code means asks here; the replies themselves are in `known_replies`. The
 functions are pure, and the module imports no SMTP library, so that `mailctl status` can use it.

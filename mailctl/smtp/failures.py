@@ -1,4 +1,4 @@
-"""What an exception in the middle of an SMTP session means for an email: pure decisions."""
+"""Classifies exceptions in the middle of an SMTP session: pure decisions."""
 
 from __future__ import annotations
 

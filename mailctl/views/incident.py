@@ -1,4 +1,4 @@
-"""What is wrong now."""
+"""The view of an incident."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ProblemView(View):
 
 
 class IncidentView(View):
-    """What is wrong now, in the order in which it has to be fixed."""
+    """The current problems, in the order in which they have to be fixed."""
 
     ok: bool = Field(description="Whether nothing needs a repair.")
     at: Timestamp

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What an event of a provider means."""
+    """The meaning of an event of a provider."""
 
     kind: FeedbackKind
     #: For a bounce: whether the provider calls it permanent; None if it does not tell.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Subject(StrEnum):
-    """What a problem is about, in the order in which problems have to be fixed: causes before effects."""
+    """The subject of a problem, in the order in which problems have to be fixed: causes before effects."""
 
     LOG = "log"  #: the delivery log cannot be used
     BROKER = "broker"  #: the broker or the app cannot be used
@@ -68,7 +68,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """What is wrong at one moment."""
+    """All problems at one time."""
 
     at: datetime
     #: In the order in which they have to be fixed; notes are last.
