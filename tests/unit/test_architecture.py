@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 from docs.generators.house import PACKAGE, ROOT, counts, modules_by_change, read_house
@@ -108,3 +109,10 @@ def test_no_module_is_too_long() -> None:
 def test_no_module_is_a_grab_bag() -> None:
     """The name of a module says which noun it holds."""
     assert [path for path in MODULES if GRAB_BAGS.search(path.stem)] == []
+
+
+def test_one_class_name_means_one_thing() -> None:
+    """But for the two faces of the service, asynchronous and synchronous, which have the same methods."""
+    trees = (ast.parse(path.read_text()) for path in MODULES)
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == ["EmailService"]

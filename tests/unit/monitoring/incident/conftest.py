@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mailctl.monitoring.incident.models import Problem
+    from mailctl.monitoring.incident.models import IncidentProblem
 
 OWN = "own:25"
 
@@ -84,7 +84,7 @@ class Scene:
         self.runtime.attempt_results.finish(claim, State.FAILED, outcome=outcome, reason=reason)
 
 
-def names(problems: Iterator[Problem]) -> list[str]:
+def names(problems: Iterator[IncidentProblem]) -> list[str]:
     """Return the names of problems."""
     return [problem.name for problem in problems]
 
