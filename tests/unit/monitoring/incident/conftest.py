@@ -78,7 +78,7 @@ class Scene:
     def refuse(self, email_id: str, code: int, enhanced: str, text: str) -> None:
         """Let an attempt fail for good at RCPT."""
         reply = SmtpReply(code=code, enhanced=enhanced, text=text)
-        outcome = Outcome(kind=OutcomeKind.BOUNCED, reply=reply, stage="rcpt")
+        outcome = Outcome(kind=OutcomeKind.REFUSED, reply=reply, stage="rcpt")
         reason = Reason(code=ReasonCode.REFUSED, text=str(reply))
         claim = self.claim(email_id)
         self.runtime.attempt_results.finish(claim, State.FAILED, outcome=outcome, reason=reason)
