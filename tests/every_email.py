@@ -253,7 +253,7 @@ class EveryEmail:
         )
         self.parts.outbox.record_failed_message(draft[0], reason="its header retries is not usable.")
         self.ids["failed, a message that could not be read"] = draft[0].id
-        old = self.finish(self.record("failed, sent anew"), State.FAILED, REFUSED)
+        old = self.finish(self.record("failed, sent again"), State.FAILED, REFUSED)
         new = make_drafts(
             EmailRequest(kind=self.parts.catalog.get("welcome")),
             [_content("welcome")],

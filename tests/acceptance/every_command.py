@@ -180,7 +180,7 @@ class Office:
             runtime.close()
 
     def copy_to(self, folder: Path) -> None:
-        """Make the same anew in another folder."""
+        """Make the same again in another folder."""
         home = folder / ".mailctl"
         home.mkdir(parents=True)
         (folder / "users.csv").write_text(_USERS)

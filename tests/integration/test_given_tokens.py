@@ -93,7 +93,7 @@ def test_an_email_is_not_sent_again_with_a_dead_token(log: Log, action: Action) 
 
 
 def test_a_sealed_token_gets_a_new_life_with_its_email(tmp_path: Path) -> None:
-    """mailctl seals it anew at each attempt; only the `exp` of a JWT is a limit."""
+    """mailctl seals it again at each attempt; only the `exp` of a JWT is a limit."""
     log = Log(tmp_path, mailctl_link_tokens="sealed")
     opaque = log.record("an-opaque-token")
     jwt = log.record(hs256({"sub": "7"}, exp=datetime.now(UTC) + timedelta(minutes=30)))

@@ -12,6 +12,12 @@ from docs.generators.house import PACKAGE, ROOT, counts, modules_by_change, read
 #: Names that say nothing of what is inside.
 GRAB_BAGS = re.compile(r"(^|_)(utils?|helpers?|managers?|misc|common|stuff)(_|$)")
 MAX_LINES = 400
+#: Words that are none of this field, or inversions that a native speaker would not write.
+ODD_WORDS = re.compile(
+    r"\b(anew|aught|exhibits?|lest|mend(s|ed)?|rehearsals?|rubbish|thereof|upon which|veils?|whence|whom"
+    r"|wish(es)?|witness(es)?|workforce)\b",
+    re.IGNORECASE,
+)
 DECISIONS = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.BoolOp, ast.Match, ast.comprehension)
 #: Modules with fewer decisions only pass on what others decide.
 FEW = 5
@@ -116,3 +122,11 @@ def test_one_class_name_means_one_thing() -> None:
     trees = (ast.parse(path.read_text()) for path in MODULES)
     names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
     assert [name for name, count in names.items() if count > 1] == ["EmailService"]
+
+
+def test_the_words_are_those_of_the_field() -> None:
+    """Somebody who searches for the standard term finds it."""
+    places = [*MODULES, *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / ".env.example"]
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in places if path.name != "CHANGELOG.md"}
+    found = {path: match[0] for path, text in texts.items() if (match := ODD_WORDS.search(text))}
+    assert found == {}

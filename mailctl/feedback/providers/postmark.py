@@ -72,8 +72,8 @@ def _verdict(record_type: str, event: Fields) -> EventMeaning | None:
         return _BOUNCES.get(event.text("Type") or record_type)
     if record_type == "Delivery":
         return report.DELIVERED
-    is_own_wish = event.flag("SuppressSending") is True and event.text("Origin") == "Recipient"
-    if record_type == "SubscriptionChange" and is_own_wish:
+    is_by_recipient = event.flag("SuppressSending") is True and event.text("Origin") == "Recipient"
+    if record_type == "SubscriptionChange" and is_by_recipient:
         is_unsubscribed = event.text("SuppressionReason") == "ManualSuppression"
         return report.UNSUBSCRIBED if is_unsubscribed else None
     return None

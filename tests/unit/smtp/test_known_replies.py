@@ -26,7 +26,7 @@ from mailctl.smtp.known_replies import KnownReply, find_protocol, is_about_domai
 REPLIES = known_replies()
 #: What a refusal means for the email, by what it is about.
 VERDICTS = {
-    **dict.fromkeys(OUR_FAULTS, "ours: waits for the mend"),
+    **dict.fromkeys(OUR_FAULTS, "ours: waits for the fix"),
     ReplyCategory.QUOTA: "ours: waits for the quota",
     **dict.fromkeys((ReplyCategory.RATE, ReplyCategory.CONNECTIONS), "ours: less at a time"),
     ReplyCategory.GREYLISTING: "the server: later",

@@ -97,7 +97,7 @@ def test_what_was_accepted_once_is_sent() -> None:
 
 
 def test_a_new_transaction_forgets_the_recipients_of_the_last() -> None:
-    """RFC 5321 section 3.3: MAIL begins anew, even if the last transaction never ended."""
+    """RFC 5321 section 3.3: MAIL begins a new one, even if the last transaction never ended."""
     observer = SmtpObserver()
     observer.begin(SESSION)
     observer.note_recipient(SESSION, BOB, 250, b"ok")
