@@ -16,7 +16,8 @@ from mailctl.domain.factory import make_user
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import InvalidInput
-from mailctl.operations.bulk_actions import ActionRequest, BulkAction
+from mailctl.operations.action_models import ActionRequest
+from mailctl.operations.bulk_actions import BulkAction
 from mailctl.operations.message_viewer import MessageViewer
 from mailctl.operations.selection import select_by_ids
 from mailctl.runtime import Runtime

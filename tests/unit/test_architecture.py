@@ -36,6 +36,7 @@ PROVED_ELSEWHERE = {
     "delivery_log/storage/utc_time.py": "tests/integration/test_log_wording.py, on SQLite and PostgreSQL",
     "monitoring/incident/evidence.py": "tests/acceptance/test_incidents.py",
     "monitoring/incident/services.py": "tests/acceptance/test_incidents.py",
+    "operations/bulk_actions.py": "tests/integration/test_acting_commands.py",
     "users/__init__.py": "tests/unit/users/test_directories.py",
     "web/overview_figures.py": "tests/integration/web/test_pages.py",
     "web/pages/emails.py": "tests/integration/web/test_pages.py",
