@@ -143,7 +143,7 @@ class Runtime:
 
     @property
     def identity(self) -> ProcessIdentity:
-        """What this process runs with, for a comparison with others, and the log that is there now.
+        """The identity of this process, for a comparison with others, and the log that is there now.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -231,7 +231,7 @@ class Runtime:
 
     @cached_property
     def argument_rules(self) -> ArgumentRules:
-        """What is accepted in the arguments of messages of other programs."""
+        """The values that are accepted in the arguments of messages of other programs."""
         from mailctl.broker.unvalidated import ArgumentRules
         from mailctl.security.links import links_problem
 

@@ -28,7 +28,8 @@ from mailctl.broker.result_writer import store_results
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
-from mailctl.domain.models import SENT_OR_CAPTURED, State
+from mailctl.domain.celery_states import CELERY_STATES
+from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
 from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER, validate_tenant
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
@@ -354,11 +355,10 @@ def _store_results(backend: Any, reports: Sequence[DeliveryResult]) -> None:
 
 
 def _celery_result(report: DeliveryResult) -> tuple[str, object]:
-    if report.state in SENT_OR_CAPTURED:
-        return "SUCCESS", {REFERENCE_ARGUMENT: report.email_id, "state": str(report.state)}
-    if report.state in (State.DEFERRED, State.HELD, State.PENDING):
-        return "RETRY", EmailDeferred(report.text)
-    return "FAILURE", EmailFailed(report.text)
+    state = CELERY_STATES.get(report.state, "FAILURE") if report.state else "FAILURE"
+    if state == "SUCCESS":
+        return state, {REFERENCE_ARGUMENT: report.email_id, "state": str(report.state)}
+    return state, EmailDeferred(report.text) if state == "RETRY" else EmailFailed(report.text)
 
 
 def _add_bootsteps(instance: Any, **_: object) -> None:

@@ -34,7 +34,7 @@ TABLES = {
     ),
     "settings": (
         "settings: hostile URLs in every setting, by every command, with and without -v",
-        ("setting", "values", "commands", "runs", "characters read", "one sentence, exit 2", "told of it"),
+        ("setting", "values", "commands", "runs", "characters read", "one sentence, exit 2", "reported"),
     ),
     "true causes": (
         "checks: what was broken, and what each command named as broken",
@@ -75,7 +75,7 @@ TABLES = {
             "emails",
             "failed for good",
             "alarms",
-            "accepted after the mend",
+            "accepted after the fix",
             "attempts used",
         ),
     ),

@@ -63,9 +63,9 @@ def outcome(
     return Outcome(kind=kind, reply=reply, stage=stage, category=category)
 
 
-REFUSED = outcome(OutcomeKind.BOUNCED, 550, "5.7.1", "body")
-DEAD = outcome(OutcomeKind.BOUNCED, 550, "5.1.1")
-FULL = outcome(OutcomeKind.BOUNCED, 552, "5.2.2")
+REFUSED = outcome(OutcomeKind.REFUSED, 550, "5.7.1", "body")
+DEAD = outcome(OutcomeKind.REFUSED, 550, "5.1.1")
+FULL = outcome(OutcomeKind.REFUSED, 552, "5.2.2")
 LATER = outcome(OutcomeKind.DEFERRED, 451, "4.3.0", "body")
 LOST = outcome(OutcomeKind.AMBIGUOUS, stage="body")
 ACCEPTED = outcome(OutcomeKind.ACCEPTED, 250)
@@ -253,7 +253,7 @@ class EveryEmail:
         )
         self.parts.outbox.record_failed_message(draft[0], reason="its header retries is not usable.")
         self.ids["failed, a message that could not be read"] = draft[0].id
-        old = self.finish(self.record("failed, sent anew"), State.FAILED, REFUSED)
+        old = self.finish(self.record("failed, sent again"), State.FAILED, REFUSED)
         new = make_drafts(
             EmailRequest(kind=self.parts.catalog.get("welcome")),
             [_content("welcome")],

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import statistics
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +20,10 @@ from docs.generators.svg import Box, Drawing
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "mailctl"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+#: A module in the table of changes, and what to look for in it.
+_NAMED = re.compile(r"`(?P<path>[a-z_/.]+)`(?: \(`(?P<name>\w+)`\))?")
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _ROW = 64
 _GAP = 12
 
@@ -163,18 +169,49 @@ def _note(part: str) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
+def modules_by_change() -> dict[str, tuple[tuple[Path, str], ...]]:
+    """Return the files to open for each change of docs/architecture.md, and a name in each, or ""."""
+    section = ARCHITECTURE.read_text().partition("\n## Where to change what\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    return {
+        change: tuple((_file_of(found["path"]), found["name"] or "") for found in _NAMED.finditer(places))
+        for change, places in rows
+    }
+
+
+def _file_of(path: str) -> Path:
+    """Return the file or the folder of a module, or of a file that is none."""
+    place = ROOT / PACKAGE / path
+    init = place / "__init__.py"
+    if not place.exists():
+        return place.with_suffix(".py")
+    return init if init.exists() else place
+
+
 def counts() -> dict[str, int]:
     """Return the figures that the tests keep small."""
-    house = read_house()
+    house, lengths = read_house(), function_lengths()
     return {
         "files at the top": len(list((ROOT / PACKAGE).glob("*.py"))),
         "packages": len(house.packages),
         "levels of imports": len(house.levels),
         "layers that import-linter checks": declared_layers(),
         "cycles": len(house.cycles),
+        "modules": sum(house.sizes.values()),
+        "lines of a function, median": int(statistics.median(lengths)),
+        "lines of a function, 90th percentile": lengths[len(lengths) * 9 // 10],
     }
+
+
+def function_lengths() -> list[int]:
+    """Return the lines of each function, its docstring included, the shortest first."""
+    trees = (ast.parse(path.read_text()) for path in (ROOT / PACKAGE).rglob("*.py"))
+    functions = (node for tree in trees for node in ast.walk(tree) if isinstance(node, _FUNCTIONS))
+    return sorted((node.end_lineno or node.lineno) - node.lineno + 1 for node in functions)
 
 
 if __name__ == "__main__":
     for name, number in counts().items():
         print(f"{number:4}  {name}")
+    for change, places in modules_by_change().items():
+        print(f"{len(places):4}  modules to open to change {change}")

@@ -30,7 +30,7 @@ _RECIPIENTS = "recipients"
 
 @dataclass(frozen=True, kw_only=True)
 class ArgumentRules:
-    """What this installation accepts in the arguments of a task."""
+    """The values that this installation accepts in the arguments of a task."""
 
     #: The origins that links may lead to.
     origins: frozenset[str]
@@ -80,7 +80,7 @@ class ArgumentRules:
 
 @dataclass(frozen=True, kw_only=True)
 class InvalidPart:
-    """What a message asks for and cannot be sent: all of it, or the email to one of its recipients."""
+    """A part of a message that cannot be sent: all of it, or the email to one of its recipients."""
 
     content: Content
     reason: str

@@ -26,8 +26,8 @@ _SETTINGS_FIX = "Unless this is on purpose, give all workers the same settings, 
 _VERSION_FIX = "Install the same version everywhere, and restart the workers."
 
 
-class Subject(StrEnum):
-    """What processes have to agree on."""
+class AgreementSubject(StrEnum):
+    """A subject on which processes have to agree."""
 
     KEYS = "keys"
     CLOCKS = "clocks"
@@ -41,7 +41,7 @@ class Subject(StrEnum):
 class Disagreement:
     """A process that differs from the others, and what follows from it."""
 
-    subject: Subject
+    subject: AgreementSubject
     #: The node names of the workers that it is about; empty if it is about the process that checks.
     workers: tuple[str, ...]
     #: A clause in lower case, without a full stop.
@@ -82,7 +82,7 @@ def _keys(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterato
     lacking = [name for name, identity in known.items() if own.keys[0] not in identity.keys]
     if known and len(lacking) == len(known) and len({identity.keys[0] for identity in known.values()}) == 1:
         yield Disagreement(
-            subject=Subject.KEYS,
+            subject=AgreementSubject.KEYS,
             workers=(),
             detail=f"this process has another SECRET_KEY than {_workers(known)},"
             " which cannot read the emails that it records",
@@ -105,7 +105,7 @@ def _unreadable(workers: Iterable[str], what: str) -> Disagreement:
     names = tuple(workers)
     has = "has" if len(names) == 1 else "have"
     detail = f"{_workers(names)} {has} another SECRET_KEY and cannot read {what}"
-    return Disagreement(subject=Subject.KEYS, workers=names, detail=detail, fix=_KEY_FIX)
+    return Disagreement(subject=AgreementSubject.KEYS, workers=names, detail=detail, fix=_KEY_FIX)
 
 
 def _clocks(workers: Sequence[Worker], own_skew_seconds: float | None) -> Iterator[Disagreement]:
@@ -120,7 +120,7 @@ def _clocks(workers: Sequence[Worker], own_skew_seconds: float | None) -> Iterat
 
 def _clock(workers: tuple[str, ...], whose: str, seconds: float, *, fix: str) -> Disagreement:
     detail = f"the clock of {whose} is {_describe_skew(seconds)} that of the database"
-    return Disagreement(subject=Subject.CLOCKS, workers=workers, detail=detail, fix=fix)
+    return Disagreement(subject=AgreementSubject.CLOCKS, workers=workers, detail=detail, fix=fix)
 
 
 def _clock_fix(host: str) -> str:
@@ -132,7 +132,7 @@ def _logs(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterato
     if other:
         has = "has" if len(other) == 1 else "have"
         detail = f"{_workers(other)} {has} opened a delivery log that is not the current one"
-        yield Disagreement(subject=Subject.LOG, workers=other, detail=detail, fix=_LOG_FIX)
+        yield Disagreement(subject=AgreementSubject.LOG, workers=other, detail=detail, fix=_LOG_FIX)
 
 
 def _captures(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterator[Disagreement]:
@@ -143,7 +143,7 @@ def _captures(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Ite
     verb = "captures" if len(capturing) == 1 else "capture"
     others = _workers(sending) if sending else "this process"
     yield Disagreement(
-        subject=Subject.MAIL_SERVER,
+        subject=AgreementSubject.MAIL_SERVER,
         workers=capturing,
         detail=f"{_workers(capturing)} {verb} emails to files (EMAIL_ENABLED=False), unlike {others}",
         fix=_CAPTURE_FIX,
@@ -155,13 +155,17 @@ def _mail_servers(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) ->
     by_server = _grouped(known, own, lambda identity: ", ".join(identity.servers))
     by_server.pop("", None)
     if len(by_server) > 1:
-        yield _difference(Subject.MAIL_SERVER, "mail servers differ", by_server, fix=_MAIL_SERVER_FIX)
+        yield _difference(
+            AgreementSubject.MAIL_SERVER, "mail servers differ", by_server, fix=_MAIL_SERVER_FIX
+        )
 
 
 def _versions(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterator[Disagreement]:
     by_version = _grouped(known, own, lambda identity: identity.version)
     if len(by_version) > 1:
-        yield _difference(Subject.VERSION, "versions of mailctl differ", by_version, fix=_VERSION_FIX)
+        yield _difference(
+            AgreementSubject.VERSION, "versions of mailctl differ", by_version, fix=_VERSION_FIX
+        )
 
 
 def _settings(known: Mapping[str, ProcessIdentity]) -> Iterator[Disagreement]:
@@ -172,7 +176,7 @@ def _settings(known: Mapping[str, ProcessIdentity]) -> Iterator[Disagreement]:
     ]
     if differing:
         yield Disagreement(
-            subject=Subject.SETTINGS,
+            subject=AgreementSubject.SETTINGS,
             workers=tuple(known),
             detail=f"settings of {_workers(known)} differ: {_join(differing)}",
             fix=_SETTINGS_FIX,
@@ -191,7 +195,9 @@ def _grouped(
     return dict(found)
 
 
-def _difference(subject: Subject, what: str, groups: Mapping[str, list[str]], *, fix: str) -> Disagreement:
+def _difference(
+    subject: AgreementSubject, what: str, groups: Mapping[str, list[str]], *, fix: str
+) -> Disagreement:
     shown = "; ".join(f"{_join(names)}: {value}" for value, names in sorted(groups.items()))
     workers = tuple(name for names in groups.values() for name in names if name != "this process")
     return Disagreement(

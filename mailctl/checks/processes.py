@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.checks.agreement import Subject, find_disagreements
+from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
@@ -60,8 +60,8 @@ def _agreement(
         yield make(each.subject, as_sentence(each.detail), fix=each.fix)
     known = [worker for worker in workers if worker.identity is not None]
     # Settings are compared between workers alone.
-    differing = {Subject.SETTINGS, *(each.subject for each in found)}
-    agreed = [subject for subject in Subject if subject not in differing]
+    differing = {AgreementSubject.SETTINGS, *(each.subject for each in found)}
+    agreed = [subject for subject in AgreementSubject if subject not in differing]
     if known and agreed:
         names = ", ".join(worker.name for worker in known)
         yield _GROUP.ok("agreement", f"{names} and this process agree on: {', '.join(agreed)}")

@@ -1,4 +1,4 @@
-"""What changes with the profile: the servers, and what production would refuse."""
+"""The differences between profiles: the servers, and the settings that production would refuse."""
 
 from __future__ import annotations
 

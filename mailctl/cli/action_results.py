@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.errors import ExitCode
-from mailctl.operations.bulk_actions import ActionOutcome
+from mailctl.operations.action_models import ActionOutcome
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
     from mailctl.domain.eligibility import Action
     from mailctl.domain.models import Email
-    from mailctl.operations.bulk_actions import ActionResult, Plan
+    from mailctl.operations.action_models import ActionResult, Plan
 
 _EXIT_CODES = {
     ActionOutcome.AMBIGUOUS: ExitCode.USAGE,

@@ -18,8 +18,9 @@ from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.choices import require_choice
 from mailctl.domain.eligibility import Hazard
 from mailctl.errors import ExitCode, InvalidInput
+from mailctl.operations.action_models import ActionOutcome, ActionRequest
 from mailctl.operations.bulk_action_ids import new_bulk_action_id, undo_command
-from mailctl.operations.bulk_actions import ActionOutcome, ActionRequest, BulkAction
+from mailctl.operations.bulk_actions import BulkAction
 from mailctl.operations.identity import current_actor
 from mailctl.operations.selection import nothing_to_do_message, select_by_filter, select_by_ids
 from mailctl.timefmt import pluralize
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mailctl.cli.option_groups import ActionOptions, OverrideOptions
     from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.domain.eligibility import Action
-    from mailctl.operations.bulk_actions import ActionResult, Plan
+    from mailctl.operations.action_models import ActionResult, Plan
     from mailctl.operations.selection import Selection
 
 #: The indentation of the continuation lines of a plan, in cells.

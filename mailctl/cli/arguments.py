@@ -1,4 +1,4 @@
-"""What commands read from their arguments, from stdin and from files: ids, tokens, variables, times."""
+"""Reads the arguments of commands, stdin and files: ids, tokens, variables, times."""
 
 from __future__ import annotations
 

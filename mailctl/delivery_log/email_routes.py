@@ -1,4 +1,4 @@
-"""What the choice of a mail server depends on, as the delivery log has it, and which server was chosen."""
+"""The facts about emails by which a mail server is chosen, and the server that was chosen."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class ActionFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppedBatch:
-    """What was done to the first emails that match a filter."""
+    """The result of an action on the first emails that match a filter."""
 
     #: The number of emails that were stopped, and of those among them whose messages are on the broker.
     stopped: int

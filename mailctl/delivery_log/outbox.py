@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordResult:
-    """What one call has recorded."""
+    """The emails that one call has recorded."""
 
     #: The id of the first email; for a repeated idempotency key, the id that the earlier call returned.
     id: str

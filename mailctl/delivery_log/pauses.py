@@ -38,7 +38,7 @@ _BATCH_SIZE = 1000
 
 
 class PauseScope(StrEnum):
-    """What a pause stops."""
+    """The emails that a pause stops."""
 
     QUEUE = "queue"
     KIND = "kind"

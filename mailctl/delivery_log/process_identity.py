@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """What a process runs with; its heartbeats carry it."""
+    """The identity of a process, which its heartbeats contain."""
 
     #: The version of mailctl.
     version: str
@@ -90,7 +90,7 @@ _PLACE = "(SELECT oid FROM pg_database WHERE datname = current_database()) || '/
 
 @dataclass(frozen=True, kw_only=True)
 class LogMark:
-    """What tells a delivery log from another one that is at the same address later."""
+    """The mark of a delivery log, which tells it from another one that is at the same address later."""
 
     #: The id of the log, which a copy of it shares; None if it has none.
     id: str | None

@@ -23,7 +23,7 @@ _TARGETS: Mapping[str, State] = {str(state): state for state in FEEDBACK_STATES}
 
 
 class FeedbackResult(StrEnum):
-    """What became of something that a source of feedback delivered."""
+    """The result of recording something that a source of feedback delivered."""
 
     RECORDED = "recorded"  #: a new report of an email in this log, proven
     LIKELY = "likely"  #: a new report of an email in this log, unproven
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def digest(self) -> str:
-        """What identifies it among the reports of all sources."""
+        """Its key among the reports of all sources."""
         return hashlib.sha256(f"{self.source}\0{self.source_id}".encode()).hexdigest()
 
 
@@ -81,7 +81,7 @@ class FeedbackChange:
 
 @dataclass(kw_only=True)
 class RecordedReports:
-    """What became of reports."""
+    """The results of recording reports."""
 
     counts: Counter[FeedbackResult] = field(default_factory=Counter)
     #: The new reports of emails in this log, with the email's id.

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from mailctl.delivery_log.queries.latency_histogram import bin_of
 from mailctl.delivery_log.queries.rolled_up import (
     PERIOD,
-    Span,
+    TimeRange,
     latency_groups,
     period_start,
     server_label,
@@ -150,7 +150,7 @@ class Rollup(Repository):
 
     def _close(self, connection: Connection, *, starts_at: datetime) -> int:
         """Count the emails of a period."""
-        period = Span(since=starts_at, until=starts_at + PERIOD)
+        period = TimeRange(since=starts_at, until=starts_at + PERIOD)
         connection.execute(delete(rollup_changes).where(period.contains(rollup_changes.c.created_at)))
         self._count_emails(connection, period, starts_at=starts_at)
         self._count_latencies(connection, period, starts_at=starts_at)
@@ -159,7 +159,7 @@ class Rollup(Repository):
         connection.execute(close.on_conflict_do_update(index_elements=["starts_at"], set_=closed))
         return 1
 
-    def _count_emails(self, connection: Connection, period: Span, *, starts_at: datetime) -> None:
+    def _count_emails(self, connection: Connection, period: TimeRange, *, starts_at: datetime) -> None:
         """Count the emails of a period by kind, state, queue, campaign and server."""
         names = (
             *(emails.c.kind, emails.c.state, emails.c.queue),
@@ -175,7 +175,7 @@ class Rollup(Repository):
         columns = ["starts_at", *_NAMES, "count"]
         connection.execute(rollup_counts.insert().from_select(columns, counts))
 
-    def _count_latencies(self, connection: Connection, period: Span, *, starts_at: datetime) -> None:
+    def _count_latencies(self, connection: Connection, period: TimeRange, *, starts_at: datetime) -> None:
         """Count the emails of a period by campaign and range of latencies."""
         campaign = func.coalesce(emails.c.campaign, "").label("campaign_name")
         latencies = latency_groups(
@@ -293,7 +293,7 @@ def _reopen(connection: Connection, starts_at: datetime) -> None:
     """Forget what was counted of a period that has lost emails; it is counted again later."""
     for table in (rollup_counts, rollup_latencies, rollup_periods):
         connection.execute(delete(table).where(table.c.starts_at == starts_at))
-    period = Span(since=starts_at, until=starts_at + PERIOD)
+    period = TimeRange(since=starts_at, until=starts_at + PERIOD)
     connection.execute(delete(rollup_changes).where(period.contains(rollup_changes.c.created_at)))
 
 

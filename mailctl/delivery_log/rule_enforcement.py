@@ -70,7 +70,7 @@ _IS_COUNTED = and_(
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """What a limit counts the emails of."""
+    """The subject whose emails a limit counts."""
 
     #: The prefix of its locks.
     name: str

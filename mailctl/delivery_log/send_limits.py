@@ -41,7 +41,7 @@ _KEPT = timedelta(hours=1)
 
 @dataclass(frozen=True, kw_only=True)
 class SendLimit:
-    """What a mail server allows all workers together, as it has taught by refusals."""
+    """The limits of a mail server for all workers together, learned from its refusals."""
 
     #: `server NAME` or `domain NAME`.
     scope: str

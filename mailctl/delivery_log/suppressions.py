@@ -140,7 +140,7 @@ _SELECT_BY_ADDRESSES = select(suppressions).where(
 
 def is_dead_mailbox(outcome: Outcome) -> bool:
     """Whether a refusal says that the address does not exist, so that no other email can reach it either."""
-    return outcome.kind is OutcomeKind.BOUNCED and outcome.category is ReplyCategory.DEAD_MAILBOX
+    return outcome.kind is OutcomeKind.REFUSED and outcome.category is ReplyCategory.DEAD_MAILBOX
 
 
 def suppress_dead_mailbox(connection: Connection, address: str, outcome: Outcome, *, now: datetime) -> None:

@@ -22,7 +22,7 @@ RATE_LIMITED = "rate_limited"
 
 @dataclass(frozen=True)
 class _Explanation:
-    """The sentence and the next step of a cause; its command is made anew for each call, with its options."""
+    """The sentence and the next step of a cause; each call makes its command, with its own options."""
 
     sentence: str
     #: The words of the command of the next step; none if there is none.

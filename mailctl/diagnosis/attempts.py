@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.checks.agreement import Subject
+from mailctl.checks.agreement import AgreementSubject
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.attempt_causes import RATE_LIMITED, cause_of_attempt, cause_of_server_failure
 from mailctl.diagnosis.models import Cause, Certainty
@@ -199,7 +199,7 @@ def _send_rate() -> Cause:
 
 def _unreadable(case: Case) -> Cause:
     """Return the cause of an email that a worker could not decrypt; it names the process with another key."""
-    keys = [each for each in case.evidence.disagreements if each.subject is Subject.KEYS]
+    keys = [each for each in case.evidence.disagreements if each.subject is AgreementSubject.KEYS]
     details = "; ".join(each.detail for each in keys)
     return Cause(
         name="wrong_key",

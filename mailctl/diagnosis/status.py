@@ -14,6 +14,7 @@ from mailctl.diagnosis.models import Diagnosis
 from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
 from mailctl.diagnosis.rules import diagnose
 from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command, wider_search_command
+from mailctl.domain.celery_states import CELERY_STATES
 from mailctl.domain.models import CeleryResult, Email, Event, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
@@ -42,20 +43,6 @@ MAX_POLL_SECONDS = 0.5
 #: The interval between two reads of the Celery result of an email that a task of the service sends.
 _CELERY_POLL_SECONDS = 1.0
 _MAX_SHOWN_MATCHES = 5
-#: The Celery state that mailctl's tasks store for each state of an email.
-_CELERY_STATES = {
-    State.SENT: "SUCCESS",
-    State.CAPTURED: "SUCCESS",
-    # The result is stored when a mail server accepts the email, and not changed by feedback.
-    State.DELIVERED: "SUCCESS",
-    State.BOUNCED: "SUCCESS",
-    State.COMPLAINED: "SUCCESS",
-    State.DEFERRED: "RETRY",
-    State.HELD: "RETRY",
-    State.FAILED: "FAILURE",
-    State.EXPIRED: "FAILURE",
-    State.SUPPRESSED: "FAILURE",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +298,7 @@ def _celery_result_by_log(email: Email) -> CeleryResult | None:
 
     Emails of campaigns, and emails that no worker ever claimed, have no result.
     """
-    state = _CELERY_STATES.get(email.state)
+    state = CELERY_STATES.get(email.state)
     if state is None or email.campaign or not email.worker:
         return None
     return CeleryResult(state=state, text=email.error or "")

@@ -32,7 +32,7 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignRate:
-    """What the log knows of the rate of a campaign."""
+    """The rate of a campaign, as the log has it."""
 
     #: Emails a second.
     per_second: float

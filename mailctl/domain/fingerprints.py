@@ -22,7 +22,7 @@ _RECIPIENT_STAGES = frozenset({"rcpt", "data", "body"})
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
-    """What errors of one group have in common."""
+    """The fingerprint that errors of one group have in common."""
 
     reason_code: ReasonCode | None
     #: The SMTP stage; "" if no mail server was contacted.

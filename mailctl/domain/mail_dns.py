@@ -1,4 +1,4 @@
-"""What DNS says about the domains of senders: reads SPF, DKIM and DMARC records, and asks nothing."""
+"""Reads DNS records about the domains of senders (SPF, DKIM, DMARC) without asking DNS."""
 
 from __future__ import annotations
 

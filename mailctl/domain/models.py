@@ -218,7 +218,7 @@ class Email:
 
     @property
     def routed(self) -> RoutedEmail:
-        """What the choice of a mail server depends on."""
+        """The facts by which a mail server is chosen."""
         return RoutedEmail(
             kind=self.kind, queue=self.queue, recipient=self.to, campaign=self.campaign, tenant=self.tenant
         )
@@ -279,7 +279,7 @@ class Event:
 
     @property
     def summary(self) -> str:
-        """What happened, and who did it: the operator, or the worker that claimed the email."""
+        """A sentence about the event, with who did it: the operator, or the worker that claimed the email."""
         worker = f"by {self.worker}" if self.worker and self.state is State.SENDING else ""
         return " ".join(filter(None, (self.text, f"(by {self.actor})" if self.actor else worker)))
 

@@ -1,4 +1,4 @@
-"""What became of an attempt to hand an email to a mail server: the server's reply, and the outcome."""
+"""Outcomes of attempts to hand an email to a mail server, and the server's replies."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SmtpReply:
 
 
 class ReplyCategory(StrEnum):
-    """What a negative reply of a mail server is about."""
+    """The subject of a negative reply of a mail server."""
 
     # The recipient.
     DEAD_MAILBOX = "dead-mailbox"  #: the mailbox does not exist, is disabled, or its domain accepts no email
@@ -82,7 +82,7 @@ class OutcomeKind(StrEnum):
     CAPTURED = "captured"  #: written to a file instead
     DEFERRED = "deferred"  #: not accepted; to be tried again
     INTERRUPTED = "interrupted"  #: ended before the server had the message; to be tried again
-    BOUNCED = "bounced"  #: refused permanently
+    REFUSED = "refused"  #: refused permanently
     AMBIGUOUS = "ambiguous"  #: the body was sent and no reply came
     FORBIDDEN = "forbidden"  #: the recipient policy of this environment forbids it
     CONFIG = "config"  #: credentials, TLS or sender identity are wrong; it does not count as an attempt
@@ -91,7 +91,7 @@ class OutcomeKind(StrEnum):
 _REASON_CODES: Mapping[OutcomeKind, ReasonCode] = {
     OutcomeKind.DEFERRED: ReasonCode.DEFERRED,
     OutcomeKind.INTERRUPTED: ReasonCode.INTERRUPTED,
-    OutcomeKind.BOUNCED: ReasonCode.REFUSED,
+    OutcomeKind.REFUSED: ReasonCode.REFUSED,
     OutcomeKind.AMBIGUOUS: ReasonCode.NO_REPLY,
     OutcomeKind.FORBIDDEN: ReasonCode.NOT_ALLOWED,
     OutcomeKind.CONFIG: ReasonCode.CONFIGURATION,

@@ -16,7 +16,7 @@ ServerOrder = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class RoutedEmail:
-    """What the choice of a mail server depends on."""
+    """The facts about an email by which a mail server is chosen."""
 
     kind: str
     queue: str

@@ -18,7 +18,7 @@ _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class SenderIdentity:
-    """What an email says about its sender. Every value is from the settings."""
+    """The sender in the headers and the envelope of an email. Every value is from the settings."""
 
     name: str
     #: The address in From.

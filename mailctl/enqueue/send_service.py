@@ -1,4 +1,4 @@
-"""What `mailctl send` does: validate a request as a whole, record its emails, and publish them."""
+"""The service behind `mailctl send`: validates a whole request, records its emails, and publishes them."""
 
 from __future__ import annotations
 

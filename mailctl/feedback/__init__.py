@@ -1,4 +1,4 @@
-"""What becomes of an email after a mail server has accepted it: delivered, bounced, complained, unsubscribed.
+"""Reports about emails after a mail server has accepted them: delivered, bounced, complained, unsubscribed.
 
 Whatever the source is, it makes `Feedback` of what it hears and calls `record`; what is no feedback, it
 passes to `count_rejected`. `router` takes feedback over HTTP:

@@ -34,7 +34,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass
-class _Transaction:
+class _LmtpTransaction:
     """A message that is being handed over."""
 
     has_sender: bool = False
@@ -150,7 +150,7 @@ class _Session:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, take: Callable[..., object]
     ) -> None:
         self._reader, self._writer, self._take = reader, writer, take
-        self._now = _Transaction()
+        self._now = _LmtpTransaction()
 
     async def run(self) -> None:
         """Answer commands until the client quits."""
@@ -170,15 +170,15 @@ class _Session:
 
     def _answer(self, command: bytes, line: bytes) -> None:
         if command.startswith((b"LHLO", b"EHLO", b"HELO")):
-            self._now = _Transaction()
+            self._now = _LmtpTransaction()
             self._writer.write(_GREETING % MAX_OCTETS)
         elif command.startswith(b"MAIL FROM:"):
-            self._now = _Transaction(has_sender=True)
+            self._now = _LmtpTransaction(has_sender=True)
             self._say(b"250 2.1.0 Ok")
         elif command.startswith(b"RCPT TO:"):
             self._rcpt(line)
         elif command == b"RSET":
-            self._now = _Transaction()
+            self._now = _LmtpTransaction()
             self._say(b"250 2.0.0 Ok")
         elif command.startswith((b"NOOP", b"VRFY")):
             self._say(b"252 2.0.0 Ok" if command.startswith(b"VRFY") else b"250 2.0.0 Ok")
@@ -204,7 +204,7 @@ class _Session:
         message = await self._read_message()
         for recipient in self._now.recipients:
             self._say(await self._record(message, recipient))
-        self._now = _Transaction()
+        self._now = _LmtpTransaction()
 
     async def _record(self, message: bytes | None, recipient: str) -> bytes:
         if message is None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class FeedbackKind(StrEnum):
-    """What a source reports of an email that a mail server had accepted."""
+    """The kind of a report about an email that a mail server had accepted."""
 
     DELIVERED = "delivered"
     """The recipient's mail server has it (RFC 3464, action ``delivered``)."""

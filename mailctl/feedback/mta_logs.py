@@ -31,7 +31,7 @@ _MAX_DIAGNOSTIC = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """What a log says of the delivery of one email to one recipient."""
+    """An entry of a log about the delivery of one email to one recipient."""
 
     kind: FeedbackKind
     #: The queue ids of the message in this MTA, the first one first.

@@ -1,4 +1,4 @@
-"""What a message that came in by mail says: feedback about emails of ours, or why it says nothing."""
+"""Reads messages that came in by mail: feedback about emails of ours, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_UNPROVEN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class MailReading:
-    """What one message says.
+    """The feedback in one message.
 
     Args:
         source: the kind of message: `dsn` or `arf`.

@@ -37,7 +37,7 @@ _SAYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class FeedbackReceipt:
-    """What became of reports.
+    """The result of recording reports.
 
     Args:
         recorded: how many were new and proven, and are in the delivery log.

@@ -1,4 +1,4 @@
-"""What one received message says about one email, before it is known which email that is."""
+"""The verdict of one received message on one email, before it is known which email that is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a message says about one recipient.
+    """The verdict of a message on one recipient.
 
     Args:
         kind: what is reported.

@@ -29,7 +29,7 @@ DEFAULT_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 @dataclass(frozen=True, kw_only=True)
 class NewSettings:
-    """What a new host needs to know."""
+    """The answers that a new host needs."""
 
     from_address: str
     project_name: str = "Example"

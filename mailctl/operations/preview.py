@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewRequest:
-    """What a preview shows; samples fill in whatever is not given."""
+    """The request for a preview; samples fill in whatever is not given."""
 
     kind: Kind
     user_id: str | None = None

@@ -27,7 +27,7 @@ class SuppressionChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class SuppressionImport:
-    """What an import has done."""
+    """The result of an import."""
 
     #: How many addresses were added.
     added: int

@@ -1,1 +1,1 @@
-"""What a process needs within itself: values of its own, calls with a deadline, and a clock."""
+"""Mechanisms within one process: values of its own, calls with a deadline, and a clock."""

@@ -194,7 +194,7 @@ class Recorder:
         return runs.execute(
             run,
             drafts=partial(self._drafts_of_request, task, args, kwargs),
-            delivery=runs.Delivery(
+            delivery=runs.MessageDelivery(
                 worker=request.hostname or socket.gethostname(),
                 retries=request.retries or 0,
                 is_redelivered=bool((request.delivery_info or {}).get("redelivered")),

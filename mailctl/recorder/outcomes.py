@@ -127,7 +127,7 @@ def _ending_by_reply(result: ObservedResult) -> Ending:
     if outcome.kind is OutcomeKind.AMBIGUOUS:
         reason = Reason(code=ReasonCode.NO_REPLY, text=f"{outcome.text_with_stage}; {MAYBE_SENT}")
         return Ending(state=State.HELD, outcome=outcome, reason=reason, message_id=result.message_id)
-    is_refused = outcome.kind is OutcomeKind.BOUNCED
+    is_refused = outcome.kind is OutcomeKind.REFUSED
     code = ReasonCode.REFUSED if is_refused else ReasonCode.OWN_TASK_FAILED
     text = f"refused {outcome.text_with_stage}"
     text += "" if is_refused else "; the service's own task does not try again"

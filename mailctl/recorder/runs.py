@@ -45,7 +45,7 @@ class TaskRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class MessageDelivery:
     """The delivery of a message to a worker."""
 
     #: The node name of the worker.
@@ -60,7 +60,7 @@ def execute(
     run: Callable[[], Any],
     *,
     drafts: Callable[[], list[Draft]],
-    delivery: Delivery,
+    delivery: MessageDelivery,
     on_claimed: Callable[[TaskRun], None],
 ) -> Any:
     """Run a task if the emails that it sends are still to be sent, and return what it returns.
@@ -100,7 +100,7 @@ def _make(drafts: Callable[[], list[Draft]]) -> list[Draft]:
         return []
 
 
-def _claim(made: Sequence[Draft], delivery: Delivery) -> TaskRun | None:
+def _claim(made: Sequence[Draft], delivery: MessageDelivery) -> TaskRun | None:
     """Return a run with its claims; None if the delivery log cannot be used.
 
     Raises:

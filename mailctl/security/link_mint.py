@@ -48,7 +48,7 @@ class LinkUser:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkRequest:
-    """What a function of MAILCTL_LINK_MINT gets: one link of one email."""
+    """The argument of a function of MAILCTL_LINK_MINT: one link of one email."""
 
     #: The name of the kind of the email, such as `reset`.
     kind: str

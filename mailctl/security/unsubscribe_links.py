@@ -26,7 +26,7 @@ _MAX_TOKEN = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """What a recipient unsubscribes from: emails of one kind to one address."""
+    """The subscription that a recipient ends: emails of one kind to one address."""
 
     address: str
     kind: str

@@ -37,7 +37,7 @@ class TomlTable:
 
     @property
     def title(self) -> str:
-        """What the table is called, for messages: the setting, the file and its name."""
+        """The title of the table in messages: the setting, the file and its name."""
         return f"{self._source}: {self._path}" if self._path else self._source
 
     def text(self, name: str, default: str = "") -> str:

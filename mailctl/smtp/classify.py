@@ -1,4 +1,4 @@
-"""What an SMTP reply means for an email: whose fault it is, and what follows.
+"""Classifies SMTP replies: whose fault a refusal is, and what follows for the email.
 
 Whoever needs to know what a code means asks here; the replies themselves are in `known_replies`. The
 functions are pure, and the module imports no SMTP library, so that `mailctl status` can use it.
@@ -111,7 +111,7 @@ def is_rate_limit(reply: SmtpReply, *, stage: str) -> bool:
 
 def leaves_fault_open(outcome: Outcome) -> bool:
     """Whether a refusal does not say whose fault it is: the recipient's, the message's or ours."""
-    return outcome.kind is OutcomeKind.BOUNCED and outcome.category in OPEN_CATEGORIES
+    return outcome.kind is OutcomeKind.REFUSED and outcome.category in OPEN_CATEGORIES
 
 
 def is_server_failure(outcome: Outcome) -> bool:
@@ -153,7 +153,7 @@ def _kind_of_refusal(code: int, category: ReplyCategory | None, stage: str) -> O
         return OutcomeKind.DEFERRED
     if category in OUR_FAULTS or is_server_stage(stage):
         return OutcomeKind.CONFIG
-    return OutcomeKind.DEFERRED if category is ReplyCategory.SERVER else OutcomeKind.BOUNCED
+    return OutcomeKind.DEFERRED if category is ReplyCategory.SERVER else OutcomeKind.REFUSED
 
 
 def _refuses_sender(code: int, subject: str) -> bool:

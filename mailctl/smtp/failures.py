@@ -1,4 +1,4 @@
-"""What an exception in the middle of an SMTP session means for an email: pure decisions."""
+"""Classifies exceptions in the middle of an SMTP session: pure decisions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _kind_of_error(chain: list[BaseException], stage: str) -> OutcomeKind:
     if _first(chain, ConfigurationError) or (tls_error and not _is_lost_handshake(tls_error)):
         return OutcomeKind.CONFIG
     if _first(chain, ValueError):  # an address that cannot be written into a command
-        return OutcomeKind.BOUNCED if stage == "rcpt" else OutcomeKind.CONFIG
+        return OutcomeKind.REFUSED if stage == "rcpt" else OutcomeKind.CONFIG
     return OutcomeKind.DEFERRED
 
 

@@ -1,4 +1,4 @@
-"""What is known of the replies of mail servers and providers: whose fault each is (`known_replies.toml`).
+"""The table of known replies of mail servers and providers: whose fault each is (`known_replies.toml`).
 
 This is the only place that reads the wording of a reply.
 """

@@ -55,7 +55,7 @@ class NamedServer:
 
     @property
     def label(self) -> str:
-        """What the delivery log and people call it: its address, after the name unless it is the default."""
+        """Its label in the log and in messages: its address, after the name unless it is the default."""
         address = server_address(self.host, self.port)
         return address if self.name == DEFAULT_SERVER else f"{self.name} ({address})"
 
@@ -74,7 +74,7 @@ class MailServers:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the servers are called, the default first."""
+        """The labels of the servers, the default first."""
         return tuple(server.label for server in self.by_name.values())
 
     def circuits(self, engine: Engine) -> dict[str, Circuits]:

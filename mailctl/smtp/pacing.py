@@ -9,7 +9,7 @@ FIRST_RECONNECT_SECONDS = 5.0
 MAX_RECONNECT_SECONDS = 60.0
 
 
-class SessionLimit:
+class ProcessSessionLimit:
     """How many sessions the server allows this process: its share of those for all workers, if that is known.
 
     Args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
-from mailctl.smtp.pacing import SessionLimit
+from mailctl.smtp.pacing import ProcessSessionLimit
 from mailctl.smtp.pool_limits import NO_SESSION, PoolLimits
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
@@ -71,7 +71,7 @@ class SmtpPool:
         self._background: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
-        self._session_limit = SessionLimit(self._limits.connections)
+        self._session_limit = ProcessSessionLimit(self._limits.connections)
         self._share = (
             None
             if shares is None

@@ -19,7 +19,7 @@ _HTTP_REQUEST = b"HEAD / HTTP/1.0\r\n\r\n"
 
 @dataclass(frozen=True, kw_only=True)
 class PortUse:
-    """What a port speaks, as far as it shows."""
+    """The protocol that a port speaks, as far as it shows."""
 
     #: SMTP or another protocol; None if the server did not say.
     protocol: str | None

@@ -38,7 +38,7 @@ class GuardedSender:
         if reason := self._policy.refusal_reason(envelope.recipient):
             return Outcome(kind=OutcomeKind.FORBIDDEN, reply=SmtpReply(text=reason))
         outcome = await self._sender.send(envelope, fence=fence)
-        if self._policy.redirect_to is not None and outcome.kind is OutcomeKind.BOUNCED:
+        if self._policy.redirect_to is not None and outcome.kind is OutcomeKind.REFUSED:
             # The refused address is the one of the setting: the intended recipient must not be suppressed.
             return replace(outcome, kind=OutcomeKind.CONFIG)
         return outcome

@@ -52,7 +52,7 @@ class SmtpServer:
 
     @property
     def address(self) -> str:
-        """What people call it: host:port, or unix:/PATH."""
+        """Its address in messages: host:port, or unix:/PATH."""
         return server_address(self.host, self.port)
 
 

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from mailctl.domain.eligibility import Hazard
 from mailctl.domain.models import State
-from mailctl.operations.bulk_actions import ActionOutcome
+from mailctl.operations.action_models import ActionOutcome
 from mailctl.views.base import View
 
 if TYPE_CHECKING:
-    from mailctl.operations.bulk_actions import ActionResult
+    from mailctl.operations.action_models import ActionResult
 
 ActionName = Literal["retry", "cancel", "hold", "release", "resend", "purge"]
 

@@ -1,4 +1,4 @@
-"""What became of a message with feedback."""
+"""The views of feedback that commands have taken."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class WatchView(View):
-    """What `mailctl feedback watch --once` has taken."""
+    """The messages that `mailctl feedback watch --once` has taken."""
 
     taken: Count = Field(description="Messages that were read; each is recorded, or has no report.")
 
 
 class IngestView(View):
-    """What `mailctl feedback ingest` has taken from a message, or `feedback tail-log --once` from a log."""
+    """The reports that `mailctl feedback ingest` or `mailctl feedback tail-log --once` has taken."""
 
     recorded: Count = Field(description="Reports that are new and proven.")
     repeated: Count = Field(description="Reports that were known already.")

@@ -1,4 +1,4 @@
-"""What is wrong now."""
+"""The view of an incident."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mailctl.monitoring.incident.models import Subject
+from mailctl.monitoring.incident.models import ProblemSubject
 from mailctl.views.base import Count, Timestamp, View
 
 if TYPE_CHECKING:
-    from mailctl.monitoring.incident.models import Incident, Problem
+    from mailctl.monitoring.incident.models import Incident, IncidentProblem
 
 
 class ProblemView(View):
     """One thing that is wrong, or that explains why emails wait."""
 
-    subject: Subject
+    subject: ProblemSubject
     name: str = Field(description="A stable name; that of a cause of `mailctl why` where there is one.")
     is_failure: bool = Field(description="False for a note, which needs no repair.")
     sentence: str = Field(description="What is wrong, and the evidence.")
@@ -24,13 +24,13 @@ class ProblemView(View):
     fix: str = Field(description="What to do, with the command; empty if there is nothing to do.")
 
     @classmethod
-    def of(cls, problem: Problem) -> ProblemView:
+    def of(cls, problem: IncidentProblem) -> ProblemView:
         """Return the view of a problem."""
         return cls.model_validate(problem)
 
 
 class IncidentView(View):
-    """What is wrong now, in the order in which it has to be fixed."""
+    """The current problems, in the order in which they have to be fixed."""
 
     ok: bool = Field(description="Whether nothing needs a repair.")
     at: Timestamp

@@ -85,7 +85,7 @@ class ObjectSchema:
 
     @property
     def title(self) -> str:
-        """What the object is, in a few words."""
+        """The title of the object, in a few words."""
         return (self.view.__doc__ or "").partition("\n")[0].rstrip(".")
 
     def as_view(self) -> SchemaNameView:

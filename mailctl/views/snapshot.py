@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ActivityView(View):
-    """What happened in the last minute."""
+    """The activity of the last minute."""
 
     recorded: Count
     sent: Count
@@ -124,7 +124,7 @@ class SnapshotView(View):
 
 
 class TimeSeriesPointView(View):
-    """What happened in one minute."""
+    """The activity of one minute."""
 
     at: Timestamp = Field(description="The start of the minute.")
     recorded: Count

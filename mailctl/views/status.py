@@ -38,7 +38,7 @@ class EventView(View):
 
 
 class ReportView(View):
-    """What was reported about an email after a mail server had accepted it."""
+    """A report about an email after a mail server had accepted it."""
 
     kind: str = Field(description="delivered, delayed, bounced, complained or unsubscribed.")
     proof: str = Field(description="verified, or likely if nothing proves it and it changes no state.")

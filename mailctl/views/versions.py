@@ -1,4 +1,4 @@
-"""What mailctl says about itself: its versions and its exit codes."""
+"""The views of the versions and the exit codes of mailctl."""
 
 from __future__ import annotations
 

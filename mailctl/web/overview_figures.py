@@ -24,7 +24,7 @@ SHARED_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class OverviewFigures:
-    """What the overview shows."""
+    """The figures of the overview."""
 
     #: What is wrong now, according to the delivery log.
     incident: Incident

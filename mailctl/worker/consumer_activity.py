@@ -1,4 +1,4 @@
-"""What the consumer of a worker has done so far: by it the relay sees a consumer that takes no messages."""
+"""The activity of a worker's consumer, by which the relay sees that it takes no messages."""
 
 from __future__ import annotations
 

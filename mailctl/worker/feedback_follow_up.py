@@ -1,4 +1,4 @@
-"""What follows from feedback by itself: reports that waited are applied, and failing campaigns paused."""
+"""Follows up feedback: applies reports that waited, and pauses failing campaigns."""
 
 from __future__ import annotations
 

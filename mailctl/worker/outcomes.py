@@ -174,7 +174,7 @@ class OutcomeRecorder:
         circuit = self._update_breaker(outcome)
         if kind in SENT_STATE_BY_KIND:
             return self._finish(claim, SENT_STATE_BY_KIND[kind], outcome=outcome, message_id=message_id)
-        if kind is OutcomeKind.BOUNCED:
+        if kind is OutcomeKind.REFUSED:
             reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and not self._may_resend(claim):

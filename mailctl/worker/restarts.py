@@ -69,7 +69,7 @@ def give_up(worker: Any, reason: str) -> None:
 
     Args:
         worker: the Celery worker.
-        reason: what no restart has mended, as a clause.
+        reason: what no restart has repaired, as a clause.
     """
     _log.critical("this worker stops with exit code %d: %s", ExitCode.FAILED, reason)
     state.should_stop = int(ExitCode.FAILED)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SERVERS = {"mailctl worker": "ready.", "mailctl web": "dashboard:", "uvicorn ": "startup complete"}
 #: What may be asked again until it prints what is shown, because emails are still under way.
 _QUESTIONS = ("mailctl status ", "mailctl why ", "mailctl list ", "mailctl health", "mailctl monitor")
-#: What these tests leave out: everything is installed here, and tests/packaging installs it anew.
+#: What these tests leave out: everything is installed here, and tests/packaging installs it from nothing.
 _INSTALLATION = re.compile(r"pip install [^&]*(&& )?")
 _FILE = re.compile(r"cat (\S+)$")
 _COMMENT = re.compile(r"\s+# .*$")

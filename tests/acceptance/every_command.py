@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOG = "mailctl.db"
 _REFUSED = Outcome(
-    kind=OutcomeKind.BOUNCED,
+    kind=OutcomeKind.REFUSED,
     reply=SmtpReply(code=550, enhanced="5.7.1", text="Nachricht zurückgewiesen — “spam” … 拒绝"),
 )
 _USERS = "email,name,title\nada@example.com,Ada,Your seat\nzoe@example.com,Zoë,You wait\nno address,Max,No\n"
@@ -181,7 +181,7 @@ class Office:
             runtime.close()
 
     def copy_to(self, folder: Path) -> None:
-        """Make the same anew in another folder."""
+        """Make the same again in another folder."""
         home = folder / ".mailctl"
         home.mkdir(parents=True)
         (folder / "users.csv").write_text(_USERS)

@@ -15,7 +15,8 @@ from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.eligibility import CANCEL, HOLD, RELEASE
 from mailctl.domain.models import State
-from mailctl.operations.bulk_actions import ActionOutcome, ActionRequest, BulkAction
+from mailctl.operations.action_models import ActionOutcome, ActionRequest
+from mailctl.operations.bulk_actions import BulkAction
 from mailctl.operations.selection import select_by_ids
 from tests.acceptance.terminal import PATIENCE
 from tests.faults.site import Site

@@ -1,4 +1,4 @@
-"""The faults of a soak: each breaks one part of a site for a while, and mends it."""
+"""The faults of a soak: each breaks one part of a site for a while, and repairs it."""
 
 from __future__ import annotations
 

@@ -86,23 +86,23 @@ def messages_left(site: Site) -> int:
 
 def soak(site: Site, faults: Faults, chance: random.Random, *, seconds: float) -> None:
     """Send, and let one part after another fail; the first worker's memory and descriptors stay flat."""
-    witness = site.workers[0]
+    watched = site.workers[0]
     send_for(site, FAULT_SECONDS)
-    before, ends_at = size(witness), time.monotonic() + seconds
+    before, ends_at = size(watched), time.monotonic() + seconds
     while time.monotonic() < ends_at:
         faults.supervise()
         fault, begun = faults.choose(), time.monotonic()
         passed, name = seconds - (ends_at - begun), getattr(fault, "__name__", "")
-        print(f"{passed:6.0f} s  {len(site.ids):6} emails  {size(witness)}  {name}")
+        print(f"{passed:6.0f} s  {len(site.ids):6} emails  {size(watched)}  {name}")
         with fault():
             attempt(lambda: site.enqueue_campaign(CAMPAIGN))
             send_for(site, chance.uniform(1, LONGEST_SECONDS))
         send_for(site, FAULT_SECONDS - (time.monotonic() - begun))
     faults.supervise()
     send_for(site, FAULT_SECONDS)
-    memory, files = (after - first for after, first in zip(size(witness), before, strict=True))
-    print(f"first worker: {size(witness)[0]} KiB ({memory:+} KiB), {files:+} descriptors")
-    assert witness.process.poll() is None, witness.output
+    memory, files = (after - first for after, first in zip(size(watched), before, strict=True))
+    print(f"first worker: {size(watched)[0]} KiB ({memory:+} KiB), {files:+} descriptors")
+    assert watched.process.poll() is None, watched.output
     assert memory < 30 * 1024
     assert files < 20
 

@@ -56,7 +56,7 @@ def of_redis() -> Iterator[Shape]:
         del raw[key]
         end = End.RECORDED if key != "headers" else End.NOT_OURS
         yield replace(shape_of(f"Redis: no {key}", envelope, end), raw=json.dumps(raw).encode())
-    rubbish = [
+    broken = [
         b"\x80\x04\x95x",
         b"",
         b"x",
@@ -69,7 +69,7 @@ def of_redis() -> Iterator[Shape]:
         b'"x"',
         b"[1,",
     ]
-    for number, octets in enumerate(rubbish):
+    for number, octets in enumerate(broken):
         yield Shape(f"Redis: octets {number}", whole(), End.NOT_OURS, raw=octets)
 
 

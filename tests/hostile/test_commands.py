@@ -203,7 +203,7 @@ def test_the_test_message_shows_an_operator_nothing_hostile(
 def test_a_redirected_email_shows_an_operator_nothing_hostile(
     name: str, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its subject and header fields name the one whom it was for; a value that is hostile is refused."""
+    """Its subject and header fields name the recipient that it was for; a hostile value is refused."""
     monkeypatch.setenv("MAILCTL_REDIRECT_TO", "ops@example.com")
     settings, value = Settings.load(), VALUES[name]
     for fields in ({"subject": value}, {"name": value}, {"email": value}, {"title": value}):

@@ -258,7 +258,7 @@ def test_a_captured_email_stays_in_its_folder(value: str, expect: str, tmp_path:
 
 
 def test_a_name_hijacks_no_envelope(site: Site) -> None:
-    """What makes FastAPI-Mail send to the attacker reaches nobody but whom the service meant."""
+    """What makes FastAPI-Mail send to the attacker reaches only the recipient that the service meant."""
     from mailctl.domain.catalog import WELCOME
 
     names = ("x\r,attacker@evil.com,", "attacker@evil.com\r", 'x", <attacker@evil.com>, "y@')

@@ -16,7 +16,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.smtp.classify import classify_reply
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")
-REFUSED = Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))
+REFUSED = Outcome(kind=OutcomeKind.REFUSED, reply=SmtpReply(code=550, enhanced="5.7.1", text="blocked"))
 DEAD = classify_reply(550, "5.1.1 no such user", stage="rcpt")
 
 

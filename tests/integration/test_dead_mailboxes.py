@@ -33,7 +33,7 @@ def test_what_is_suppressed_is_what_a_retry_leaves_out(mailctl: Mailctl, stage: 
     replies = {}
     for number, reply in enumerate(REPLIES):
         outcome = classify_reply(int(reply[:3]), reply[4:], stage=stage)
-        assert outcome.kind is OutcomeKind.BOUNCED
+        assert outcome.kind is OutcomeKind.REFUSED
         email_id = welcome(mailctl, f"user{number}@example.com")
         fail(email_id, outcome)
         replies[email_id] = reply

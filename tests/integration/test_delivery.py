@@ -156,13 +156,13 @@ def test_a_permanent_reply_fails_an_email(post: Post) -> None:
     assert post.deliver(post.record("max@example.com")).state is State.SENT
 
 
-@pytest.mark.parametrize(("wish", "state"), [("resend", State.DEFERRED), ("hold", State.HELD)])
+@pytest.mark.parametrize(("policy", "state"), [("resend", State.DEFERRED), ("hold", State.HELD)])
 def test_an_ambiguous_email_is_deferred_or_held(
-    tmp_path: Path, smtp: ScriptedSmtpServer, wish: str, state: State
+    tmp_path: Path, smtp: ScriptedSmtpServer, policy: str, state: State
 ) -> None:
     """As MAILCTL_ON_AMBIGUOUS says: sent again with the same Message-ID, or left to an operator."""
     smtp.script["body"] = [Drop()]
-    post = Post(tmp_path, smtp, mailctl_on_ambiguous=wish)
+    post = Post(tmp_path, smtp, mailctl_on_ambiguous=policy)
     email_id = post.record()
     assert post.deliver(email_id).state is state
     assert post.email(email_id).message_id

@@ -101,7 +101,7 @@ def test_errors_are_groups_with_one_command_each(mailctl: Mailctl) -> None:
     for number in range(3):
         text = f"<u{number}@example.com> no such mailbox {number}"
         outcome = Outcome(
-            kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.1.1", text=text), stage="rcpt"
+            kind=OutcomeKind.REFUSED, reply=SmtpReply(code=550, enhanced="5.1.1", text=text), stage="rcpt"
         )
         fail(welcome(mailctl, f"u{number}@example.com"), outcome)
     fail(welcome(mailctl, "other@example.org"), REFUSED)

@@ -140,9 +140,9 @@ def test_an_email_waits_since_it_may_go_out(post: Post) -> None:
     """What was scheduled is not old when its time comes."""
     post.add(in_seconds=600)
     post.forward(610)
-    [stock] = post.flow.depths().values()
-    assert (stock.pending, stock.scheduled) == (1, 0)
-    assert stock.waiting_since == post.now - timedelta(seconds=10)
+    [depth] = post.flow.depths().values()
+    assert (depth.pending, depth.scheduled) == (1, 0)
+    assert depth.waiting_since == post.now - timedelta(seconds=10)
 
 
 def test_a_deferred_email_waits_since_it_was_recorded(post: Post) -> None:
@@ -150,8 +150,8 @@ def test_a_deferred_email_waits_since_it_was_recorded(post: Post) -> None:
     recorded = post.now
     post.defer()
     post.forward(60)
-    [stock] = post.flow.depths().values()
-    assert (stock.deferred, stock.waiting_since) == (1, recorded)
+    [depth] = post.flow.depths().values()
+    assert (depth.deferred, depth.waiting_since) == (1, recorded)
 
 
 def test_what_is_deferred_has_not_left_its_queue(post: Post) -> None:

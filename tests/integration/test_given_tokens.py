@@ -16,7 +16,8 @@ from mailctl.domain.factory import make_user
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import InvalidInput
-from mailctl.operations.bulk_actions import ActionRequest, BulkAction
+from mailctl.operations.action_models import ActionRequest
+from mailctl.operations.bulk_actions import BulkAction
 from mailctl.operations.message_viewer import MessageViewer
 from mailctl.operations.selection import select_by_ids
 from mailctl.runtime import Runtime
@@ -93,7 +94,7 @@ def test_an_email_is_not_sent_again_with_a_dead_token(log: Log, action: Action) 
 
 
 def test_a_sealed_token_gets_a_new_life_with_its_email(tmp_path: Path) -> None:
-    """mailctl seals it anew at each attempt; only the `exp` of a JWT is a limit."""
+    """mailctl seals it again at each attempt; only the `exp` of a JWT is a limit."""
     log = Log(tmp_path, mailctl_link_tokens="sealed")
     opaque = log.record("an-opaque-token")
     jwt = log.record(hs256({"sub": "7"}, exp=datetime.now(UTC) + timedelta(minutes=30)))

@@ -123,7 +123,7 @@ def later() -> str:
 
 
 def test_a_retry_with_a_new_lifetime_can_be_sent(post: Post) -> None:
-    """What changes the expiry seals the content anew."""
+    """What changes the expiry seals the content again."""
     email_id = record(post, "reset", "zoe@example.com")
     run_sql(post, "UPDATE mailctl_emails SET state = 'failed' WHERE id = :id", id=email_id)
     options = {"lifetime": timedelta(days=2), "is_forced": False, "again": False}

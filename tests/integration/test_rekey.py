@@ -169,7 +169,7 @@ def test_what_is_scrubbed_is_overwritten_in_the_file(tmp_path: Path) -> None:
 
 
 def test_contents_of_an_earlier_version_are_found(open_site: Callable[..., Runtime]) -> None:
-    """`check-config` says that `db rekey` seals them anew; those of finished emails matter to nobody."""
+    """`check-config` says that `db rekey` seals them again; those of finished emails matter to nobody."""
     site = open_site(NEW)
     [email_id, other] = record(site, 2)
     assert not has_unbound_contents(site.engine)

@@ -1,4 +1,4 @@
-"""Suppressed addresses, limits, and whom an environment may mail: in the log, and on a real mail server."""
+"""Suppressed addresses, limits, and the recipients of an environment, on a real mail server."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class TestEnvironment:
         assert post.deliver(forced).state is State.SUPPRESSED, "no --force opens an environment"
 
     def test_a_redirect_takes_all(self, make_post: MakePost, smtp: ScriptedSmtpServer) -> None:
-        """The subject and a header say whom it was meant for; the log too."""
+        """The subject and a header say who it was for; the log too."""
         post = make_post(mailctl_redirect_to="qa@corp.example")
         one, two = post.record("ada@example.com"), post.record("bo@example.com")
         assert post.deliver(one).state is State.SENT

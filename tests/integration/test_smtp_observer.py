@@ -93,7 +93,7 @@ def test_a_refused_recipient_is_seen(send: Any, smtp: ScriptedSmtpServer) -> Non
     smtp.script["rcpt"] = [None, "550 5.1.1 no such user"]
     found = observe(send, smtp, "zoe@example.com", "bob@example.com").results
     assert found["zoe@example.com"].outcome.kind is OutcomeKind.ACCEPTED
-    assert found["bob@example.com"].outcome.kind is OutcomeKind.BOUNCED
+    assert found["bob@example.com"].outcome.kind is OutcomeKind.REFUSED
 
 
 @pytest.mark.parametrize("send", LIBRARIES)

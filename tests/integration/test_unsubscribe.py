@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"), stage="body")
 REFUSED = Outcome(
-    kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"
+    kind=OutcomeKind.REFUSED, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"
 )
 PUBLIC = "https://shop.example/mail/unsubscribe"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mailctl.cli.terminal.output import Output
-    from mailctl.monitoring.incident.models import Incident, Problem
+    from mailctl.monitoring.incident.models import Incident, IncidentProblem
 
 #: The lines that an incident takes on a screen.
 MAX_LINES = 10
@@ -85,7 +85,7 @@ def _show(output: Output, found: Incident) -> None:
             output.prose(f"      -> {line}", hang=9)
 
 
-def _lines(problem: Problem) -> Iterator[str]:
+def _lines(problem: IncidentProblem) -> Iterator[str]:
     yield str(problem)
     if problem.fix:
         yield problem.fix

@@ -62,7 +62,7 @@ def server_label() -> ColumnElement[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class TimeRange:
     """A time from a beginning, inclusive, to an end, exclusive; None means no limit."""
 
     since: datetime | None
@@ -80,8 +80,8 @@ class Span:
 class Coverage:
     """Which parts of a span the rollup counts, and which it does not."""
 
-    rolled_up: tuple[Span, ...]
-    others: tuple[Span, ...]
+    rolled_up: tuple[TimeRange, ...]
+    others: tuple[TimeRange, ...]
 
     def is_rolled_up(self, column: ColumnElement[datetime]) -> ColumnElement[bool]:
         """Return the condition that the rollup counts a time."""
@@ -92,12 +92,12 @@ class Coverage:
         return or_(false(), *(span.contains(column) for span in self.others))
 
 
-def no_coverage(span: Span) -> Coverage:
+def no_coverage(span: TimeRange) -> Coverage:
     """Return the coverage of a span in which the rollup is not to be used."""
     return Coverage(rolled_up=(), others=(span,))
 
 
-def read_coverage(connection: Connection, span: Span) -> Coverage:
+def read_coverage(connection: Connection, span: TimeRange) -> Coverage:
     """Return which periods of a span are rolled up and have not lost emails since.
 
     Args:
@@ -122,25 +122,25 @@ def read_coverage(connection: Connection, span: Span) -> Coverage:
     return Coverage(rolled_up=runs, others=tuple(_rest(span, runs)))
 
 
-def _runs(periods: Sequence[datetime]) -> Iterator[Span]:
+def _runs(periods: Sequence[datetime]) -> Iterator[TimeRange]:
     """Yield the spans that periods make which follow each other."""
     start: datetime | None = None
     for number, at in enumerate(periods):
         start = start or at
         if number + 1 == len(periods) or periods[number + 1] != at + PERIOD:
-            yield Span(since=start, until=at + PERIOD)
+            yield TimeRange(since=start, until=at + PERIOD)
             start = None
 
 
-def _rest(span: Span, runs: Sequence[Span]) -> Iterator[Span]:
+def _rest(span: TimeRange, runs: Sequence[TimeRange]) -> Iterator[TimeRange]:
     """Yield the parts of a span that are in none of the runs, which are in order."""
     since = span.since
     for run in runs:
         if since is None or since != run.since:
-            yield Span(since=since, until=run.since)
+            yield TimeRange(since=since, until=run.since)
         since = run.until
     if not runs or since != span.until:
-        yield Span(since=since, until=span.until)
+        yield TimeRange(since=since, until=span.until)
 
 
 def counted_emails(coverage: Coverage, *, campaign: str | None) -> Subquery:

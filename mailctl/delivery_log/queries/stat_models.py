@@ -144,7 +144,7 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """What happened in a period."""
+    """The activity in a period."""
 
     #: How many emails were recorded.
     recorded: int

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Integer, String, case, cast, func, or_, se
 from mailctl.delivery_log.queries.latency_histogram import PERCENTILES
 from mailctl.delivery_log.queries.rolled_up import (
     PERIOD,
-    Span,
+    TimeRange,
     counted_emails,
     no_coverage,
     read_coverage,
@@ -88,7 +88,7 @@ class Statistics:
             LogUnavailable: the delivery log cannot be read; all methods here raise it.
         """
         with reading(self._engine, is_snapshot=True) as connection:
-            coverage = read_coverage(connection, Span(since=since, until=until))
+            coverage = read_coverage(connection, TimeRange(since=since, until=until))
             is_all = since is None and until is None and self._campaign is None
             if is_all and not coverage.rolled_up:
                 query: Any = select(emails.c.state, func.count()).group_by(emails.c.state)
@@ -133,7 +133,7 @@ class Statistics:
         """Return emails in groups by a dimension that the rollup has; see `grouped_by`."""
         is_hour = dimension is Dimension.HOUR
         with reading(self._engine, is_snapshot=True) as connection:
-            coverage = read_coverage(connection, Span(since=since, until=until))
+            coverage = read_coverage(connection, TimeRange(since=since, until=until))
             counted = counted_emails(coverage, campaign=self._campaign)
             name = (Hour(counted.c.at) if is_hour else counted.c[dimension]).label("name")
             amount = func.sum(counted.c.number)
@@ -163,7 +163,7 @@ class Statistics:
         Args:
             bucket: the length of an interval in whole seconds; intervals begin at multiples of it since 1970.
         """
-        length, span = int(bucket.total_seconds()), Span(since=since, until=until)
+        length, span = int(bucket.total_seconds()), TimeRange(since=since, until=until)
         with reading(self._engine, is_snapshot=True) as connection:
             is_whole = bucket % PERIOD == timedelta(0)
             coverage = read_coverage(connection, span) if is_whole else no_coverage(span)
@@ -189,7 +189,7 @@ class Statistics:
         """
         latency_of = partial(latency_seconds, self._kinds)
         with reading(self._engine, is_snapshot=True) as connection:
-            coverage = read_coverage(connection, Span(since=since, until=until))
+            coverage = read_coverage(connection, TimeRange(since=since, until=until))
             if coverage.rolled_up:
                 found = read_latencies(connection, coverage, latency_of=latency_of, campaign=self._campaign)
                 return found.summarize()

@@ -39,7 +39,7 @@ _RECORDED_AFTER = timedelta(minutes=5)
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSeriesPoint:
-    """What happened within an interval, whenever the emails were recorded."""
+    """The activity within an interval, whenever the emails were recorded."""
 
     at: datetime
     recorded: int

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class AccessMode(StrEnum):
-    """What opening a delivery log may do to it."""
+    """The changes that opening a delivery log may make to it."""
 
     CREATE = "create"  #: it is created if it does not exist
     ON_WRITE = "on write"  #: the first write creates it if it does not exist

@@ -1,4 +1,4 @@
-"""What to do about an error of a database driver, by the code of the error."""
+"""The fix for an error of a database driver, by the code of the error."""
 
 from __future__ import annotations
 

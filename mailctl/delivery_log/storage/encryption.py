@@ -29,7 +29,7 @@ _EPOCH = datetime.fromtimestamp(0, tz=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class RowIdentity:
-    """What a sealed content is bound to: put into any other row, it does not open."""
+    """The row to which a sealed content is bound: put into any other row, it does not open."""
 
     id: str
     kind: str

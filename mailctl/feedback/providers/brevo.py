@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, EventMeaning] = {
     "delivered": report.DELIVERED,
     "deferred": report.DELAYED,
     "hard_bounce": report.HARD_BOUNCE,

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
 #: How long Mailgun retries.
 _RETRIES = timedelta(hours=8)
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, EventMeaning] = {
     "delivered": report.DELIVERED,
     "complained": report.COMPLAINED,
     "unsubscribed": report.UNSUBSCRIBED,
@@ -89,7 +89,7 @@ class Mailgun(WebhookProvider):
         )
 
 
-def _verdict(event: Fields) -> Verdict | None:
+def _verdict(event: Fields) -> EventMeaning | None:
     name = event.required("event")
     if name != "failed":
         return _VERDICTS.get(name)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, EventMeaning] = {
     "sent": report.DELIVERED,  # the recipient's mail server accepted it
     "blocked": report.SOFT_BOUNCE,
     "spam": report.COMPLAINED,
@@ -55,7 +55,7 @@ class Mailjet(UnsignedProvider):
         )
 
 
-def _verdict(name: str, event: Fields) -> Verdict | None:
+def _verdict(name: str, event: Fields) -> EventMeaning | None:
     if name != "bounce":
         return _VERDICTS.get(name)
     if event.flag("hard_bounce"):

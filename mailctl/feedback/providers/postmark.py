@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
 #: By the type of a bounce; the others are no bounces, such as automatic replies.
-_BOUNCES: Mapping[str, Verdict] = {
+_BOUNCES: Mapping[str, EventMeaning] = {
     "HardBounce": report.HARD_BOUNCE,
     "BadEmailAddress": report.HARD_BOUNCE,
     "SoftBounce": report.SOFT_BOUNCE,
@@ -67,13 +67,13 @@ class Postmark(UnsignedProvider):
         )
 
 
-def _verdict(record_type: str, event: Fields) -> Verdict | None:
+def _verdict(record_type: str, event: Fields) -> EventMeaning | None:
     if record_type in ("Bounce", "SpamComplaint"):
         return _BOUNCES.get(event.text("Type") or record_type)
     if record_type == "Delivery":
         return report.DELIVERED
-    is_own_wish = event.flag("SuppressSending") is True and event.text("Origin") == "Recipient"
-    if record_type == "SubscriptionChange" and is_own_wish:
+    is_by_recipient = event.flag("SuppressSending") is True and event.text("Origin") == "Recipient"
+    if record_type == "SubscriptionChange" and is_by_recipient:
         is_unsubscribed = event.text("SuppressionReason") == "ManualSuppression"
         return report.UNSUBSCRIBED if is_unsubscribed else None
     return None

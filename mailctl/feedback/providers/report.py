@@ -14,41 +14,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What an event of a provider means."""
+class EventMeaning:
+    """The meaning of an event of a provider."""
 
     kind: FeedbackKind
     #: For a bounce: whether the provider calls it permanent; None if it does not tell.
     is_permanent: bool | None = None
 
 
-DELIVERED = Verdict(kind=FeedbackKind.DELIVERED)
-DELAYED = Verdict(kind=FeedbackKind.DELAYED)
-COMPLAINED = Verdict(kind=FeedbackKind.COMPLAINED)
-UNSUBSCRIBED = Verdict(kind=FeedbackKind.UNSUBSCRIBED)
-HARD_BOUNCE = Verdict(kind=FeedbackKind.BOUNCED, is_permanent=True)
+DELIVERED = EventMeaning(kind=FeedbackKind.DELIVERED)
+DELAYED = EventMeaning(kind=FeedbackKind.DELAYED)
+COMPLAINED = EventMeaning(kind=FeedbackKind.COMPLAINED)
+UNSUBSCRIBED = EventMeaning(kind=FeedbackKind.UNSUBSCRIBED)
+HARD_BOUNCE = EventMeaning(kind=FeedbackKind.BOUNCED, is_permanent=True)
 #: Given up, for a reason that says nothing about whether the address exists.
-SOFT_BOUNCE = Verdict(kind=FeedbackKind.BOUNCED, is_permanent=False)
-BOUNCE = Verdict(kind=FeedbackKind.BOUNCED)
+SOFT_BOUNCE = EventMeaning(kind=FeedbackKind.BOUNCED, is_permanent=False)
+BOUNCE = EventMeaning(kind=FeedbackKind.BOUNCED)
 
 
-def bounce_of_type(name: str | None) -> Verdict:
+def bounce_of_type(name: str | None) -> EventMeaning:
     """Return the verdict on a bounce by the type that Amazon SES gives it, and Resend, which sends by SES."""
     return {"Permanent": HARD_BOUNCE, "Transient": SOFT_BOUNCE}.get(name or "", BOUNCE)
 
 
-def complaint_of_type(name: str | None) -> Verdict | None:
+def complaint_of_type(name: str | None) -> EventMeaning | None:
     """Return the verdict on a complaint by the type of feedback that a mailbox provider gives it.
 
     None stands for one that is no complaint, such as `not-spam`, by which a recipient takes one back.
     """
     kind = kind_of_feedback_type(name or "")
-    return None if kind is None else Verdict(kind=kind)
+    return None if kind is None else EventMeaning(kind=kind)
 
 
 def make_report(
     source: str,
-    verdict: Verdict,
+    verdict: EventMeaning,
     *,
     source_id: str,
     at: datetime | None,

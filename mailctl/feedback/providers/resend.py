@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
 #: Each retry has a signature of its own.
 _WINDOW = timedelta(minutes=5)
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, EventMeaning] = {
     "email.delivered": report.DELIVERED,
     "email.delivery_delayed": report.DELAYED,
     "email.complained": report.COMPLAINED,

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
 #: How long SendGrid retries.
 _RETRIES = timedelta(hours=24)
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, EventMeaning] = {
     "delivered": report.DELIVERED,
     "deferred": report.DELAYED,
     "spamreport": report.COMPLAINED,
@@ -104,7 +104,7 @@ class SendGrid(WebhookProvider):
         )
 
 
-def _verdict(event: Fields) -> Verdict | None:
+def _verdict(event: Fields) -> EventMeaning | None:
     match event.required("event"):
         case "bounce":
             return report.HARD_BOUNCE if event.text("type") == "bounce" else report.SOFT_BOUNCE

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
 #: Amazon SNS retries for some six hours; a delivery policy of the topic may make that longer.
 _RETRIES = timedelta(hours=24)
@@ -187,12 +187,12 @@ def _is_auto_reply(recipient: Fields, bounce: Fields) -> bool:
     return is_general and not any(name in recipient for name in ("action", "status", "diagnosticCode"))
 
 
-def _recipients(name: str, event: Fields) -> Iterator[tuple[Verdict | None, Fields, Fields]]:
+def _recipients(name: str, event: Fields) -> Iterator[tuple[EventMeaning | None, Fields, Fields]]:
     """Yield what an event says of each recipient: what it means, and the fields about recipient and event.
 
     None stands for what is no feedback, such as that a recipient takes a complaint back.
     """
-    verdict: Verdict | None
+    verdict: EventMeaning | None
     match name:
         case "Bounce":
             details = event.object("bounce")

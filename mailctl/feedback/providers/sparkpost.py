@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mailctl.feedback.models import Feedback
-    from mailctl.feedback.providers.report import Verdict
+    from mailctl.feedback.providers.report import EventMeaning
 
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, EventMeaning] = {
     "delivery": report.DELIVERED,
     "delay": report.DELAYED,
     "list_unsubscribe": report.UNSUBSCRIBED,
@@ -30,7 +30,7 @@ _VERDICTS: Mapping[str, Verdict] = {
     "generation_rejection": report.SOFT_BOUNCE,
 }
 #: By the class of a bounce; the other classes are soft.
-_BOUNCES: Mapping[int | None, Verdict | None] = {
+_BOUNCES: Mapping[int | None, EventMeaning | None] = {
     None: report.BOUNCE,
     1: report.BOUNCE,  # undetermined
     10: report.HARD_BOUNCE,  # invalid recipient
@@ -72,7 +72,7 @@ class SparkPost(UnsignedProvider):
         )
 
 
-def _verdict(event: Fields) -> Verdict | None:
+def _verdict(event: Fields) -> EventMeaning | None:
     name = event.required("type")
     if name in ("bounce", "out_of_band"):
         return _BOUNCES.get(event.whole("bounce_class"), report.SOFT_BOUNCE)

@@ -1,4 +1,4 @@
-"""What every webhook has in common: the request, its refusals, and the interface of a provider."""
+"""The common parts of webhooks: the request, its refusals, and the interface of a provider."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class WebhookRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedWebhook:
-    """What a verified request reports."""
+    """The reports of a verified request."""
 
     reports: tuple[Feedback, ...] = ()
     #: How many of its events do not have the documented form.

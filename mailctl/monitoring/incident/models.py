@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Subject(StrEnum):
-    """What a problem is about, in the order in which problems have to be fixed: causes before effects."""
+class ProblemSubject(StrEnum):
+    """The subject of a problem, in the order in which problems have to be fixed: causes before effects."""
 
     LOG = "log"  #: the delivery log cannot be used
     BROKER = "broker"  #: the broker or the app cannot be used
@@ -34,14 +34,14 @@ class Subject(StrEnum):
     SCHEDULE = "schedule"  #: emails wait for the time for which they are scheduled
 
 
-_ORDER = tuple(Subject)
+_ORDER = tuple(ProblemSubject)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class IncidentProblem:
     """One thing that is wrong, or that explains why emails wait."""
 
-    subject: Subject
+    subject: ProblemSubject
     #: A stable name for programs; the same as that of a cause of `mailctl why` where there is one.
     name: str
     #: What is wrong and the evidence, with a capital letter and without a full stop.
@@ -68,16 +68,16 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """What is wrong at one moment."""
+    """All problems at one time."""
 
     at: datetime
     #: In the order in which they have to be fixed; notes are last.
-    problems: tuple[Problem, ...]
+    problems: tuple[IncidentProblem, ...]
     #: What is in order, as a clause; shown if nothing is wrong.
     summary: str = ""
 
     @property
-    def failures(self) -> tuple[Problem, ...]:
+    def failures(self) -> tuple[IncidentProblem, ...]:
         """The problems that need a repair."""
         return tuple(problem for problem in self.problems if problem.is_failure)
 
@@ -96,14 +96,14 @@ class Incident:
         return f"{failures[0]}{more}"
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def in_order(problems: Iterable[IncidentProblem]) -> tuple[IncidentProblem, ...]:
     """Return problems in the order in which they have to be fixed, each name and sentence once.
 
     Notes come after failures. Within a subject, what holds up most emails comes first.
     """
     distinct = {(problem.name, problem.sentence): problem for problem in problems}
 
-    def rank(problem: Problem) -> tuple[bool, int, int]:
+    def rank(problem: IncidentProblem) -> tuple[bool, int, int]:
         held_up = 10**9 if problem.held_up is None else problem.held_up
         return not problem.is_failure, _ORDER.index(problem.subject), -held_up
 

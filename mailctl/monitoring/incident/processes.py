@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.checks.agreement import Subject as Difference
-from mailctl.checks.agreement import find_disagreements
+from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import as_sentence
 from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
@@ -13,7 +12,7 @@ from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpub
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command, start_worker_fix
-from mailctl.monitoring.incident.models import Problem, Subject
+from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.timefmt import TimeStyle, format_time, pluralize
 
 if TYPE_CHECKING:
@@ -27,16 +26,16 @@ if TYPE_CHECKING:
 _CAPTURE_FIX = "Set EMAIL_ENABLED=True for these workers, restart them, and send the emails again."
 #: The name and the subject of the problem for each subject on which processes disagree.
 _DIFFERENCES = {
-    Difference.KEYS: ("wrong_key", Subject.KEYS),
-    Difference.CLOCKS: ("clock_skew", Subject.CLOCKS),
-    Difference.LOG: ("other_log", Subject.SETTINGS),
-    Difference.MAIL_SERVER: ("mail_servers_differ", Subject.DIFFERENCES),
-    Difference.VERSION: ("versions_differ", Subject.DIFFERENCES),
-    Difference.SETTINGS: ("settings_differ", Subject.DIFFERENCES),
+    AgreementSubject.KEYS: ("wrong_key", ProblemSubject.KEYS),
+    AgreementSubject.CLOCKS: ("clock_skew", ProblemSubject.CLOCKS),
+    AgreementSubject.LOG: ("other_log", ProblemSubject.SETTINGS),
+    AgreementSubject.MAIL_SERVER: ("mail_servers_differ", ProblemSubject.DIFFERENCES),
+    AgreementSubject.VERSION: ("versions_differ", ProblemSubject.DIFFERENCES),
+    AgreementSubject.SETTINGS: ("settings_differ", ProblemSubject.DIFFERENCES),
 }
 
 
-def find_worker_problems(facts: LogFacts) -> Iterator[Problem]:
+def find_worker_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield the problems of the workers that share the log."""
     yield from _unconsumed_queues(facts)
     yield from _suspended(facts)
@@ -50,7 +49,7 @@ def find_worker_problems(facts: LogFacts) -> Iterator[Problem]:
         yield from _disagreements(facts)
 
 
-def _unconsumed_queues(facts: LogFacts) -> Iterator[Problem]:
+def _unconsumed_queues(facts: LogFacts) -> Iterator[IncidentProblem]:
     ready = {queue: count for queue, count in facts.ready_by_queue.items() if queue not in facts.consumed}
     alive = sorted({*(worker.name for worker in facts.workers), *facts.other_consumers})
     if not alive:
@@ -58,8 +57,8 @@ def _unconsumed_queues(facts: LogFacts) -> Iterator[Problem]:
         return
     for queue, count in ready.items():
         consumed = "; ".join(f"{name} consumes {', '.join(queues)}" for name, queues in _consumers(facts))
-        yield Problem(
-            subject=Subject.WORKERS,
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
             name="wrong_queue",
             sentence=f"No worker consumes queue {queue!r}: {consumed}",
             fix=start_worker_fix(queue),
@@ -72,12 +71,12 @@ def _consumers(facts: LogFacts) -> list[tuple[str, tuple[str, ...]]]:
     return sorted((facts.other_consumers | own).items())
 
 
-def _no_worker(facts: LogFacts, *, held_up: int) -> Problem:
+def _no_worker(facts: LogFacts, *, held_up: int) -> IncidentProblem:
     silent = [each for each in facts.silent if each not in facts.suspended]
     last = max(silent, key=lambda worker: worker.seen_at, default=None)
     seen = f"; {_describe_silence(facts, last)}" if last else ""
-    return Problem(
-        subject=Subject.WORKERS,
+    return IncidentProblem(
+        subject=ProblemSubject.WORKERS,
         name="no_worker",
         sentence=f"No worker is alive{seen}",
         fix=f"Start one: {mailctl_command('worker')}",
@@ -85,10 +84,10 @@ def _no_worker(facts: LogFacts, *, held_up: int) -> Problem:
     )
 
 
-def _suspended(facts: LogFacts) -> Iterator[Problem]:
+def _suspended(facts: LogFacts) -> Iterator[IncidentProblem]:
     for worker in facts.suspended:
-        yield Problem(
-            subject=Subject.WORKERS,
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
             name="worker_suspended",
             sentence=f"Worker {worker.name} does nothing: its process {worker.pid} is stopped by a signal",
             fix=f"Resume it: kill -CONT {worker.pid}",
@@ -96,7 +95,7 @@ def _suspended(facts: LogFacts) -> Iterator[Problem]:
         )
 
 
-def _dead(facts: LogFacts) -> Iterator[Problem]:
+def _dead(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield a problem for each worker that has died, with the emails whose lease it still has."""
     alive = {worker.name: worker for worker in facts.workers}
     orphans = [
@@ -106,8 +105,8 @@ def _dead(facts: LogFacts) -> Iterator[Problem]:
     ]
     for name in sorted({group.worker or "" for group in orphans}):
         mine = [group for group in orphans if group.worker == name]
-        yield Problem(
-            subject=Subject.WORKERS,
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
             name="lease_of_dead_worker",
             sentence=f"Worker {name} died while sending; {_takeover(facts, mine)}",
             fix=f"Find out why it died: the log of the worker, and `journalctl -k` for the OOM killer; "
@@ -116,8 +115,8 @@ def _dead(facts: LogFacts) -> Iterator[Problem]:
         )
     for worker in facts.silent:
         if facts.workers and worker not in facts.suspended:
-            yield Problem(
-                subject=Subject.WORKERS,
+            yield IncidentProblem(
+                subject=ProblemSubject.WORKERS,
                 name="worker_silent",
                 sentence=as_sentence(_describe_silence(facts, worker)).rstrip("."),
                 fix="If it should run, look for its process and its log; if it was killed, start it again.",
@@ -140,7 +139,7 @@ def _takeover(facts: LogFacts, groups: list[UnfinishedEmails]) -> str:
     return f"other workers take its emails over when its leases expire, at {until}"
 
 
-def _dead_processes(facts: LogFacts) -> Iterator[Problem]:
+def _dead_processes(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield the problem that processes of a pool died while they were sending."""
     alive = {worker.name: worker for worker in facts.workers}
     groups = [
@@ -151,8 +150,8 @@ def _dead_processes(facts: LogFacts) -> Iterator[Problem]:
     ]
     if groups:
         whose = " and ".join(sorted({group.worker for group in groups if group.worker})) or "a worker"
-        yield Problem(
-            subject=Subject.WORKERS,
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
             name="process_died",
             sentence=f"A process of the pool of {whose} died while it was sending",
             fix="Find out why: `journalctl -k` names processes that were killed because memory ran out."
@@ -168,7 +167,7 @@ def _has_dead_process(worker: Worker | None, group: UnfinishedEmails) -> bool:
     return bool(count_replaced_processes(worker, since=group.changed_at))
 
 
-def _overdue(facts: LogFacts) -> Iterator[Problem]:
+def _overdue(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield a problem for live workers whose leases have expired."""
     alive = {worker.name: worker for worker in facts.workers}
     for group in facts.unfinished:
@@ -177,8 +176,8 @@ def _overdue(facts: LogFacts) -> Iterator[Problem]:
             continue
         has_expired = group.lease_until is not None and group.lease_until < facts.now
         if has_expired and not _has_dead_process(worker, group):
-            yield Problem(
-                subject=Subject.WORKERS,
+            yield IncidentProblem(
+                subject=ProblemSubject.WORKERS,
                 name="lease_expired",
                 sentence=f"Worker {group.worker} is alive but has not finished sending in time",
                 fix=f"Restart it, and read its log; list the workers: {mailctl_command('workers')}",
@@ -186,11 +185,11 @@ def _overdue(facts: LogFacts) -> Iterator[Problem]:
             )
 
 
-def _stalled(facts: LogFacts) -> Iterator[Problem]:
+def _stalled(facts: LogFacts) -> Iterator[IncidentProblem]:
     engine = facts.runtime.engine
     for stalled in find_stalled_workers(engine, facts.workers, now=facts.now):
-        yield Problem(
-            subject=Subject.WORKERS,
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
             name="worker_stalled",
             sentence=as_sentence(str(stalled)).rstrip("."),
             fix=f"Restart {stalled.worker}; its log may say what it waits for.",
@@ -198,11 +197,11 @@ def _stalled(facts: LogFacts) -> Iterator[Problem]:
         )
 
 
-def _unpublished(facts: LogFacts) -> Iterator[Problem]:
+def _unpublished(facts: LogFacts) -> Iterator[IncidentProblem]:
     found = find_unpublished(facts.runtime.engine, facts.workers, now=facts.now)
     if found is not None:
-        yield Problem(
-            subject=Subject.BROKER,
+        yield IncidentProblem(
+            subject=ProblemSubject.BROKER,
             name="unpublishable",
             sentence=as_sentence(str(found)).rstrip("."),
             fix="Check the broker, and read the logs of the workers, whose relays publish.",
@@ -210,13 +209,13 @@ def _unpublished(facts: LogFacts) -> Iterator[Problem]:
         )
 
 
-def _captures(facts: LogFacts) -> Iterator[Problem]:
+def _captures(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield a problem if workers capture emails that this process, or others, mean to be sent."""
     capturing = _capturing(facts)
     if capturing and (len(capturing) < len(facts.workers) or facts.runtime.settings.mail_server):
         names = ", ".join(capturing)
-        yield Problem(
-            subject=Subject.SETTINGS,
+        yield IncidentProblem(
+            subject=ProblemSubject.SETTINGS,
             name="captured",
             sentence=f"Emails are captured to files, not sent: EMAIL_ENABLED is False for {names}",
             fix=_CAPTURE_FIX,
@@ -230,24 +229,24 @@ def _capturing(facts: LogFacts) -> list[str]:
     return [name for name, identity in known if identity is not None and not identity.mail_server]
 
 
-def _disagreements(facts: LogFacts) -> Iterator[Problem]:
+def _disagreements(facts: LogFacts) -> Iterator[IncidentProblem]:
     own_skew = facts.runtime.clock_skew_seconds
     capturing = set(_capturing(facts))
     for each in find_disagreements(facts.workers, facts.runtime.identity, own_skew_seconds=own_skew):
-        is_capture = each.subject is Difference.MAIL_SERVER and capturing.issuperset(each.workers)
+        is_capture = each.subject is AgreementSubject.MAIL_SERVER and capturing.issuperset(each.workers)
         if not is_capture:  # `_captures` says so
             yield _problem_of(facts, each)
 
 
-def _problem_of(facts: LogFacts, difference: Disagreement) -> Problem:
+def _problem_of(facts: LogFacts, difference: Disagreement) -> IncidentProblem:
     name, subject = _DIFFERENCES[difference.subject]
     unreadable = facts.count(lambda group: group.reason_code is ReasonCode.UNREADABLE_CONTENT)
-    return Problem(
+    return IncidentProblem(
         subject=subject,
         name=name,
         sentence=as_sentence(difference.detail).rstrip("."),
         fix=difference.fix,
-        held_up=unreadable if difference.subject is Difference.KEYS else 0,
+        held_up=unreadable if difference.subject is AgreementSubject.KEYS else 0,
         is_failure=difference.is_failure,
     )
 

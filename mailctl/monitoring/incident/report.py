@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailctl.errors import LogMissing, MailctlError
 from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
-from mailctl.monitoring.incident.models import Incident, Problem, Subject, in_order
+from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject, in_order
 from mailctl.monitoring.incident.processes import find_worker_problems
 from mailctl.monitoring.incident.sending import find_sending_problems
 from mailctl.monitoring.incident.services import (
@@ -71,13 +71,13 @@ def find_logged_incident(runtime: Runtime) -> Incident:
     return Incident(at=facts.now, problems=in_order(find_problems_in_log(facts)), summary=_summary(facts))
 
 
-def find_problems_in_log(facts: LogFacts) -> Iterator[Problem]:
+def find_problems_in_log(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield every problem that shows in the delivery log."""
     yield from find_worker_problems(facts)
     yield from find_sending_problems(facts)
 
 
-def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[Problem, ...]]:
+def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[IncidentProblem, ...]]:
     """Return the inspector of a broker that processes share, and what is wrong with it.
 
     There is none if the broker is private to each process, or if the app cannot be loaded.
@@ -91,7 +91,7 @@ def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[Problem,
         broker = BrokerInspector(runtime.app)
         is_private = broker.is_in_memory
     except MailctlError as error:
-        return None, (problem_of_error(Subject.BROKER, "app", error, held_up=0),)
+        return None, (problem_of_error(ProblemSubject.BROKER, "app", error, held_up=0),)
     if is_private:
         return None, ()
     return broker, tuple(find_broker_problems(broker, waiting=lambda: count_waiting(facts)))
@@ -103,12 +103,12 @@ def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Ru
     try:
         runtime = open_without_log()
     except MailctlError:
-        return Incident(at=now, problems=(problem_of_error(Subject.LOG, "log", error, held_up=None),))
+        return Incident(at=now, problems=(problem_of_error(ProblemSubject.LOG, "log", error, held_up=None),))
     try:
         is_missing = isinstance(error, LogMissing)
         obstacle = creation_obstacle(runtime) if is_missing else None
         name = "log_missing" if is_missing and obstacle is None else "log"
-        first = problem_of_error(Subject.LOG, name, obstacle or error, held_up=None)
+        first = problem_of_error(ProblemSubject.LOG, name, obstacle or error, held_up=None)
         _, others = _ask_broker(LogFacts(runtime))
     finally:
         runtime.close()

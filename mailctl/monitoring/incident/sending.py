@@ -11,7 +11,7 @@ from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.monitoring.campaigns import list_campaigns
 from mailctl.monitoring.incident.evidence import RECENT
-from mailctl.monitoring.incident.models import Problem, Subject
+from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.smtp.classify import is_server_stage, reply_category
 from mailctl.timefmt import (
     TimeStyle,
@@ -41,7 +41,7 @@ _SERVER_REASONS = frozenset({ReasonCode.MAIL_SERVER_DOWN, ReasonCode.CONFIGURATI
 _REPORTED_ELSEWHERE = frozenset({"wrong_key"})
 
 
-def find_sending_problems(facts: LogFacts) -> Iterator[Problem]:
+def find_sending_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield what keeps emails from being sent although workers take them."""
     for circuit in facts.circuits:
         yield _mail_server(facts, circuit)
@@ -53,7 +53,7 @@ def find_sending_problems(facts: LogFacts) -> Iterator[Problem]:
     yield from _scheduled(facts)
 
 
-def _mail_server(facts: LogFacts, circuit: Circuit) -> Problem:
+def _mail_server(facts: LogFacts, circuit: Circuit) -> IncidentProblem:
     cause = cause_of_server_failure(circuit.stage, category=circuit.category)
     users = [
         worker.name
@@ -64,8 +64,8 @@ def _mail_server(facts: LogFacts, circuit: Circuit) -> Problem:
     attempts = "the last attempt" if circuit.failures == 1 else f"the last {circuit.failures} attempts"
     found = str(circuit) if circuit.is_open else f"{attempts} at {circuit.server} failed: {circuit.reason}"
     sentence = f"{cause.sentence}: {found}{whose}"
-    return Problem(
-        subject=Subject.MAIL_SERVER,
+    return IncidentProblem(
+        subject=ProblemSubject.MAIL_SERVER,
         name=cause.name,
         sentence=f"{sentence[:1].upper()}{sentence[1:]}",
         fix=f"On the worker's host, run: {mailctl_command('check-config')}"
@@ -81,12 +81,12 @@ def _waiting_for_server(facts: LogFacts) -> int:
     return max(put_off, deferred)
 
 
-def _paused(facts: LogFacts) -> Iterator[Problem]:
+def _paused(facts: LogFacts) -> Iterator[IncidentProblem]:
     for pause in facts.pauses:
         held_up = facts.count_covered(pause)
         sentence = str(pause)
-        yield Problem(
-            subject=Subject.PAUSE,
+        yield IncidentProblem(
+            subject=ProblemSubject.PAUSE,
             name="paused",
             sentence=f"{sentence[:1].upper()}{sentence[1:]}",
             fix=f"To resume: {pause.resume_command}",
@@ -96,14 +96,14 @@ def _paused(facts: LogFacts) -> Iterator[Problem]:
         )
 
 
-def _campaigns(facts: LogFacts) -> Iterator[Problem]:
+def _campaigns(facts: LogFacts) -> Iterator[IncidentProblem]:
     for campaign in list_campaigns(facts.runtime, changed_since=facts.now - RECENT):
         if campaign.is_failing:
             may_be_paused = bool(campaign.waiting) and campaign.pause is None
             step = "pause" if may_be_paused else "show"
             command: ShellCommand = mailctl_command("campaign", step, arguments=[campaign.name])
-            yield Problem(
-                subject=Subject.CAMPAIGN,
+            yield IncidentProblem(
+                subject=ProblemSubject.CAMPAIGN,
                 name="campaign_failing",
                 sentence=f"{campaign.failed + campaign.bounced} of {pluralize(campaign.total, 'email')} of"
                 f" campaign {campaign.name} failed or bounced"
@@ -112,8 +112,8 @@ def _campaigns(facts: LogFacts) -> Iterator[Problem]:
                 held_up=0,
             )
         elif campaign.is_behind:
-            yield Problem(
-                subject=Subject.CAMPAIGN,
+            yield IncidentProblem(
+                subject=ProblemSubject.CAMPAIGN,
                 name="campaign_behind",
                 sentence=f"Campaign {campaign.name} sends {format_rate(campaign.kept_rate)} emails a second"
                 f" instead of {format_campaign_rate(campaign.rate)}",
@@ -133,15 +133,15 @@ def _is_explained(facts: LogFacts, group: ErrorGroup) -> bool:
     )
 
 
-def _error(group: ErrorGroup) -> Problem:
+def _error(group: ErrorGroup) -> IncidentProblem:
     fingerprint = group.fingerprint
     place = f" at {fingerprint.stage.upper()}" if fingerprint.stage else ""
     domain = f", all at {fingerprint.domain}" if fingerprint.domain and group.emails > 1 else ""
     what = f"{pluralize(group.emails, 'email')} failed{place}{domain}"
     is_doubtful = fingerprint.reason_code is ReasonCode.NO_REPLY
     cause = group.cause.sentence
-    return Problem(
-        subject=Subject.COPIES if is_doubtful else Subject.ERRORS,
+    return IncidentProblem(
+        subject=ProblemSubject.COPIES if is_doubtful else ProblemSubject.ERRORS,
         name="possible_copies" if is_doubtful else group.cause.name,
         sentence=f"{cause[:1].upper()}{cause[1:]}: {group.text}"
         f" ({what} since {format_time(group.first_at, TimeStyle.SENTENCE_CLOCK)}; {group.trend})",
@@ -175,14 +175,14 @@ def _reply_of(group: ErrorGroup) -> SmtpReply | None:
     return group.reply if group.reply.code else None
 
 
-def _scheduled(facts: LogFacts) -> Iterator[Problem]:
+def _scheduled(facts: LogFacts) -> Iterator[IncidentProblem]:
     later = [group for group in facts.unfinished if group.is_scheduled]
     times = [group.not_before for group in later if group.not_before is not None]
     if not times:
         return
     count = sum(group.count for group in later)
-    yield Problem(
-        subject=Subject.SCHEDULE,
+    yield IncidentProblem(
+        subject=ProblemSubject.SCHEDULE,
         name="scheduled",
         sentence=f"{pluralize(count, 'email')} {'is' if count == 1 else 'are'} scheduled for later,"
         f" the first for {format_time(min(times), TimeStyle.SENTENCE)}",

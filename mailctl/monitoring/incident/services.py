@@ -11,7 +11,7 @@ from mailctl.delivery_log.storage.urls import delivery_log_url
 from mailctl.delivery_log.write_probe import check_writable
 from mailctl.domain.models import State
 from mailctl.errors import BrokerRefused, BrokerUnavailable, MailctlError
-from mailctl.monitoring.incident.models import Problem, Subject
+from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.process.deadlines import call_with_deadline
 
 if TYPE_CHECKING:
@@ -23,23 +23,25 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 
-def problem_of_error(subject: Subject, name: str, error: MailctlError, *, held_up: int | None) -> Problem:
+def problem_of_error(
+    subject: ProblemSubject, name: str, error: MailctlError, *, held_up: int | None
+) -> IncidentProblem:
     """Return the problem that an error stands for."""
-    return Problem(
+    return IncidentProblem(
         subject=subject, name=name, sentence=error.message.rstrip("."), fix=error.fix, held_up=held_up
     )
 
 
-def find_recording_problem(runtime: Runtime) -> Iterator[Problem]:
+def find_recording_problem(runtime: Runtime) -> Iterator[IncidentProblem]:
     """Yield a problem if the delivery log accepts no email."""
     url = delivery_log_url(runtime.settings)
     try:
         call_with_deadline(lambda: check_writable(url), service="The delivery log")
     except MailctlError as error:
-        yield problem_of_error(Subject.LOG, "recording", error, held_up=None)
+        yield problem_of_error(ProblemSubject.LOG, "recording", error, held_up=None)
 
 
-def find_broker_problems(broker: BrokerInspector, *, waiting: Callable[[], int]) -> Iterator[Problem]:
+def find_broker_problems(broker: BrokerInspector, *, waiting: Callable[[], int]) -> Iterator[IncidentProblem]:
     """Yield a problem if the broker or the result backend does not work.
 
     Args:
@@ -49,16 +51,16 @@ def find_broker_problems(broker: BrokerInspector, *, waiting: Callable[[], int])
     try:
         broker.probe()
     except BrokerRefused as error:
-        yield problem_of_error(Subject.BROKER, "broker_refuses", error, held_up=waiting())
+        yield problem_of_error(ProblemSubject.BROKER, "broker_refuses", error, held_up=waiting())
     except MailctlError as error:
-        yield problem_of_error(Subject.BROKER, "broker_down", error, held_up=waiting())
+        yield problem_of_error(ProblemSubject.BROKER, "broker_down", error, held_up=waiting())
         return  # the result backend is mostly the same server
     try:
         broker.probe_backend()
     except BrokerUnavailable as error:
-        yield problem_of_error(Subject.RESULTS, "results_down", error, held_up=0)
+        yield problem_of_error(ProblemSubject.RESULTS, "results_down", error, held_up=0)
     except MailctlError as error:
-        yield problem_of_error(Subject.RESULTS, "results_refused", error, held_up=0)
+        yield problem_of_error(ProblemSubject.RESULTS, "results_refused", error, held_up=0)
 
 
 def count_waiting(facts: LogFacts) -> int:
@@ -67,20 +69,20 @@ def count_waiting(facts: LogFacts) -> int:
     return facts.count(lambda group: group.state in states and not group.is_scheduled)
 
 
-def find_template_problems(runtime: Runtime) -> Iterator[Problem]:
+def find_template_problems(runtime: Runtime) -> Iterator[IncidentProblem]:
     """Yield a problem for each template with which emails cannot be composed, or that is not used."""
     found = _findings(lambda: list(check_templates(runtime.settings, runtime.catalog)))
     for finding in found:
         if finding.status in (FindingStatus.FAIL, FindingStatus.WARN):
-            yield _problem_of(finding, Subject.TEMPLATES, "template", place=f"{finding.name}: ")
+            yield _problem_of(finding, ProblemSubject.TEMPLATES, "template", place=f"{finding.name}: ")
 
 
-def find_user_problems(runtime: Runtime) -> Iterator[Problem]:
+def find_user_problems(runtime: Runtime) -> Iterator[IncidentProblem]:
     """Yield a problem if users cannot be looked up."""
     found = _findings(lambda: list(check_users(runtime.settings, runtime.engine, offline=False)))
     for finding in found:
         if finding.status is FindingStatus.FAIL:
-            yield _problem_of(finding, Subject.USERS, "users_unavailable")
+            yield _problem_of(finding, ProblemSubject.USERS, "users_unavailable")
 
 
 def _findings(check: Callable[[], list[Finding]]) -> Iterable[Finding]:
@@ -91,6 +93,6 @@ def _findings(check: Callable[[], list[Finding]]) -> Iterable[Finding]:
         return ()
 
 
-def _problem_of(finding: Finding, subject: Subject, name: str, *, place: str = "") -> Problem:
+def _problem_of(finding: Finding, subject: ProblemSubject, name: str, *, place: str = "") -> IncidentProblem:
     sentence = f"{place}{finding.detail[:1].upper()}{finding.detail[1:].rstrip('.')}"
-    return Problem(subject=subject, name=name, sentence=sentence, fix=finding.fix)
+    return IncidentProblem(subject=subject, name=name, sentence=sentence, fix=finding.fix)

@@ -25,7 +25,7 @@ class _Pass:
     remaining: int = 0
 
 
-class Pace:
+class RequeuePace:
     """Decides when each overflow message goes back.
 
     Args:

@@ -21,7 +21,7 @@ from mailctl.errors import MailctlError
 from mailctl.worker.foreign.held_messages import DelayQueue, HeldMessages
 from mailctl.worker.foreign.message import BATCH_SIZE
 from mailctl.worker.foreign.mover import move_all
-from mailctl.worker.foreign.pace import Pace
+from mailctl.worker.foreign.pace import RequeuePace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,7 +71,7 @@ class MessageRequeuer:
         self._log = log
         self._copier = copier
         self._depth = depth
-        self._pace = Pace(self._depth_or_zero)
+        self._pace = RequeuePace(self._depth_or_zero)
         self._call_soon = call_soon
         self._acknowledge = acknowledge
         self._connection_errors = connection_errors

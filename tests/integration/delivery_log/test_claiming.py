@@ -115,7 +115,7 @@ class TestClaiming:
         assert log.history.find(scheduled.id)[0].due_at == START + timedelta(hours=5)
 
     def test_a_key_that_nobody_knows_defers_it(self, log: Log) -> None:
-        """It is the operator's to mend, and no attempt of the email's."""
+        """The operator has to correct it, and it is no attempt of the email."""
         email_id = log.queue()
         assert log.claim(email_id, worker="w", keyring=Keyring(["quite-another-secret-key"])) is None
         [email] = log.history.find(email_id)
@@ -128,7 +128,7 @@ class TestBacklog:
     def test_emails_are_found_by_their_ids_however_many_wait(self, tmp_path: Path) -> None:
         """A batch's way, and a look for what got stuck, cost the same at twenty times the backlog."""
         few, many = (_steps_of_a_batch(tmp_path / f"{backlog}.db", backlog) for backlog in (200, 4000))
-        assert few.keys() == {"publish", "take", "finish", "give back", "mend"}
+        assert few.keys() == {"publish", "take", "finish", "give back", "repair"}
         assert all(many[name] < 1.5 * few[name] for name in few | many), (few, many)
 
 
@@ -160,7 +160,7 @@ def _steps_of_a_batch(path: Path, backlog: int) -> dict[str, int]:
     )
     part = "give back"
     claims.return_unstarted(ids[50:], reason="no time")
-    part = "mend"
+    part = "repair"
     for _ in range(20):  # each takes less than a hundred steps
         log.recovery.release_stale(max_resends=2)
         log.recovery.expire()

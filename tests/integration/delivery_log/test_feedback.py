@@ -31,18 +31,18 @@ NEWSLETTER = Kind(
 )
 
 
-@pytest.mark.parametrize("rubbish", ["\x00", "\udcff", "\u2028"])
-def test_what_a_database_refuses_reaches_none(log: Log, rubbish: str) -> None:
+@pytest.mark.parametrize("char", ["\x00", "\udcff", "\u2028"])
+def test_what_a_database_refuses_reaches_none(log: Log, char: str) -> None:
     """Strangers write recipients and Message-IDs: what is about no email is counted, whatever is in it."""
     item = Feedback(
         source="dsn",
         source_id="1",
         kind=FeedbackKind.BOUNCED,
         proof=Proof.LIKELY,
-        message_id=f"a{rubbish}@example.org",
-        recipient=f"zoe{rubbish}@example.com",
-        diagnostic=f"550 {rubbish} no",
-        remote_server=f"mx{rubbish}.example.net",
+        message_id=f"a{char}@example.org",
+        recipient=f"zoe{char}@example.com",
+        diagnostic=f"550 {char} no",
+        remote_server=f"mx{char}.example.net",
     )
     result = FeedbackReports(log.engine).record([report_of(item)])
     assert result.counts == {FeedbackResult.UNMATCHED: 1}

@@ -121,7 +121,7 @@ EXPECTED = {
 def test_another_email_is_offered_only_to_whom_it_would_be_sent(
     mailctl: Mailctl, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deactivated user gets none; one whom the directory does not know is written to by address."""
+    """A deactivated user gets none; one that the directory does not know is written to by address."""
     database = tmp_path / "service.db"
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE users (id INTEGER, email TEXT, username TEXT, is_active BOOLEAN)")

@@ -41,7 +41,7 @@ class TestUsersByQuery:
     def test_one_query_finds_one_the_other_lists_all(
         self, shop: Mailctl, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The list may name its users as it likes, and leave out whom it likes."""
+        """The list may name its users as it likes, and leave out any of them."""
         monkeypatch.setenv("MAILCTL_USERS_QUERY", ONE_QUERY)
         everybody = (*TestTheQuestion.EVERYBODY, "--yes")
         refused = shop(*everybody)

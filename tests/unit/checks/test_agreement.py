@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailctl.checks.agreement import Disagreement, Subject, find_disagreements
+from mailctl.checks.agreement import AgreementSubject, Disagreement, find_disagreements
 from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 from tests.workers import IDENTITY, worker
 
@@ -42,7 +42,7 @@ def test_the_same_everywhere_is_an_agreement() -> None:
 def test_one_worker_has_another_key() -> None:
     """It is named alone, and what it cannot do."""
     found = only([running("a"), running("b", keys=("bbb",))])
-    assert (found.subject, found.workers, found.is_failure) == (Subject.KEYS, ("b",), True)
+    assert (found.subject, found.workers, found.is_failure) == (AgreementSubject.KEYS, ("b",), True)
     assert (
         found.detail == "worker b has another SECRET_KEY and cannot read the emails that this process records"
     )
@@ -90,7 +90,7 @@ def test_the_clock_of_this_host_may_be_the_one_that_is_off() -> None:
 def test_a_worker_that_has_opened_another_log_is_named() -> None:
     """A file that was replaced has another id."""
     found = only([running("a"), running("b", log_id="log-2")])
-    assert (found.subject, found.workers) == (Subject.LOG, ("b",))
+    assert (found.subject, found.workers) == (AgreementSubject.LOG, ("b",))
 
 
 def test_a_worker_that_captures_beside_one_that_sends_is_a_failure() -> None:
@@ -103,9 +103,12 @@ def test_a_worker_that_captures_beside_one_that_sends_is_a_failure() -> None:
 
 @pytest.mark.parametrize(
     ("subject", "other"),
-    [(Subject.MAIL_SERVER, {"mail_server": "mx:25"}), (Subject.VERSION, {"version": "2.0"})],
+    [
+        (AgreementSubject.MAIL_SERVER, {"mail_server": "mx:25"}),
+        (AgreementSubject.VERSION, {"version": "2.0"}),
+    ],
 )
-def test_other_servers_and_versions_are_no_failure(subject: Subject, other: dict[str, str]) -> None:
+def test_other_servers_and_versions_are_no_failure(subject: AgreementSubject, other: dict[str, str]) -> None:
     """They may be on purpose, as during an upgrade; each value is shown with who has it."""
     found = only([running("a"), running("b", **other)])
     [value] = other.values()
@@ -119,6 +122,6 @@ def test_settings_of_workers_are_compared_by_their_fingerprints() -> None:
     shop, test = {"EMAIL_FROM_NAME": "11", "EMAIL_TLS": "22"}, {"EMAIL_FROM_NAME": "33", "EMAIL_TLS": "22"}
     workers = [running("a", settings=shop), running("b", settings=test), running("c", settings=shop)]
     [found] = find_disagreements(workers, IDENTITY)
-    assert (found.subject, found.is_failure) == (Subject.SETTINGS, False)
+    assert (found.subject, found.is_failure) == (AgreementSubject.SETTINGS, False)
     assert found.detail == "settings of workers a, b, c differ: EMAIL_FROM_NAME"
     assert find_disagreements([running("a", settings=shop)], IDENTITY) == []

@@ -11,7 +11,7 @@ from mailctl.cli.terminal.output import Output
 from mailctl.domain.eligibility import CANCEL, RESEND
 from mailctl.domain.models import State
 from mailctl.errors import ExitCode
-from mailctl.operations.bulk_actions import ActionOutcome, ActionResult, Plan
+from mailctl.operations.action_models import ActionOutcome, ActionResult, Plan
 from tests.emails import email
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 KEYRING = Keyring(["a-secret-key-for-tests"])
 LEASE = timedelta(minutes=1)
 REFUSED = Outcome(
-    kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=550, enhanced="5.1.1", text="no"), stage="rcpt"
+    kind=OutcomeKind.REFUSED, reply=SmtpReply(code=550, enhanced="5.1.1", text="no"), stage="rcpt"
 )
 LATER = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=451, text="later"), stage="mail")
 NO_REPLY = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")

@@ -34,7 +34,7 @@ def open_circuits(log: Log) -> Circuits:
 
 
 def test_a_circuit_opens_with_the_third_failure_in_a_row(log: Log) -> None:
-    """A success in between starts the count anew."""
+    """A success in between starts the count again."""
     circuits = make_circuits(log)
     circuits.record_failure("no")
     circuits.record_success()

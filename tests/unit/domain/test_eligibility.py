@@ -131,7 +131,7 @@ def test_a_task_of_the_services_own_cannot_be_stopped() -> None:
 
 
 def test_each_state_says_what_to_do_instead() -> None:
-    """Held emails are released, not retried; what is over can be sent anew."""
+    """Held emails are released, not retried; what has ended can be sent again."""
     assert "mailctl release e1" in check_eligibility(RETRY, email(State.HELD), FACTS, now=NOW).fix
     assert "still to be sent" in check_eligibility(RESEND, email(State.QUEUED), FACTS, now=NOW).obstacle
     late = email(State.HELD, expires_at=NOW)

@@ -30,7 +30,7 @@ def test_an_outcome_without_a_reply_is_its_file_or_its_kind() -> None:
 
 def test_the_stage_is_named_if_there_was_one() -> None:
     """A message that was not offered has none."""
-    refused = Outcome(kind=OutcomeKind.BOUNCED, stage="rcpt", reply=SmtpReply(code=550, text="no"))
+    refused = Outcome(kind=OutcomeKind.REFUSED, stage="rcpt", reply=SmtpReply(code=550, text="no"))
     assert refused.text_with_stage == "at rcpt: 550 no"
     assert Outcome(kind=OutcomeKind.CAPTURED, captured_file="/a.eml").text_with_stage == "/a.eml"
 

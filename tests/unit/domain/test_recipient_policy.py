@@ -10,7 +10,7 @@ from mailctl.settings import Settings
 
 
 def settings(*, allow: str = "", redirect: str = "") -> Settings:
-    """Return settings that say whom to mail."""
+    """Return settings that say who may get email."""
     return Settings(mailctl_recipients_allow=allow, mailctl_redirect_to=redirect)
 
 

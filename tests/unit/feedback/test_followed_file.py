@@ -34,7 +34,7 @@ def test_lines_come_when_they_are_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["rename", "truncate"])
 def test_rotation_loses_no_line(tmp_path: Path, way: str) -> None:
-    """The last lines of the renamed file come before those of the new one; an emptied file starts anew."""
+    """The last lines of the renamed file come before those of the new one; an emptied file starts again."""
     log = tmp_path / "mail.log"
     append(log, "one\n")
     followed = FollowedFile(log, state=None, from_start=True)

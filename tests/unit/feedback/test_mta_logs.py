@@ -113,10 +113,10 @@ def test_few_queue_ids_are_remembered() -> None:
 
 
 @given(st.sampled_from(sorted(LOGS)), st.lists(st.text(max_size=300), max_size=20))
-def test_any_line_is_read(name: str, rubbish: list[str]) -> None:
-    """Rubbish between good lines, and in them, raises nothing."""
+def test_any_line_is_read(name: str, broken: list[str]) -> None:
+    """Broken lines between good lines, and in them, raises nothing."""
     log = LOGS[name]()
-    for good, bad in zip(lines(name), [*rubbish, *[""] * 40], strict=False):
+    for good, bad in zip(lines(name), [*broken, *[""] * 40], strict=False):
         log.read(bad)
         log.read(good[: len(bad)] + bad)
         log.read(good)

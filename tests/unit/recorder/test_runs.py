@@ -16,7 +16,7 @@ from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.task_mapping import OwnTask
 from mailctl.recorder import runs, writer
 from mailctl.recorder.calls import drafts_of, make_call
-from mailctl.recorder.runs import Delivery, TaskRun
+from mailctl.recorder.runs import MessageDelivery, TaskRun
 from mailctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def drafts() -> list[Draft]:
 def execute(run: Callable[[], Any] = lambda: True, *, retries: int = 0) -> list[TaskRun]:
     """Execute a run; return it if it has claimed its email."""
     claimed: list[TaskRun] = []
-    delivery = Delivery(worker="w", retries=retries, is_redelivered=False)
+    delivery = MessageDelivery(worker="w", retries=retries, is_redelivered=False)
     runs.execute(run, drafts=drafts, delivery=delivery, on_claimed=claimed.append)
     return claimed
 
@@ -134,7 +134,7 @@ def test_a_retry_while_the_log_is_down_is_left_to_the_next_run(tmp_path: Path) -
 def test_a_message_without_emails_lets_the_task_run() -> None:
     """Its id is not one that an email can have."""
     called: list[int] = []
-    delivery = Delivery(worker="w", retries=0, is_redelivered=False)
+    delivery = MessageDelivery(worker="w", retries=0, is_redelivered=False)
     runs.execute(lambda: called.append(1), drafts=list, delivery=delivery, on_claimed=lambda _: None)
     assert called == [1]
 

@@ -239,7 +239,7 @@ def test_a_result_of_mailctl_itself_tells_nothing_here(make_watch: MakeWatch) ->
 
 
 def test_the_reason_names_why_results_cannot_be_read(make_watch: MakeWatch) -> None:
-    """The operator can mend that."""
+    """The operator can correct that."""
     log = Log([published()])
     watch = make_watch(log, Broker(), result_backend="rpc://")
     watch.check()

@@ -51,7 +51,7 @@ def test_html_that_is_not_closed_is_read() -> None:
     assert html_to_text("one</p></div>") == "one"
 
 
-#: What html.parser looks for the end of, anew each time; some of it it does not take at all.
+#: What html.parser looks for the end of, again each time; some of it it does not take at all.
 ENDLESS = [
     "<!--",
     "<!",

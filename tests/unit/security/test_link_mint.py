@@ -77,7 +77,7 @@ def test_each_column_of_the_user_is_an_attribute() -> None:
 def test_without_a_record_the_email_says_who_the_user_is(
     find_user: Callable[[str], Mapping[str, object]] | None, user_id: str | None
 ) -> None:
-    """No database of users, only an address, or a user whom mailctl's own table does not have."""
+    """No database of users, only an address, or a user that mailctl's own table does not have."""
     content = Content(user=User(id=user_id, email="zoe@example.com", username="zoe"))
     claims = claims_of(token(find_user=find_user, content=content))
     assert (claims["sub"], claims["name"]) == (user_id, "")

@@ -128,7 +128,7 @@ def test_a_failure_after_the_body_is_ambiguous(error: BaseException) -> None:
     assert classify_error(error, stage="body", body_handed_over=True).kind is OutcomeKind.AMBIGUOUS
 
 
-@pytest.mark.parametrize(("stage", "kind"), [("rcpt", OutcomeKind.BOUNCED), ("mail", OutcomeKind.CONFIG)])
+@pytest.mark.parametrize(("stage", "kind"), [("rcpt", OutcomeKind.REFUSED), ("mail", OutcomeKind.CONFIG)])
 def test_an_invalid_address_is_not_repeated(stage: str, kind: OutcomeKind) -> None:
     """The recipient's fails the email, the sender's is a configuration error."""
     outcome = classify_error(ValueError("u@example.com\r\n"), stage=stage, body_handed_over=False)

@@ -26,7 +26,7 @@ from mailctl.smtp.known_replies import KnownReply, find_protocol, is_about_domai
 REPLIES = known_replies()
 #: What a refusal means for the email, by what it is about.
 VERDICTS = {
-    **dict.fromkeys(OUR_FAULTS, "ours: waits for the mend"),
+    **dict.fromkeys(OUR_FAULTS, "ours: waits for the fix"),
     ReplyCategory.QUOTA: "ours: waits for the quota",
     **dict.fromkeys((ReplyCategory.RATE, ReplyCategory.CONNECTIONS), "ours: less at a time"),
     ReplyCategory.GREYLISTING: "the server: later",
@@ -111,7 +111,7 @@ def test_a_fault_of_ours_fails_no_email(known: KnownReply) -> None:
 def test_what_could_be_anybodys_fault_stays_open(stage: str, code: int, text: str) -> None:
     """The email fails, but if everybody is refused alike, it is ours."""
     outcome = classify_reply(code, text, stage=stage)
-    assert (outcome.kind, outcome.category in OPEN_CATEGORIES) == (OutcomeKind.BOUNCED, True)
+    assert (outcome.kind, outcome.category in OPEN_CATEGORIES) == (OutcomeKind.REFUSED, True)
     assert leaves_fault_open(outcome)
 
 

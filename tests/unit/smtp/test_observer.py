@@ -64,7 +64,7 @@ def test_a_refused_recipient_keeps_its_own_reply() -> None:
     observer.note_recipient(SESSION, ZOE, 250, b"ok")
     observer.note_body(SESSION, MESSAGE)
     observer.note_reply(SESSION, 250, b"ok", stage="body")
-    assert kinds(observer) == {BOB: OutcomeKind.BOUNCED, ZOE: OutcomeKind.ACCEPTED}
+    assert kinds(observer) == {BOB: OutcomeKind.REFUSED, ZOE: OutcomeKind.ACCEPTED}
     assert (observer.results[BOB].outcome.stage, observer.results[BOB].message_id) == ("rcpt", None)
 
 
@@ -78,7 +78,7 @@ def test_an_offered_message_without_a_reply_is_ambiguous() -> None:
     assert kinds(observer) == {ZOE: OutcomeKind.AMBIGUOUS}
 
 
-@pytest.mark.parametrize(("code", "kind"), [(451, OutcomeKind.DEFERRED), (554, OutcomeKind.BOUNCED)])
+@pytest.mark.parametrize(("code", "kind"), [(451, OutcomeKind.DEFERRED), (554, OutcomeKind.REFUSED)])
 def test_the_last_reply_counts(code: int, kind: OutcomeKind) -> None:
     """Of a message that was tried again."""
     observer = SmtpObserver()
@@ -97,7 +97,7 @@ def test_what_was_accepted_once_is_sent() -> None:
 
 
 def test_a_new_transaction_forgets_the_recipients_of_the_last() -> None:
-    """RFC 5321 section 3.3: MAIL begins anew, even if the last transaction never ended."""
+    """RFC 5321 section 3.3: MAIL begins a new one, even if the last transaction never ended."""
     observer = SmtpObserver()
     observer.begin(SESSION)
     observer.note_recipient(SESSION, BOB, 250, b"ok")
@@ -113,7 +113,7 @@ def test_a_reply_belongs_to_its_session() -> None:
     offer(observer, BOB, session=OTHER_SESSION)
     observer.note_reply(OTHER_SESSION, 250, b"ok", stage="body")
     observer.note_reply(SESSION, 554, b"no", stage="body")
-    assert kinds(observer) == {ZOE: OutcomeKind.BOUNCED, BOB: OutcomeKind.ACCEPTED}
+    assert kinds(observer) == {ZOE: OutcomeKind.REFUSED, BOB: OutcomeKind.ACCEPTED}
 
 
 @pytest.mark.parametrize(
@@ -209,4 +209,4 @@ def test_a_recipient_without_an_address_is_noted_as_it_was_given(address: str) -
     """An observer never raises into the service's task, whatever the task sends."""
     observer = SmtpObserver()
     observer.note_recipient(SESSION, address, 501, b"5.1.3 bad address")
-    assert kinds(observer) == {address: OutcomeKind.BOUNCED}
+    assert kinds(observer) == {address: OutcomeKind.REFUSED}

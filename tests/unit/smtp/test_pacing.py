@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from mailctl.domain.session_shares import FIRST_TRIAL_SECONDS, MAX_TRIAL_SECONDS
-from mailctl.smtp.pacing import SessionLimit
+from mailctl.smtp.pacing import ProcessSessionLimit
 
 
 def test_all_sessions_are_allowed_until_one_is_refused() -> None:
     """As many as the settings say."""
-    limit = SessionLimit(4)
+    limit = ProcessSessionLimit(4)
     assert [limit.may_open(others=others, now=0) for others in range(5)] == [True, True, True, True, False]
 
 
 def test_what_is_open_is_kept_and_one_more_is_tried_later() -> None:
     """After a minute, then after twice the time with each refusal, ten minutes at most."""
-    limit, now, waits = SessionLimit(8), 0.0, []
+    limit, now, waits = ProcessSessionLimit(8), 0.0, []
     limit.note_refusal(others=3, now=now)
     for _ in range(6):
         assert limit.allowed == 3
@@ -28,7 +28,7 @@ def test_what_is_open_is_kept_and_one_more_is_tried_later() -> None:
 
 def test_a_trial_that_succeeds_raises_the_limit() -> None:
     """Until all are allowed again."""
-    limit = SessionLimit(4)
+    limit = ProcessSessionLimit(4)
     limit.note_refusal(others=3, now=0)
     assert limit.may_open(others=3, now=FIRST_TRIAL_SECONDS)
     limit.note_opened(sessions=4, now=FIRST_TRIAL_SECONDS)
@@ -37,7 +37,7 @@ def test_a_trial_that_succeeds_raises_the_limit() -> None:
 
 def test_a_refusal_of_the_only_session_halves_the_limit_and_is_not_repeated_at_once() -> None:
     """Another process has what the server allows."""
-    limit = SessionLimit(4)
+    limit = ProcessSessionLimit(4)
     limit.note_refusal(others=0, now=0)
     assert limit.allowed == 2
     assert [limit.may_open(others=0, now=now) for now in (1, 4, 5)] == [False, False, True]
@@ -45,7 +45,7 @@ def test_a_refusal_of_the_only_session_halves_the_limit_and_is_not_repeated_at_o
 
 def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> None:
     """All workers together know more; but a server that has just refused the only session is left alone."""
-    limit = SessionLimit(4)
+    limit = ProcessSessionLimit(4)
     limit.share(2)
     assert (limit.allowed, limit.is_learned) == (2, True)
     assert [limit.may_open(others=others, now=0) for others in range(3)] == [True, True, False]
@@ -57,7 +57,7 @@ def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> No
 
 def test_what_the_server_has_allowed_at_a_time_is_proven() -> None:
     """Until it refuses as many; with a share, that is known of all workers together."""
-    limit = SessionLimit(10)
+    limit = ProcessSessionLimit(10)
     assert limit.proven == 0
     limit.note_opened(sessions=3, now=0.0)
     limit.note_opened(sessions=1, now=1.0)

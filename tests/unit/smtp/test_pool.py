@@ -32,7 +32,7 @@ class FakeSession:
 
     def can_be_reused(self, outcome: Outcome) -> bool:
         """Return whether the outcome is a plain refusal."""
-        return outcome.kind is OutcomeKind.BOUNCED
+        return outcome.kind is OutcomeKind.REFUSED
 
     async def reset(self) -> bool:
         """Return whether the session is clean."""

@@ -74,7 +74,7 @@ def test_only_allowed_recipients_reach_the_mail_server(
 def test_a_bounce_of_the_redirect_address_is_a_configuration_error() -> None:
     """The intended recipient must be neither failed nor suppressed for it."""
     assert send(REDIRECTED, "qa@example.com", DEAD)[0] is OutcomeKind.CONFIG
-    assert send(ALLOWED, "zoe@example.com", DEAD)[0] is OutcomeKind.BOUNCED
+    assert send(ALLOWED, "zoe@example.com", DEAD)[0] is OutcomeKind.REFUSED
 
 
 def test_closing_the_guard_closes_its_sender() -> None:

@@ -36,11 +36,11 @@ def refusals() -> Iterator[Outcome]:
 
 
 def test_the_suppression_list_and_the_hazard_of_a_retry_agree() -> None:
-    """An address is suppressed exactly where a retry of the bounced email is called pointless."""
-    bounced = [each for each in refusals() if each.kind is OutcomeKind.BOUNCED]
-    dead = [each for each in bounced if is_dead_mailbox(each.reply, stage=each.stage)]
+    """An address is suppressed exactly where a retry of the refused email is called pointless."""
+    refused = [each for each in refusals() if each.kind is OutcomeKind.REFUSED]
+    dead = [each for each in refused if is_dead_mailbox(each.reply, stage=each.stage)]
     assert dead
-    assert [each for each in bounced if is_suppressed(each)] == dead
+    assert [each for each in refused if is_suppressed(each)] == dead
 
 
 def test_a_dead_mailbox_is_always_a_refused_recipient() -> None:
@@ -53,9 +53,9 @@ def test_a_dead_mailbox_is_always_a_refused_recipient() -> None:
 
 def test_the_circuit_never_opens_for_a_dead_mailbox() -> None:
     """One bad address says nothing about the server."""
-    bounced = [each for each in refusals() if each.kind is OutcomeKind.BOUNCED]
-    assert bounced
-    for each in bounced:
+    refused = [each for each in refusals() if each.kind is OutcomeKind.REFUSED]
+    assert refused
+    for each in refused:
         assert not is_server_failure(each)
 
 

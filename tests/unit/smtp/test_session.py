@@ -39,7 +39,7 @@ def test_the_stages_of_opening_follow_from_the_settings(server: SmtpServer, stag
 def test_only_a_plain_refusal_leaves_a_session_to_reuse(code: int | None) -> None:
     """Other replies may belong to another command; here the connection is not even open."""
     made = SmtpSession(SERVER, tls_context=ssl.create_default_context)
-    assert not made.can_be_reused(Outcome(kind=OutcomeKind.BOUNCED, reply=SmtpReply(code=code)))
+    assert not made.can_be_reused(Outcome(kind=OutcomeKind.REFUSED, reply=SmtpReply(code=code)))
 
 
 def test_a_failure_after_the_body_is_ambiguous() -> None:

@@ -10,7 +10,7 @@ from mailctl.delivery_log.queries.queue_stats import QueueDepth
 from mailctl.delivery_log.queries.stat_models import Activity, Latency
 from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
 from mailctl.domain.models import State
-from mailctl.monitoring.incident.models import Incident, Problem, Subject
+from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject
 from mailctl.monitoring.snapshot import Snapshot, Trend
 from mailctl.views.snapshot import OverviewView, SnapshotView
 from tests.emails import NOW, email
@@ -31,7 +31,9 @@ SNAPSHOT = Snapshot(
     short_ids={"e1": "e1"},
     circuit=None,
 )
-NO_WORKER = Problem(subject=Subject.WORKERS, name="no_worker", sentence="No worker is alive", held_up=2)
+NO_WORKER = IncidentProblem(
+    subject=ProblemSubject.WORKERS, name="no_worker", sentence="No worker is alive", held_up=2
+)
 INCIDENT = Incident(at=NOW, problems=(NO_WORKER,))
 POINT = TimeSeriesPoint(
     at=NOW, recorded=4, sent=2, captured=1, deferred=0, failed=1, ended=4, p50=0.5, p95=0.9, p99=None

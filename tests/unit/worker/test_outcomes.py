@@ -70,7 +70,7 @@ def outcome(kind: OutcomeKind, **more: Any) -> tuple[Envelope, Outcome]:
     [
         (outcome(OutcomeKind.ACCEPTED), State.SENT),
         (outcome(OutcomeKind.CAPTURED), State.CAPTURED),
-        (outcome(OutcomeKind.BOUNCED), State.FAILED),
+        (outcome(OutcomeKind.REFUSED), State.FAILED),
         (outcome(OutcomeKind.FORBIDDEN), State.SUPPRESSED),
         (outcome(OutcomeKind.DEFERRED), State.DEFERRED),
         (outcome(OutcomeKind.AMBIGUOUS), State.DEFERRED),
@@ -179,7 +179,7 @@ def test_sent_emails_of_a_group_are_recorded_together() -> None:
 def test_a_group_without_sent_emails_needs_no_transaction() -> None:
     """The refused one is recorded alone."""
     log = Log()
-    [recorded] = log.recorder.record_all([claim()], [outcome(OutcomeKind.BOUNCED)])
+    [recorded] = log.recorder.record_all([claim()], [outcome(OutcomeKind.REFUSED)])
     assert recorded.state is State.FAILED
     assert log.results.names == ["finish"]
 
@@ -238,6 +238,6 @@ def test_an_outage_of_the_log_does_not_lose_the_state_of_the_server() -> None:
 def test_addresses_in_a_result_are_masked() -> None:
     """The result goes to the log of the worker and to the result backend."""
     reply = SmtpReply(code=550, text="no such user zoe@example.com")
-    result = Log().recorder.record(claim(), outcome(OutcomeKind.BOUNCED, reply=reply, stage="rcpt"))
+    result = Log().recorder.record(claim(), outcome(OutcomeKind.REFUSED, reply=reply, stage="rcpt"))
     assert "no such user" in result.text
     assert "zoe@" not in result.text

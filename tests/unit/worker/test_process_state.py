@@ -49,7 +49,7 @@ def test_emails_are_captured_unless_sending_is_enabled(configure: Callable[..., 
 
 
 def test_closing_ends_the_event_loop_and_the_runtime(configure: Callable[..., None]) -> None:
-    """The next task makes both anew."""
+    """The next task makes both again."""
     configure()
     first = process_state.current()
     process_state.close()

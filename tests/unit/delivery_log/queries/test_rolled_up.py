@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import insert
 
-from mailctl.delivery_log.queries.rolled_up import PERIOD, Span, period_start, read_coverage
+from mailctl.delivery_log.queries.rolled_up import PERIOD, TimeRange, period_start, read_coverage
 from mailctl.delivery_log.storage.engine import open_engine, reading, writing
 from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import rollup_periods
@@ -58,7 +58,7 @@ def test_each_moment_is_in_one_part(
 ) -> None:
     """Minutes: a period counts only as a whole, and the edges are read email by email."""
     with reading(engine) as connection:
-        found = read_coverage(connection, Span(since=_at(since), until=_at(until)))
+        found = read_coverage(connection, TimeRange(since=_at(since), until=_at(until)))
     assert [(span.since, span.until) for span in found.rolled_up] == [(_at(a), _at(b)) for a, b in rolled_up]
     assert [(span.since, span.until) for span in found.others] == [(_at(a), _at(b)) for a, b in others]
 

@@ -54,7 +54,7 @@ OTHER_ROWS = {
 
 @pytest.mark.parametrize("other", OTHER_ROWS.values(), ids=OTHER_ROWS)
 def test_content_opens_in_its_own_row_alone(other: RowIdentity) -> None:
-    """Moved to another row, or if its row was changed, it is of no use; nor is it sealed anew there."""
+    """Moved to another row, or if its row was changed, it is of no use; nor is it sealed again there."""
     sealed = seal(CONTENT, KEYRING, ROW)
     with pytest.raises(ConfigurationError, match="another row"):
         open_sealed(sealed, KEYRING, other)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORGERIES = 10_000
 SIGNED = [name for name in PROVIDER_NAMES if name not in UNSIGNED_PROVIDERS]
-#: How long after the signature each provider may retry; Resend signs each retry anew.
+#: How long after the signature each provider may retry; Resend signs each retry again.
 RETRIES = {
     "mailgun": timedelta(hours=8),
     "resend": timedelta(minutes=5),

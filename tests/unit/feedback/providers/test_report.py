@@ -18,7 +18,9 @@ from tests.webhooks import NOW
         (None, report.BOUNCE),
     ],
 )
-def test_a_bounce_of_unknown_type_is_neither_hard_nor_soft(name: str | None, verdict: report.Verdict) -> None:
+def test_a_bounce_of_unknown_type_is_neither_hard_nor_soft(
+    name: str | None, verdict: report.EventMeaning
+) -> None:
     """The codes of the reply decide then."""
     assert report.bounce_of_type(name) is verdict
 

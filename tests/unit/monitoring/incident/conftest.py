@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mailctl.monitoring.incident.models import Problem
+    from mailctl.monitoring.incident.models import IncidentProblem
 
 OWN = "own:25"
 
@@ -78,13 +78,13 @@ class Scene:
     def refuse(self, email_id: str, code: int, enhanced: str, text: str) -> None:
         """Let an attempt fail for good at RCPT."""
         reply = SmtpReply(code=code, enhanced=enhanced, text=text)
-        outcome = Outcome(kind=OutcomeKind.BOUNCED, reply=reply, stage="rcpt")
+        outcome = Outcome(kind=OutcomeKind.REFUSED, reply=reply, stage="rcpt")
         reason = Reason(code=ReasonCode.REFUSED, text=str(reply))
         claim = self.claim(email_id)
         self.runtime.attempt_results.finish(claim, State.FAILED, outcome=outcome, reason=reason)
 
 
-def names(problems: Iterator[Problem]) -> list[str]:
+def names(problems: Iterator[IncidentProblem]) -> list[str]:
     """Return the names of problems."""
     return [problem.name for problem in problems]
 

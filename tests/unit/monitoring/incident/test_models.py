@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailctl.monitoring.incident.models import Incident, Problem, Subject, in_order
+from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject, in_order
 from tests.emails import NOW
 
 
-def problem(name: str, subject: Subject = Subject.ERRORS, **more: Any) -> Problem:
+def problem(name: str, subject: ProblemSubject = ProblemSubject.ERRORS, **more: Any) -> IncidentProblem:
     """Return a problem."""
-    return Problem(subject=subject, name=name, sentence=f"It is {name}", **more)
+    return IncidentProblem(subject=subject, name=name, sentence=f"It is {name}", **more)
 
 
 def test_causes_come_before_effects_and_notes_last() -> None:
     """Within a subject, what holds up most emails is first; the unknown is worst."""
     few, many, unknown = problem("few", held_up=1), problem("many", held_up=9), problem("all", held_up=None)
-    note = problem("note", Subject.LOG, is_failure=False)
-    broker = problem("broker", Subject.BROKER)
+    note = problem("note", ProblemSubject.LOG, is_failure=False)
+    broker = problem("broker", ProblemSubject.BROKER)
     assert in_order([note, few, many, unknown, broker]) == (broker, unknown, many, few, note)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailctl.worker.foreign.pace import PAUSE_SECONDS, Pace
+from mailctl.worker.foreign.pace import PAUSE_SECONDS, RequeuePace
 
 
 def test_there_is_a_pause_after_each_pass_through_a_queue() -> None:
@@ -13,7 +13,7 @@ def test_there_is_a_pause_after_each_pass_through_a_queue() -> None:
         asked.append(queue)
         return 2999
 
-    pace = Pace(depth)
+    pace = RequeuePace(depth)
     assert {pace.due("celery", now=100.0) for _ in range(3000)} == {100.0}
     assert {pace.due("celery", now=103.0) for _ in range(3000)} == {103.0 + PAUSE_SECONDS}
     assert pace.due("celery", now=103.5) == 103.0 + 2 * PAUSE_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl.domain.eligibility import EligibilityResult, Hazard
-from mailctl.operations.bulk_actions import ActionOutcome, plan_result
+from mailctl.operations.action_models import ActionOutcome, plan_result
 from tests.emails import email
 
 NOTHING: frozenset[Hazard] = frozenset()
