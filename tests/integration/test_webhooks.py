@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -123,6 +124,24 @@ def test_an_email_is_delivered_and_then_bounces(site: Site, provider: str) -> No
     assert find(email_id).state is State.BOUNCED
     assert counts(provider)[FeedbackResult.REPEATED] >= 1
     assert runtime.current().suppressions.find(find(email_id).to) is not None
+
+
+def test_requests_that_come_together_are_answered_each_for_itself(site: Site) -> None:
+    """Each has changed its email when it is answered; forged and malformed ones between them fail alone."""
+    ids = [sent_email() for _ in range(12)]
+    good = [request_about("postmark", email_id, "delivered") for email_id in ids]
+    forged = replace(request_about("postmark", sent_email(), "delivered"), headers={})
+    malformed = webhooks.make_request("postmark", {"Type": "HardBounce"})
+
+    def post(number: int, request: WebhookRequest) -> tuple[int, State | None]:
+        status = site.post("postmark", request).status_code
+        return status, find(ids[number]).state if number < len(ids) else None
+
+    with ThreadPoolExecutor(14) as threads:
+        answers = list(threads.map(post, range(14), [*good, forged, malformed]))
+
+    assert answers[:12] == [(200, State.DELIVERED)] * 12
+    assert answers[12:] == [(401, None), (400, None)]
 
 
 @pytest.mark.parametrize("provider", REACHABLE)
