@@ -22,7 +22,7 @@ from mailctl.feedback.providers.webhook import (
     WebhookRefused,
     WebhookRequest,
 )
-from mailctl.feedback.rejections import RejectionCounter
+from mailctl.feedback.rejections import RejectionCounter, rejections_of
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.process.per_process import PerProcess
 from mailctl.web.problem import AccessDenied, problem_response, without_details
@@ -106,12 +106,10 @@ def _find_webhooks() -> _Webhooks:
 
 
 def _make_webhooks(parts: runtime.Runtime) -> _Webhooks:
-    rejections = RejectionCounter(parts)
-    parts.on_close(rejections.flush)
     return _Webhooks(
         runtime=parts,
         providers=webhooks_from_settings(parts.settings),
-        rejections=rejections,
+        rejections=rejections_of(parts),
     )
 
 
