@@ -42,6 +42,7 @@ from mailctl.worker.bootsteps import RelayStep
 from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
 from mailctl.worker.delivery_options import DeliveryOptions, time_limit_of
 from mailctl.worker.private_request import PrivateTask
+from mailctl.worker.soft_time_limit import current_limit, soft_time_limit_deferred
 
 if TYPE_CHECKING:
     import logging
@@ -72,7 +73,8 @@ class _WireTask(PrivateTask):
         if reason := _rejection_reason(self, args, kwargs):
             raise EmailFailed(unicode_safety.escape_controls_as_line(reason[:_MAX_REASON_LENGTH]))
         try:
-            return self.run(*args, **kwargs)
+            with soft_time_limit_deferred():
+                return self.run(*args, **kwargs)
         except InvalidInput as error:
             # Celery cannot pickle InvalidInput, and would log its whole traceback.
             raise EmailFailed(str(error)) from None
@@ -92,7 +94,9 @@ class _EmailTask(_WireTask):
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if reason := _rejection_reason(self, args, kwargs):
             return _reject_message(self, self.mailctl_kind, _named(self.run, args, kwargs), reason)
-        return self.run(*args, **kwargs)
+        # Celery acknowledges a message whose task its time limit ends: the log must have the email by then.
+        with soft_time_limit_deferred():
+            return self.run(*args, **kwargs)
 
 
 def _rejection_reason(task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -316,9 +320,11 @@ def _name_header(request: Any, header: str) -> str | None:
 
 def _delivery_options(task: Task) -> DeliveryOptions:
     """Return how the emails of a message are sent; of single emails the Celery results are stored."""
+    seconds, limit = time_limit_of(task), current_limit()
     if _queue_of(task) == BULK_QUEUE:
-        return DeliveryOptions(is_campaign=True, seconds=time_limit_of(task))
-    return DeliveryOptions(seconds=time_limit_of(task), on_recorded=partial(_store_results, task.app.backend))
+        return DeliveryOptions(is_campaign=True, seconds=seconds, soft_limit=limit)
+    store = partial(_store_results, task.app.backend)
+    return DeliveryOptions(seconds=seconds, on_recorded=store, soft_limit=limit)
 
 
 def _finish(task: Task, report: DeliveryResult) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _NO_REPLY = SmtpReply()
 #: How reports are marked that a signature proves, and those that nothing proves.
 PROVEN, UNPROVEN = "verified", "likely"
+#: The source of what recipients do by the link in an email.
+UNSUBSCRIBE_SOURCE = "unsubscribe"
 #: The state that a report leads to, by what it says.
 _TARGETS: Mapping[str, State] = {str(state): state for state in FEEDBACK_STATES}
 

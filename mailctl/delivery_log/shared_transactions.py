@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mailctl.delivery_log.storage.engine import is_about_a_row, writing
@@ -38,8 +37,11 @@ class _Call(Generic[_A, _T]):
         self.argument = argument
         self.order = order
         self.context = contextvars.copy_context()
-        self.is_done = False
-        #: Whether its own thread writes it, in a transaction of its own.
+        #: Set when its thread has to look: it is done, or is to be written by its own thread.
+        self.attention = threading.Event()
+        #: Whether its own thread writes it, together with those that wait.
+        self.is_next = False
+        #: Whether its own thread writes it, in a transaction without others.
         self.is_alone = False
         #: The result alone; empty until there is one.
         self._results: tuple[_T, ...] = ()
@@ -79,9 +81,10 @@ class SharedTransactions(Generic[_A, _T]):
         self._engine = engine
         self._write = write
         self._durable = durable
-        self._writing = threading.Lock()
-        self._waiting_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._waiting: list[_Call[_A, _T]] = []
+        #: Whether a thread writes, or is about to.
+        self._is_writing = False
         #: The call that is being written by itself.
         self._running: _Call[_A, _T] | None = None
 
@@ -96,48 +99,71 @@ class SharedTransactions(Generic[_A, _T]):
             LogUnavailable: the delivery log cannot be written in time. Errors of the function are raised.
         """
         call = _Call[_A, _T](argument, order=order)
-        with self._waiting_lock:
-            self._waiting.append(call)
-        limit = remaining_seconds()
-        deadline = time.monotonic() + (_LONGEST_SECONDS if limit is None else limit)
-        while not self._writing.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            if self._withdraw(call):
-                raise LogUnavailable(
-                    "the delivery log does not answer in time.", fix="See `mailctl check-config`."
-                )
-            deadline = time.monotonic() + _LONGEST_SECONDS  # another call writes it already
         try:
-            if not (call.is_done or call.is_alone):
+            with self._lock:
+                self._waiting.append(call)
+                call.is_next, self._is_writing = not self._is_writing, True
+            if not call.is_next:
+                self._wait_for_turn(call)
+            if call.is_next:
                 self._write_waiting(call)
-        finally:
-            self._writing.release()
+        except BaseException:
+            # Interrupted by a signal, perhaps: the others must not wait for this thread.
+            self._withdraw(call)
+            raise
         if call.is_alone:
             self._write_alone(call)
         return call.take_result()
 
+    def _wait_for_turn(self, call: _Call[_A, _T]) -> None:
+        """Wait until a call is done, or its own thread has to write it.
+
+        Raises:
+            LogUnavailable: no transaction has begun with it in time.
+        """
+        limit = remaining_seconds()
+        if call.attention.wait(_LONGEST_SECONDS if limit is None else max(0.0, limit)):
+            return
+        if self._withdraw(call):
+            raise LogUnavailable(
+                "the delivery log does not answer in time.", fix="See `mailctl check-config`."
+            )
+        call.attention.wait()  # another thread writes it already
+
     def _withdraw(self, call: _Call[_A, _T]) -> bool:
         """Take back a call that no transaction has begun with; return whether there was none."""
-        with self._waiting_lock:
-            if call in self._waiting:
+        with self._lock:
+            is_waiting = call in self._waiting
+            if is_waiting:
                 self._waiting.remove(call)
-                return True
-        return False
+        if is_waiting and call.is_next:
+            self._pass_on()
+        return is_waiting
 
     def _write_waiting(self, own: _Call[_A, _T]) -> None:
-        """Write a call together with those that wait."""
-        with self._waiting_lock:
-            self._waiting.remove(own)
-            calls: list[_Call[_A, _T]] = [own, *self._waiting[: _MOST - 1]]
-            del self._waiting[: _MOST - 1]
+        """Write a call together with those that wait, and let the next thread write what came meanwhile."""
+        calls: list[_Call[_A, _T]] = [own]
         try:
+            with self._lock:
+                self._waiting.remove(own)
+                calls += self._waiting[: _MOST - 1]
+                del self._waiting[: _MOST - 1]
             self._write_all(calls)
         except BaseException as error:
             for call in calls:
                 call.error = call.error or error
             raise
         finally:
+            self._pass_on()
             for call in calls:
-                call.is_done = not call.is_alone
+                call.attention.set()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            self._is_writing = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].is_next = True
+                self._waiting[0].attention.set()
 
     def _write_all(self, calls: Sequence[_Call[_A, _T]]) -> None:
         """Write calls together, and leave to their own threads those whose errors would undo the others."""

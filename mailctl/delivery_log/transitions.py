@@ -80,6 +80,7 @@ class StateChange:
         stage: str | None = None,
         actor: str | None = None,
         event: Mapping[str, Any] | None = None,
+        event_by_id: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Sequence[Row[Any]]:
         """Change the state of all emails that match and may change to it, and append their events.
 
@@ -90,6 +91,7 @@ class StateChange:
             stage: the SMTP stage of the events.
             actor: the operator who acts; None for what happens by itself.
             event: columns of the events that differ from those of the emails.
+            event_by_id: such columns of the event of each email, by the id of the email.
 
         Returns:
             The rows that changed, with their new values.
@@ -100,8 +102,12 @@ class StateChange:
         # Ordinary progress, which every email makes, has neither.
         if code is not None:
             common |= {"reason_code": code, "stage": stage}
-        own = dict(event or {})
-        insert_rows(connection, events, [common | _event_values(row, self._target) | own for row in rows])
+        given, by_id = dict(event or {}), event_by_id or {}
+        insert_rows(
+            connection,
+            events,
+            [common | _event_values(row, self._target) | given | dict(by_id.get(row.id, {})) for row in rows],
+        )
         return rows
 
 
@@ -182,18 +188,31 @@ def insert_or_ignore(connection: Connection, table: Table, row: dict[str, Any]) 
     return connection.execute(_insert_or_ignore(connection.dialect.name, table), row).first() is not None
 
 
+def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> set[Any]:
+    """Insert rows, apart from those whose key the table has; return the keys of the others.
+
+    Args:
+        table: a table whose key is one column.
+        rows: values by column name; all rows have the same columns, and of two with one key the first counts.
+    """
+    if not rows:
+        return set()
+    return set(connection.execute(_insert_or_ignore(connection.dialect.name, table), rows).scalars())
+
+
 @cache
 def _insert_or_ignore(dialect: str, table: Table) -> Any:
     """Return the statement, built once: building it takes longer than running it."""
-    return _insert_of(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
+    return insert_of_dialect(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
 
 
 def dialect_insert(connection: Connection, table: Table) -> Any:
     """Return an INSERT of the dialect in use, which has ON CONFLICT."""
-    return _insert_of(connection.dialect.name, table)
+    return insert_of_dialect(connection.dialect.name, table)
 
 
-def _insert_of(dialect: str, table: Table) -> Any:
+def insert_of_dialect(dialect: str, table: Table) -> Any:
+    """Return an INSERT of a dialect, by its name, which has ON CONFLICT."""
     # Imported here, because each dialect takes long to import and a process needs one.
     if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as postgresql_insert

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from typing_extensions import override
+
 from mailctl.errors import ConfigurationError
 from mailctl.feedback.received_mail import MAX_OCTETS
 
@@ -27,6 +29,8 @@ _TIMEOUT_SECONDS = 60.0
 #: Seconds of one IDLE: after that, the folder is read in any case.
 _IDLE_SECONDS = 20.0
 _POLL_SECONDS = 0.5
+#: Octets of a line of the server, at most; and of what is read of the connection at once.
+_MAX_LINE, _RECEIVED_AT_ONCE = 1_000_000, 65_536
 #: Messages that are read before the process looks whether it should stop.
 _BATCH = 50
 _PORTS = {"imaps": 993, "imap": 143}
@@ -100,6 +104,54 @@ def _invalid_url() -> ConfigurationError:
     )
 
 
+class _Connection(imaplib.IMAP4):
+    """A connection of which it is known whether the server has said more than was read.
+
+    `imaplib` reads ahead into a buffer of its own, which `select` does not see: what a server says together
+    with an answer would be noticed with the next one.
+    """
+
+    _received = b""
+    #: Which it was received from.
+    _source: object = None
+
+    @property
+    def has_received(self) -> bool:
+        """Whether the server has said something that was not read yet."""
+        sock = self.socket()
+        return bool(self._received) or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
+
+    @override
+    def read(self, size: int) -> bytes:
+        parts, missing = [], size
+        while missing > 0 and (self._received or self._receive()):
+            parts.append(self._received[:missing])
+            self._received = self._received[missing:]
+            missing -= len(parts[-1])
+        return b"".join(parts)
+
+    @override
+    def readline(self) -> bytes:
+        if self._received and self._source is not self.socket():
+            # Somebody on the way may have added it in clear.
+            raise self.error("the server spoke before TLS began")
+        while b"\n" not in self._received and self._receive():
+            if len(self._received) > _MAX_LINE:
+                raise self.error("a line is too long")
+        line, end, self._received = self._received.partition(b"\n")
+        return line + end
+
+    def _receive(self) -> bool:
+        sock = self.socket()
+        data = sock.recv(_RECEIVED_AT_ONCE)
+        self._received, self._source = self._received + data, sock
+        return bool(data)
+
+
+class _TlsConnection(_Connection, imaplib.IMAP4_SSL):
+    """Such a connection that begins with TLS."""
+
+
 class ImapSource:
     """One folder of a mailbox.
 
@@ -136,14 +188,14 @@ class ImapSource:
         finally:
             _close(connection)
 
-    def _connect(self) -> imaplib.IMAP4:
+    def _connect(self) -> _Connection:
         box = self._mailbox
         context = ssl.create_default_context(cafile=str(box.ca_file) if box.ca_file else None)
-        connection: imaplib.IMAP4
+        connection: _Connection
         if box.has_implicit_tls:
-            connection = imaplib.IMAP4_SSL(box.host, box.port, ssl_context=context, timeout=_TIMEOUT_SECONDS)
+            connection = _TlsConnection(box.host, box.port, ssl_context=context, timeout=_TIMEOUT_SECONDS)
         else:
-            connection = imaplib.IMAP4(box.host, box.port, timeout=_TIMEOUT_SECONDS)
+            connection = _Connection(box.host, box.port, timeout=_TIMEOUT_SECONDS)
         try:
             if not box.has_implicit_tls:
                 _require(connection.starttls(ssl_context=context))
@@ -218,18 +270,21 @@ def _take_unseen(
     return bool(uids)
 
 
-def _wait(connection: imaplib.IMAP4, stopped: threading.Event, *, seconds: float) -> None:
+def _wait(connection: _Connection, stopped: threading.Event, *, seconds: float) -> None:
     """Wait until the server tells of something new, for some seconds at most."""
     if "IDLE" not in connection.capabilities:
         stopped.wait(seconds)
         _require(connection.noop())
         return
+    has_news = connection.has_received
     connection.send(b"mailctl IDLE\r\n")
     while not (line := connection.readline()).startswith(b"+"):
         if not line or line.startswith(b"mailctl "):
             raise imaplib.IMAP4.abort("IDLE was refused")
+        # A message that has come since the folder was read.
+        has_news = True
     for _ in range(int(seconds / _POLL_SECONDS)):
-        if stopped.is_set() or _is_readable(connection):
+        if has_news or stopped.is_set() or _has_said_more(connection):
             break
     connection.send(b"DONE\r\n")
     while not (line := connection.readline()).startswith(b"mailctl "):
@@ -237,11 +292,8 @@ def _wait(connection: imaplib.IMAP4, stopped: threading.Event, *, seconds: float
             raise imaplib.IMAP4.abort("the connection was closed")
 
 
-def _is_readable(connection: imaplib.IMAP4) -> bool:
-    sock = connection.socket()
-    if isinstance(sock, ssl.SSLSocket) and sock.pending():
-        return True
-    return bool(select.select([sock], [], [], _POLL_SECONDS)[0])
+def _has_said_more(connection: _Connection) -> bool:
+    return connection.has_received or bool(select.select([connection.socket()], [], [], _POLL_SECONDS)[0])
 
 
 def _require(reply: tuple[str, Any]) -> Any:

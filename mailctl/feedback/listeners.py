@@ -93,13 +93,9 @@ def tell_listeners(result: RecordedReports) -> None:
     """Call the registered functions with the new reports, and wait a second at most until they return."""
     if not _listeners or not result.new:
         return
-    states = {(change.email_id, change.report.digest): str(change.state) for change in result.changes}
-    _calls.add(
-        [
-            _event(email_id, report, state=states.get((email_id, report.digest)))
-            for email_id, report in result.new
-        ]
-    )
+    # By the report itself: those that waited for an outcome do not tell their ids.
+    states = {id(change.report): str(change.state) for change in result.changes}
+    _calls.add([_event(email_id, report, state=states.get(id(report))) for email_id, report in result.new])
 
 
 def _event(email_id: str, report: Report, *, state: str | None) -> FeedbackEvent:

@@ -206,28 +206,31 @@ class _Session:
             self._say(await self._record(message, recipient))
         self._now = _LmtpTransaction()
 
-    async def _record(self, message: bytes | None, recipient: str) -> bytes:
-        if message is None:
-            return b"552 5.3.4 Too large"
+    async def _record(self, message: bytes, recipient: str) -> bytes:
         try:
+            # One that is too large, too: it is counted.
             await asyncio.to_thread(self._take, message, recipient)
         except MailctlError:
             return b"451 4.3.0 Try again later"
         except Exception as error:
             _log.error("a message could not be taken: %s", type(error).__name__)
             return b"451 4.3.0 Try again later"
-        return b"250 2.0.0 Taken"
+        return b"250 2.0.0 Taken" if len(message) <= MAX_OCTETS else b"552 5.3.4 Too large"
 
-    async def _read_message(self) -> bytes | None:
-        """Return a message without the dots that were added (RFC 5321 section 4.5.2); None if too large."""
+    async def _read_message(self) -> bytes:
+        """Return a message without the dots that were added (RFC 5321 section 4.5.2).
+
+        No more of one that is too large is kept than what shows that.
+        """
         lines, size = [], 0
         while (line := await self._read_line()) not in (b".\r\n", b".\n", b""):
-            size += len(line)
+            line = line[1:] if line.startswith(b".") else line
             if size <= MAX_OCTETS:
-                lines.append(line[1:] if line.startswith(b".") else line)
+                lines.append(line)
+            size += len(line)
         if not line:
             raise asyncio.IncompleteReadError(b"", None)
-        return b"".join(lines) if size <= MAX_OCTETS else None
+        return b"".join(lines)
 
     async def _read_line(self) -> bytes:
         return await asyncio.wait_for(self._reader.readline(), _IDLE_SECONDS)

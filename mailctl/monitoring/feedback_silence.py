@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.reports import UNSUBSCRIBE_SOURCE
 from mailctl.errors import ExitCode, MailctlError
 from mailctl.monitoring.hops import Hop, failed_hop
 from mailctl.process.deadlines import call_with_deadline
@@ -38,7 +39,8 @@ def feedback_hops(runtime: Runtime) -> Iterator[Hop]:
 
 
 def _check(runtime: Runtime) -> Iterator[Hop]:
-    counts = runtime.feedback_counts.read()
+    # A recipient who unsubscribes does not show that bounces and complaints come back.
+    counts = [each for each in runtime.feedback_counts.read() if each.source != UNSUBSCRIBE_SOURCE]
     heard_at = max((each.last_at for each in counts if each.is_heard), default=None)
     if not counts and not runtime.settings.mailctl_bounce_address:
         return

@@ -11,8 +11,10 @@ from starlette.responses import HTMLResponse, Response
 from typing_extensions import override
 
 from mailctl import runtime
+from mailctl.delivery_log.reports import UNSUBSCRIBE_SOURCE
 from mailctl.errors import NotFound
-from mailctl.feedback import Feedback, FeedbackKind, Proof, record
+from mailctl.feedback import Feedback, FeedbackKind, FeedbackResult, Proof, record
+from mailctl.feedback.rejections import rejections_of
 from mailctl.security.address_masking import mask_address
 from mailctl.security.links import InvalidLink
 from mailctl.security.unsubscribe_links import Subscription, unsubscribe_links_from_settings
@@ -20,7 +22,6 @@ from mailctl.web.problem import problem_of, without_details
 from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 
-_SOURCE = "unsubscribe"
 _PATH = "/unsubscribe"
 _Token = Annotated[str, Query(alias="t")]
 
@@ -51,7 +52,7 @@ def unsubscribe_router() -> APIRouter:
     @router.post(_PATH)
     def unsubscribe(request: Request, t: _Token = "") -> Response:
         """Unsubscribe, whoever posts: the button, or the recipient's mail program."""
-        subscription = _open(t)
+        subscription = _open_posted(t)
         _record(subscription)
         return _page(request, subscription, is_done=True)
 
@@ -89,12 +90,20 @@ def _open(token: str) -> Subscription:
         raise NotFound(error.message, fix=error.fix) from None
 
 
+def _open_posted(token: str) -> Subscription:
+    try:
+        return _open(token)
+    except NotFound:
+        rejections_of(runtime.current()).add(UNSUBSCRIBE_SOURCE, FeedbackResult.FORGED)
+        raise
+
+
 def _record(subscription: Subscription) -> None:
     """Record the preference, and the event on the timeline of the email if that is still in the log."""
     parts = runtime.current()
     parts.unsubscribes.add(subscription.address, kind=subscription.kind, email_id=subscription.email_id)
     report = Feedback(
-        source=_SOURCE,
+        source=UNSUBSCRIBE_SOURCE,
         source_id=hashlib.sha256(f"{subscription.email_id} {subscription.kind}".encode()).hexdigest(),
         kind=FeedbackKind.UNSUBSCRIBED,
         proof=Proof.VERIFIED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,6 @@ from starlette.responses import JSONResponse, Response
 from mailctl import runtime
 from mailctl.errors import LogMissing, MailctlError, NotFound, ServiceUnavailable
 from mailctl.feedback import FeedbackResult, record
-from mailctl.feedback.grouped_recording import GroupedRecording
 from mailctl.feedback.providers.webhook import (
     RefusalReason,
     UnsignedProvider,
@@ -22,11 +22,13 @@ from mailctl.feedback.providers.webhook import (
     WebhookRefused,
     WebhookRequest,
 )
-from mailctl.feedback.rejections import RejectionCounter
+from mailctl.feedback.rejections import RejectionCounter, rejections_of
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.process.per_process import PerProcess
 from mailctl.web.problem import AccessDenied, problem_response, without_details
 from mailctl.web.routing import ApiRoute
+
+_log = logging.getLogger("mailctl.feedback")
 
 #: When a provider may try again while the delivery log cannot be written, in seconds.
 _RETRY_SECONDS = 60
@@ -47,7 +49,6 @@ class _Webhooks:
     runtime: runtime.Runtime
     providers: Mapping[str, WebhookProvider]
     rejections: RejectionCounter
-    groups: GroupedRecording
 
     def find(self, name: str) -> WebhookProvider:
         if (provider := self.providers.get(name)) is None:
@@ -105,13 +106,10 @@ def _find_webhooks() -> _Webhooks:
 
 
 def _make_webhooks(parts: runtime.Runtime) -> _Webhooks:
-    rejections = RejectionCounter(parts)
-    parts.on_close(rejections.flush)
     return _Webhooks(
         runtime=parts,
         providers=webhooks_from_settings(parts.settings),
-        rejections=rejections,
-        groups=GroupedRecording(partial(record, parts)),
+        rejections=rejections_of(parts),
     )
 
 
@@ -124,9 +122,15 @@ def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequ
         if parsed.malformed:
             webhooks.rejections.add(receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
         if parsed.reports:
-            webhooks.groups.add(parsed.reports)
+            record(webhooks.runtime, parsed.reports)
     except (ServiceUnavailable, LogMissing) as error:
         return _unavailable_response(error)
+    except MailctlError:
+        raise
+    except Exception as error:
+        # A request that fails here would fail each time that the provider repeats it.
+        _log.error("a request from %s could not be read: %s", receiver.name, type(error).__name__)
+        raise WebhookRefused(RefusalReason.MALFORMED) from None
     return JSONResponse({"status": "ok"})
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.delivery")
 #: Seconds of a turn.
 TURN_SECONDS = 1.0
-_NO_OTHERS = "other emails go first"
+_NO_OTHERS, _NO_TIME = "other emails go first", "the time limit of its message was reached"
 _DEFAULT_OPTIONS = DeliveryOptions()
 
 
@@ -271,7 +271,7 @@ class Delivery:
         attempts: list[CoroutineRun[None]] = []
         remaining, started = list(ids), 0
         try:
-            while remaining:
+            while remaining and not options.soft_limit.is_reached:
                 room = self._in_flight.wait_for_room(
                     is_campaign=options.is_campaign, wanted=min(len(remaining), GROUP_SIZE), until=deadline
                 )
@@ -281,11 +281,14 @@ class Delivery:
                 some, remaining = remaining[:room], remaining[room:]
                 group = self._claim_group(some, worker=worker, options=options)
                 attempts.append(self._begin(group, seconds=options.seconds))
+                options.soft_limit.on_reached(attempts[-1].interrupt)
                 started += len(group.claims)
+            if remaining and options.soft_limit.is_reached:
+                self._claims.return_unstarted(remaining, reason=_NO_TIME)
         except LogUnavailable:
             raise
         except BaseException:
-            # A time limit of Celery interrupts this thread, but not the event loop.
+            # Whoever interrupts this thread does not interrupt the event loop.
             for attempt in attempts:
                 attempt.interrupt()
             raise
@@ -320,15 +323,16 @@ class Delivery:
         if expired := self._recorder.expire_if_too_late(claim):
             return expired
         attempt = self._event_loop.start(self._attempt_one(claim, seconds=options.seconds))
+        options.soft_limit.on_reached(attempt.interrupt)
         try:
             wait([attempt], timeout=self._turn_seconds)
         except BaseException:
-            # A time limit of Celery interrupts this thread, but not the event loop.
+            # Whoever interrupts this thread does not interrupt the event loop.
             self._finish_later(claim, attempt, options)
             attempt.interrupt()
             raise
         if attempt.done():
-            return self._recorder.record(claim, attempt.result())
+            return self._recorder.record(claim, result_of(attempt))
         self._finish_later(claim, attempt, options)
         return DeliveryResult(email_id=claim.id, state=State.SENDING, text="is being sent")
 

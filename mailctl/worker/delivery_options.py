@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.process import current_process
 
+from mailctl.worker.soft_time_limit import NO_LIMIT, SoftTimeLimit
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -30,6 +32,8 @@ class DeliveryOptions:
     #: Called in another thread with the results, a few at a time, when they are recorded after the delivery
     #: has returned.
     on_recorded: Callable[[Sequence[DeliveryResult]], object] = _ignore_results
+    #: Of the task in which they are sent: what was begun is interrupted, and no more is begun.
+    soft_limit: SoftTimeLimit = NO_LIMIT
 
 
 def time_limit_of(task: Task) -> float | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from threading import Event
 from typing import TYPE_CHECKING
 
 import httpx
@@ -159,3 +160,14 @@ def test_a_forged_link_changes_nothing(site: str, query: str, method: str) -> No
     assert "This link is not valid. Use the link of the newest email." in answer.text
     assert answer.headers["content-type"].startswith("text/html")
     assert "/login" not in answer.text
+
+
+def test_a_forged_link_is_counted(site: str) -> None:
+    """Within a second, once somebody posts with it; a program that only opens links tries anything."""
+    assert httpx.post(f"{site}/mail/unsubscribe?t=forged", timeout=60).status_code == 404
+    counts = runtime.current().feedback_counts
+    for _ in range(600):
+        if any((each.source, each.result) == ("unsubscribe", "forged") for each in counts.read()):
+            return
+        Event().wait(0.1)
+    raise AssertionError("it was not counted")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,12 +30,14 @@ from mailctl.security.keyring import Keyring
 from tests.emails import NOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Engine
 
+    from mailctl.delivery_log.shared_transactions import SharedTransactions
     from mailctl.domain.models import Claim, Draft, Email, Event
     from mailctl.domain.rate_limits import RateLimits
 
@@ -116,6 +121,34 @@ class Log:
         """Return an email as it is now."""
         [found] = self.lookups.emails([email_id])
         return found
+
+    @contextmanager
+    def called_together(
+        self, transactions: SharedTransactions[Any, Any], first: Callable[[], object]
+    ) -> Iterator[Callable[..., Future[Any]]]:
+        """Make calls that share the next transaction, because a first one can end only after the block.
+
+        Args:
+            transactions: which the calls use.
+            first: makes that call.
+
+        Yields:
+            Submits a call, and returns its future when the call waits for its transaction.
+        """
+        with ThreadPoolExecutor(16) as threads, self.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")  # locks the log
+            threads.submit(first)
+            while not transactions._is_writing or transactions._waiting:
+                pass
+            calls = count(1)
+
+            def submit(*arguments: Any, **more: Any) -> Future[Any]:
+                waiting, future = next(calls), threads.submit(*arguments, **more)
+                while len(transactions._waiting) < waiting:
+                    pass
+                return future
+
+            yield submit
 
     def last_event(self, email_id: str) -> Event:
         """Return the latest event of an email."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from sqlalchemy import event
 
 from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
-from mailctl.delivery_log.reports import FeedbackResult, Report
+from mailctl.delivery_log.reports import FeedbackResult, RecordedReports, Report
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.partial_indices import IS_WAITING_REPORT
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 NO_SUCH_USER = SmtpReply(code=550, enhanced="5.1.1", text="no such user")
 ADDRESS = "zoe@example.com"
+REPORTED = {State.DELIVERED, State.BOUNCED, State.COMPLAINED}
 
 
 def sent(log: Log, address: str = ADDRESS, **more: Any) -> str:
@@ -69,6 +71,62 @@ def test_each_kind_has_its_state_and_event(log: Log, kind: str, state: State, co
     event = log.last_event(email_id)
     assert (event.state, event.reason_code, event.code, event.worker) == (state, code, 550, None)
     assert event.text == f"{kind} by mx.example.net"
+
+
+def test_reports_that_come_together_share_a_transaction(log: Log) -> None:
+    """Each call has its own result, once its reports are on disk; one that fails spoils no other."""
+    ids = [sent(log, f"zoe{number}@example.com") for number in range(5)]
+    given = [
+        [report(ids[0], "delivered")],
+        [report(ids[1], "delivered", id="6"), report(ids[2], "bounced", id="2")],
+        [report(ids[3], "no such kind", id="3")],
+        [report(ids[4], "delivered", id="4"), report(ids[4], "delivered", id="4")],
+        [report(None, "delivered", id="5")],
+        [report(ids[0], "delivered")],
+    ]
+    reports, commits = reports_of(log), []
+
+    def record(some: list[Report]) -> RecordedReports:
+        result = reports.record(some)
+        assert {log.email(change.email_id).state for change in result.changes} <= REPORTED
+        return result
+
+    event.listen(log.engine, "commit", commits.append)
+    with log.called_together(reports._transactions, lambda: record([report(None, id="7")])) as submit:
+        calls = [submit(record, some) for some in given]
+    assert isinstance(calls.pop(2).exception(60), KeyError)
+    results = [call.result(60) for call in calls]
+    recorded, repeated = FeedbackResult.RECORDED, FeedbackResult.REPEATED
+    # Which of two calls with the same report is the first is left open.
+    assert results[0].counts + results[4].counts == {recorded: 1, repeated: 1}
+    assert results[1].counts == {recorded: 2}
+    assert {(each.email_id, each.state) for each in results[1].changes} == {
+        (ids[1], State.DELIVERED),
+        (ids[2], State.BOUNCED),
+    }
+    assert results[2].counts == {recorded: 1, repeated: 1}
+    assert results[3].counts == {FeedbackResult.UNMATCHED: 1}
+    assert log.email(ids[3]).state is State.SENT
+    assert len(commits) == len({"the first", "all others but the one that fails"})
+
+
+def test_a_call_with_many_reports_has_a_transaction_of_its_own(log: Log) -> None:
+    """The others would have to wait for it."""
+    email_id = sent(log)
+    reports, commits = reports_of(log), []
+    many = [report(email_id, "delayed", id=f"many/{number}") for number in range(60)]
+    event.listen(log.engine, "commit", commits.append)
+    first = [report(email_id, "delayed", id="first")]
+    few = [[report(email_id, "delayed", id=str(number))] for number in range(2)]
+    with (
+        ThreadPoolExecutor(1) as executor,
+        log.called_together(reports._transactions, lambda: reports.record(first)) as submit,
+    ):
+        alone = executor.submit(reports.record, many)
+        calls = [submit(reports.record, some) for some in few]
+    recorded = [call.result(60).counts for call in (alone, *calls)]
+    assert [counts[FeedbackResult.RECORDED] for counts in recorded] == [60, 1, 1]
+    assert len(commits) == len({"the first", "those of one report each", "that of many"})
 
 
 def test_a_bounce_is_the_reason_why_an_email_did_not_arrive(log: Log) -> None:

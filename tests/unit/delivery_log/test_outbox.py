@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -95,14 +94,14 @@ def test_calls_that_come_together_share_a_transaction(log: Log) -> None:
         log.draft("no@example.com"),
         log.draft("no@example.com", forced_by="ada"),
     ]
-    outbox, transactions = log.outbox_with(), []
-    with ThreadPoolExecutor(len(given)) as executor, outbox._transactions[True]._writing:
-        calls = [executor.submit(outbox.add, [draft], due_at=log.now) for draft in given]
-        while len(outbox._transactions[True]._waiting) < len(given):
-            pass
-        event.listen(log.engine, "begin", transactions.append)
+    outbox, commits = log.outbox_with(), []
+    event.listen(log.engine, "commit", commits.append)
+    with log.called_together(
+        outbox._transactions[True], lambda: outbox.add([log.draft()], due_at=log.now)
+    ) as submit:
+        calls = [submit(outbox.add, [draft], due_at=log.now) for draft in given]
     plain, repeated, suppressed, forced = (call.result(60) for call in calls)
-    assert len(transactions) == 1
+    assert len(commits) == len({"the first", "the others"})
     assert [plain.publishable, forced.publishable] == [(given[0],), (given[3],)]
     assert (repeated.id, repeated.publishable, suppressed.publishable) == (first, (), ())
     states = [log.email(each.id).state for each in (plain, suppressed, forced)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+#: What stands for a transaction that takes long.
+OTHER = "other transaction"
+
 
 class Site:
     """Shared transactions on a log; what is written are names."""
@@ -29,11 +34,18 @@ class Site:
         self.transactions = SharedTransactions[str, str](engine, self.insert)
         #: What was written together, as far as it was tried.
         self.tried: list[tuple[int, tuple[str, ...]]] = []
-        self.executor = ThreadPoolExecutor(8)
+        self.executor = ThreadPoolExecutor(9)
+        self.has_begun, self.may_end = Event(), Event()
 
     def insert(self, connection: Connection, names: Sequence[str]) -> Sequence[str]:
         """Write names."""
+        if OTHER in names:
+            self.has_begun.set()
+            assert self.may_end.wait(60)
+            return names
         self.tried.append((id(connection), tuple(names)))
+        if "interrupted" in names:
+            raise KeyboardInterrupt
         if "silent" in names:
             raise LogUnavailable("it is locked.")
         if "bad" in names:
@@ -48,14 +60,24 @@ class Site:
 
     def write_together(self, *names: str) -> list[Future[str]]:
         """Write names that come while another transaction is written."""
-        self.transactions._writing.acquire()
-        try:
+        with self.another_transaction():
             found = [self.executor.submit(self.write, name) for name in names]
             while len(self.transactions._waiting) < len(names):
                 pass
-        finally:
-            self.transactions._writing.release()
         return found
+
+    @contextmanager
+    def another_transaction(self) -> Iterator[None]:
+        """Write nothing, for as long as the block takes; it is not noted as tried."""
+        self.has_begun.clear()
+        self.may_end.clear()
+        other = self.executor.submit(self.write, OTHER)
+        assert self.has_begun.wait(60)
+        try:
+            yield
+        finally:
+            self.may_end.set()
+            other.result(60)
 
     def names(self) -> list[str]:
         """Return the names in the log."""
@@ -122,10 +144,8 @@ def test_many_calls_that_fail_leave_others_alone(site: Site) -> None:
 
 def test_a_call_gives_up_in_time_and_is_not_written_later(site: Site) -> None:
     """The caller has been told that it failed."""
-    site.transactions._writing.acquire()
-    with time_limit(0.0), pytest.raises(LogUnavailable):
+    with site.another_transaction(), time_limit(0.0), pytest.raises(LogUnavailable):
         site.write("late")
-    site.transactions._writing.release()
     assert site.write("next") == "next"
     assert site.names() == ["next"]
 
@@ -136,3 +156,13 @@ def test_a_log_that_does_not_answer_is_asked_once_for_all(site: Site) -> None:
         with pytest.raises(LogUnavailable):
             future.result(60)
     assert len(site.tried) == 1
+
+
+def test_an_interrupted_call_keeps_nobody_waiting(site: Site) -> None:
+    """Not those that came meanwhile, either."""
+    with site.another_transaction(), time_limit(0.0), pytest.raises(LogUnavailable):
+        site.write("late")
+    with pytest.raises(KeyboardInterrupt):
+        site.write("interrupted")
+    assert [future.result(60) for future in site.write_together("a", "b")] == ["a", "b"]
+    assert not site.transactions._is_writing

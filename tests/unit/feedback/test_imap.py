@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +16,11 @@ from mailctl.feedback.imap import parse_mailbox, quote_folder
 from tests.unit.feedback.taking import Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+#: Seconds after which a test gives up waiting.
+PATIENCE = 60.0
+IDLING, EXISTS = b"+ idling\r\n", b"* 3 EXISTS\r\n"
 
 
 def test_a_mailbox_is_read_from_its_url() -> None:
@@ -151,3 +156,89 @@ def test_any_password_signs_in(capabilities: tuple[str, ...], said: str) -> None
     connection = Connection(capabilities=capabilities)
     imap._sign_in_with_password(cast("imaplib.IMAP4", connection), "zoë", "päß word")
     assert connection.asked == [said]
+
+
+class Server:
+    """A server that answers IDLE with what a test gives."""
+
+    def __init__(self, *, answer: bytes, before: bytes = b"") -> None:
+        self.answer, self.before = answer, before
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        #: Whether the client has ended the IDLE.
+        self.is_done = False
+
+    def _serve(self) -> None:
+        with self._listening, self._listening.accept()[0] as connection:
+            connection.settimeout(PATIENCE)
+            lines = connection.makefile("rb")
+            connection.sendall(b"* PREAUTH [CAPABILITY IMAP4rev1 IDLE] ready\r\n")
+            for line in lines:
+                tag, command = line.split()[0], line.split()[-1]
+                if command == b"CAPABILITY":
+                    reply = b"* CAPABILITY IMAP4rev1 IDLE\r\n" + tag + b" OK done\r\n"
+                    connection.sendall(reply + self.before)
+                elif command == b"IDLE":
+                    connection.sendall(self.answer)
+                elif command == b"DONE":
+                    self.is_done = True
+                    connection.sendall(b"mailctl OK done\r\n")
+
+    def close(self) -> None:
+        """Wait until the client has gone."""
+        self._thread.join(PATIENCE)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that says what the test is given."""
+    found = Server(**request.param)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        {"answer": IDLING + EXISTS},
+        {"answer": EXISTS + IDLING},
+        {"answer": IDLING, "before": EXISTS},
+    ],
+    ids=["with the continuation", "before it", "with the answer before"],
+    indirect=True,
+)
+def test_a_message_that_comes_as_the_waiting_begins_ends_it(server: Server) -> None:
+    """It lies in the buffer of this process, and no later message may come to wake it."""
+    connection = imap._Connection("127.0.0.1", server.port, timeout=PATIENCE)
+    stopped = threading.Event()
+    waiting = threading.Thread(
+        target=imap._wait, args=(connection, stopped), kwargs={"seconds": 10 * PATIENCE}
+    )
+    waiting.start()
+    waiting.join(PATIENCE)
+    has_ended = not waiting.is_alive()
+    stopped.set()
+    waiting.join(PATIENCE)
+    connection.shutdown()
+    assert has_ended
+    assert server.is_done
+
+
+@pytest.mark.parametrize("server", [{"answer": b"mailctl BAD no\r\n"}], indirect=True)
+def test_a_server_that_does_not_wait_is_asked_again_over_a_new_connection(server: Server) -> None:
+    """It offers IDLE, and refuses it."""
+    connection = imap._Connection("127.0.0.1", server.port, timeout=PATIENCE)
+    with pytest.raises(imaplib.IMAP4.abort, match="refused"):
+        imap._wait(connection, threading.Event(), seconds=PATIENCE)
+    connection.shutdown()
+
+
+@pytest.mark.parametrize("server", [{"answer": b"x" * 2_000_000}], indirect=True)
+def test_a_line_without_an_end_is_not_kept(server: Server) -> None:
+    """It would fill the memory."""
+    connection = imap._Connection("127.0.0.1", server.port, timeout=PATIENCE)
+    with pytest.raises(imaplib.IMAP4.error, match="too long"):
+        imap._wait(connection, threading.Event(), seconds=PATIENCE)
+    connection.shutdown()

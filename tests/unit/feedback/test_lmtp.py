@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.errors import ConfigurationError
 from mailctl.feedback.lmtp import LmtpSource
+from mailctl.feedback.reading import read_mail
+from mailctl.feedback.received_mail import MAX_OCTETS
 from tests.servers.process import free_port
 from tests.unit.feedback.taking import Taken
 
@@ -55,6 +58,20 @@ def test_lmtp_takes_a_message_for_each_recipient(lmtp: tuple[Taken, int]) -> Non
         client.sendmail("", ["c@example.com"], b"Subject: y\r\n\r\n")
     assert [recipient for _, recipient in taken] == ["a@example.com", "b@example.com", "c@example.com"]
     assert taken[0][0] == b"Subject: x\r\n\r\n.dot\r\n"
+
+
+def test_lmtp_refuses_what_is_too_large_and_has_it_counted(lmtp: tuple[Taken, int]) -> None:
+    """Of such a message, what is taken is just enough to see that; the next one is taken whole."""
+    taken, port = lmtp
+    with smtplib.LMTP("127.0.0.1", port) as client:
+        client.ehlo()
+        for command in ("MAIL FROM:<>", "RCPT TO:<a@example.com>"):
+            assert client.docmd(command)[0] == 250
+        assert client.data((b"x" * 59_998 + b"\r\n") * 400)[0] == 552
+        client.sendmail("", ["a@example.com"], b"Subject: y\r\n\r\n")
+    assert MAX_OCTETS < len(taken[0][0]) <= MAX_OCTETS + 60_000
+    assert taken[1] == (b"Subject: y\r\n\r\n", "a@example.com")
+    assert read_mail(taken[0][0], bounces=None).rejected is FeedbackResult.OVERSIZED
 
 
 def test_lmtp_listens_on_a_socket_that_a_killed_process_has_left(tmp_path: Path) -> None:

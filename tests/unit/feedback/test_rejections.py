@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from mailctl import runtime
 from mailctl.delivery_log.reports import FeedbackResult
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import feedback_counts
 from mailctl.feedback.rejections import RejectionCounter
 from mailctl.settings import Settings
 
@@ -18,7 +21,7 @@ def test_refusals_are_counted(tmp_path: Path) -> None:
     settings = Settings(MAILCTL_HOME=tmp_path)
     parts = runtime.Runtime(settings)
     counter = RejectionCounter(parts, interval=3600)
-    parts.on_close(counter.flush)
+    parts.on_close(counter.close)
 
     for _ in range(100):
         counter.add("postmark", FeedbackResult.FORGED)
@@ -29,3 +32,32 @@ def test_refusals_are_counted(tmp_path: Path) -> None:
     last = [(each.result, each.count) for each in reopened.feedback_counts.read()]
     reopened.close()
     assert (first, last) == ([(FeedbackResult.FORGED, 1)], [(FeedbackResult.FORGED, 100)])
+
+
+def test_what_nothing_follows_is_counted_too(tmp_path: Path) -> None:
+    """A second later, and not with the next refusal, which may never come."""
+    parts = runtime.Runtime(Settings(MAILCTL_HOME=tmp_path))
+    counter = RejectionCounter(parts, interval=0.05)
+    for _ in range(3):
+        counter.add("postmark", FeedbackResult.OVERSIZED)
+    patience = 600
+    while [each.count for each in parts.feedback_counts.read()] != [3] and patience:
+        threading.Event().wait(0.1)
+        patience -= 1
+    counter.close()
+    parts.close()
+    assert patience
+
+
+def test_while_the_log_is_down_it_is_kept(tmp_path: Path) -> None:
+    """And said once, when it is counted."""
+    parts = runtime.Runtime(Settings(MAILCTL_HOME=tmp_path))
+    counter = RejectionCounter(parts, interval=3600)
+    with writing(parts.engine) as connection:
+        feedback_counts.drop(connection)
+    counter.add("postmark", FeedbackResult.FORGED)
+    with writing(parts.engine) as connection:
+        feedback_counts.create(connection)
+    counter.close()
+    assert [each.count for each in parts.feedback_counts.read()] == [1]
+    parts.close()

@@ -72,6 +72,9 @@ def test_what_is_refused_breaks_no_silence(runtime: Runtime) -> None:
     accept(runtime, at=runtime.clock() - timedelta(hours=30))
     for result in (FeedbackResult.FORGED, FeedbackResult.STALE, FeedbackResult.UNMATCHED):
         runtime.feedback_counts.add("ses", result)
+    # Who unsubscribes had the email, which says nothing of the way on which bounces come back.
+    for result in (FeedbackResult.RECORDED, FeedbackResult.FORGED):
+        runtime.feedback_counts.add("unsubscribe", result)
     [hop] = feedback_hops(runtime)
     assert not hop.ok
     assert hop.detail.endswith("; refused since then: ses (forged), ses (stale)")

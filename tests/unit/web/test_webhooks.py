@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.requests import Request
 
 from mailctl.errors import LogMissing, LogUnavailable, MailctlError
-from mailctl.feedback.providers.webhook import RefusalReason, WebhookRefused
+from mailctl.feedback.providers.webhook import RefusalReason, WebhookRefused, WebhookRequest
 from mailctl.web import webhooks
 from tests.webhooks import make_provider
 
@@ -65,3 +66,24 @@ def test_a_body_is_read_as_far_as_a_provider_sends() -> None:
     with pytest.raises(WebhookRefused) as refused:
         asyncio.run(webhooks._read_body(_request(b"ab", b"cd", b"never read"), longest=3))
     assert refused.value.reason is RefusalReason.OVERSIZED
+
+
+class _Unreadable:
+    """A provider whose requests fail in a way that nobody has thought of."""
+
+    name = "postmark"
+
+    def receive(self, _: WebhookRequest) -> Any:
+        """Fail."""
+        raise RuntimeError("ada@example.com")
+
+
+def test_an_unexpected_failure_is_a_malformed_request(caplog: pytest.LogCaptureFixture) -> None:
+    """It would fail each time that the provider repeats it: a 5xx would have it repeated for days."""
+    request = WebhookRequest(headers={}, body=b"{}", is_encrypted=True, received_at=datetime.now(UTC))
+    of_process: Any = None
+    receiver: Any = _Unreadable()
+    with pytest.raises(WebhookRefused) as caught:
+        webhooks._record(of_process, receiver, request)
+    assert caught.value.reason is RefusalReason.MALFORMED
+    assert caplog.messages == ["a request from postmark could not be read: RuntimeError"]
