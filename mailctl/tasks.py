@@ -9,7 +9,6 @@ import inspect
 import socket
 import time
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,6 @@ from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.celery_states import CELERY_STATES
 from mailctl.domain.models import State
-from mailctl.domain.request import EmailRequest
-from mailctl.domain.senders import SENDER_HEADER, TENANT_HEADER, validate_tenant
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
 from mailctl.security.address_masking import masking_logger
@@ -41,6 +38,7 @@ from mailctl.worker import message_validation, process_state
 from mailctl.worker.bootsteps import RelayStep
 from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
 from mailctl.worker.delivery_options import DeliveryOptions, time_limit_of
+from mailctl.worker.message_request import read_email_request
 from mailctl.worker.private_request import PrivateTask
 from mailctl.worker.soft_time_limit import current_limit, soft_time_limit_deferred
 
@@ -264,7 +262,7 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
         else:
             report = delivery.deliver_message(
                 task_id,
-                _email_request(task, kind),
+                read_email_request(task.request, kind),
                 arguments,
                 queue=_queue_of(task),
                 worker=worker,
@@ -293,29 +291,6 @@ def _worker_name(task: Task) -> str:
 
 def _queue_of(task: Task) -> str:
     return (task.request.delivery_info or {}).get("routing_key") or str(task.app.conf.task_default_queue)
-
-
-def _email_request(task: Task, kind: Kind) -> EmailRequest:
-    return EmailRequest(
-        kind=kind,
-        not_before=_datetime_header(task.request, message_validation.NOT_BEFORE_HEADER),
-        expires_at=_datetime_header(task.request, message_validation.EXPIRES_HEADER),
-        sender=_name_header(task.request, SENDER_HEADER),
-        tenant=_name_header(task.request, TENANT_HEADER),
-    )
-
-
-def _datetime_header(request: Any, header: str) -> datetime | None:
-    value = getattr(request, header, None)
-    return None if value is None else datetime.fromisoformat(value)
-
-
-def _name_header(request: Any, header: str) -> str | None:
-    """Return the name in a header; None for anything else, which another program may have put there."""
-    try:
-        return validate_tenant(getattr(request, header, None))
-    except InvalidInput:
-        return None
 
 
 def _delivery_options(task: Task) -> DeliveryOptions:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
     from mailctl.domain.eligibility import Action
     from mailctl.domain.models import Email
-    from mailctl.operations.action_models import ActionResult, Plan
+    from mailctl.operations.action_models import ActionPlan, ActionResult
 
 _EXIT_CODES = {
     ActionOutcome.AMBIGUOUS: ExitCode.USAGE,
@@ -50,7 +50,7 @@ def show_results(
         yield result
 
 
-def plan_lines(plan: Plan, action: Action) -> Iterator[str]:
+def plan_lines(plan: ActionPlan, action: Action) -> Iterator[str]:
     """Yield the lines that describe a plan: counts, reasons and a sample."""
     states = ", ".join(f"{state} {number}" for state, number in plan.states.most_common())
     yield f"{plan.count:>6}  would be {action.past_participle}" + (f" ({states})" if states else "")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mailctl.cli.option_groups import ActionOptions, OverrideOptions
     from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.domain.eligibility import Action
-    from mailctl.operations.action_models import ActionResult, Plan
+    from mailctl.operations.action_models import ActionPlan, ActionResult
     from mailctl.operations.selection import Selection
 
 #: The indentation of the continuation lines of a plan, in cells.
@@ -170,12 +170,12 @@ class _ActionRunner:
         confirm(question, is_confirmed=False, fix="Add --yes to do it, or --dry-run to only see the plan.")
         return True
 
-    def _make_plan(self, selection: Selection) -> Plan:
+    def _make_plan(self, selection: Selection) -> ActionPlan:
         engine = self.session.runtime.engine
         with self.session.output.progress("checking", total=lambda: selection.count(engine)) as advance:
             return self.bulk.plan(selection, seen=advance)
 
-    def _plan_lines(self, plan: Plan, filters: EmailFilter) -> Iterator[str]:
+    def _plan_lines(self, plan: ActionPlan, filters: EmailFilter) -> Iterator[str]:
         if plan.count or plan.skipped_by_reason:
             return plan_lines(plan, self.action)
         return iter([nothing_to_do_message(self.session.runtime, self.action, filters)])

@@ -282,7 +282,7 @@ class LayoutOptions(OptionGroup):
             InvalidInput: there is no such format, --json asks for another one, or columns are chosen of JSON
                 objects.
         """
-        from mailctl.cli.terminal.tabular import Layout, TableFormat
+        from mailctl.cli.terminal.tabular import OutputLayout, TableFormat
 
         wanted = self._format(is_json=session.output.as_json)
         columns = tuple(split_values([self.columns] if self.columns else None))
@@ -291,7 +291,7 @@ class LayoutOptions(OptionGroup):
             if columns:
                 raise InvalidInput("--columns", "applies to tables, CSV and TSV.", fix="Use jq for JSON.")
         elif columns or wanted is not TableFormat.TABLE:
-            session.output.layout = Layout(format=wanted, columns=columns)
+            session.output.layout = OutputLayout(format=wanted, columns=columns)
 
     def _format(self, *, is_json: bool) -> TableFormat:
         from mailctl.cli.terminal.tabular import TableFormat

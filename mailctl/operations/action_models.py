@@ -69,7 +69,7 @@ class ActionRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ActionPlan:
     """A summary of what an action would do."""
 
     #: The number of emails that the action would be done to.

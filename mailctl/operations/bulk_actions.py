@@ -18,9 +18,9 @@ from mailctl.errors import BrokerUnavailable
 from mailctl.operations.action_models import (
     ActionBatch,
     ActionOutcome,
+    ActionPlan,
     ActionRequest,
     ActionResult,
-    Plan,
     plan_result,
 )
 from mailctl.operations.selection import Selection
@@ -60,7 +60,7 @@ class BulkAction:
         #: The number of stopped emails whose messages are on the broker.
         self.stopped_on_broker = 0
 
-    def plan(self, selection: Selection, *, seen: Callable[[int], None] = lambda _: None) -> Plan:
+    def plan(self, selection: Selection, *, seen: Callable[[int], None] = lambda _: None) -> ActionPlan:
         """Return a summary of what the action would do; change nothing.
 
         Args:
@@ -81,7 +81,7 @@ class BulkAction:
             else:
                 others[result.reason] += 1
         short_ids = self._runtime.history.short_ids(email.id for email in sample)
-        return Plan(
+        return ActionPlan(
             count=states.total(),
             sample=tuple(sample),
             short_ids=short_ids,

@@ -11,12 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailctl import tracing
-from mailctl.broker.unvalidated import (
-    parse_message,
-    unvalidated_content,
-    usable_email_id,
-    validated_content,
-)
+from mailctl.broker.unvalidated import parse_message, unvalidated_content, usable_email_id, validated_content
 from mailctl.delivery_log.due import GROUP_SIZE
 from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind

@@ -23,6 +23,7 @@ DECISIONS = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.BoolOp, ast.Mat
 FEW = 5
 #: Modules without unit tests of their own, and what proves them.
 PROVED_ELSEWHERE = {
+    "checks/partitions.py": "tests/integration/test_partition_command.py, on PostgreSQL",
     "cli/commands/": "tests/acceptance/every_command.py and tests/integration: they parse, call and print",
     "cli/terminal/console.py": "tests/acceptance/test_terminal_controls.py, in a terminal",
     "cli/terminal/progress.py": "tests/integration/test_control_characters.py",
@@ -30,12 +31,15 @@ PROVED_ELSEWHERE = {
     "delivery_log/queries/accepted.py": "tests/acceptance/test_feedback_by_mail.py, with the log of Postfix",
     "delivery_log/queries/campaign_stats.py": "tests/integration/test_campaign_commands.py",
     "delivery_log/queries/failed_attempts.py": "tests/integration/test_finding.py",
+    "delivery_log/report_effects.py": "tests/unit/delivery_log/test_feedback_reports.py",
     "delivery_log/rollup.py": "tests/integration/delivery_log/test_rollup.py",
     "delivery_log/storage/migrations/": "tests/integration/test_log_schema.py, on SQLite and PostgreSQL",
     "delivery_log/storage/notifications.py": "tests/integration/test_new_email_watch.py, on PostgreSQL",
+    "delivery_log/storage/partitions/": "tests/integration/delivery_log/test_partitions.py, on PostgreSQL",
     "delivery_log/storage/utc_time.py": "tests/integration/test_log_wording.py, on SQLite and PostgreSQL",
     "monitoring/incident/evidence.py": "tests/acceptance/test_incidents.py",
     "monitoring/incident/services.py": "tests/acceptance/test_incidents.py",
+    "operations/partitioning.py": "tests/integration/test_partition_command.py, on PostgreSQL",
     "operations/bulk_actions.py": "tests/integration/test_acting_commands.py",
     "users/__init__.py": "tests/unit/users/test_directories.py",
     "web/overview_figures.py": "tests/integration/web/test_pages.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ from celery import Celery
 
 from mailctl import tasks
 from mailctl.broker.messages import BATCH_TASK
-from mailctl.domain.catalog import DELIVER_TASK, WELCOME
+from mailctl.domain.catalog import DELIVER_TASK
 from mailctl.domain.models import State
 from mailctl.errors import EmailFailed, InvalidInput
 from mailctl.tasks import EmailDeferred
@@ -82,32 +81,6 @@ class TestRejection:
         """A refusal of the consumer has priority over the arguments."""
         refused = task(**{message_validation.REFUSAL_HEADER: "its eta is no time."})
         assert tasks._rejection_reason(refused, (), {"user": 42}) == "message: its eta is no time."
-
-
-class TestTimesOfAMessage:
-    """The consumer puts validated times into headers."""
-
-    def test_they_are_part_of_the_request(self) -> None:
-        """The times of the headers become part of the request."""
-        not_before, expires_at = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
-        headers = {
-            message_validation.NOT_BEFORE_HEADER: not_before.isoformat(),
-            message_validation.EXPIRES_HEADER: expires_at.isoformat(),
-        }
-        request = tasks._email_request(task(**headers), WELCOME)
-        assert (request.kind, request.not_before, request.expires_at) == (WELCOME, not_before, expires_at)
-
-    def test_a_message_without_times_is_sent_at_once(self) -> None:
-        """A message without such headers has no times."""
-        request = tasks._email_request(task(), WELCOME)
-        assert (request.not_before, request.expires_at) == (None, None)
-
-    def test_the_headers_name_sender_and_tenant(self) -> None:
-        """What is no name is left out: another program may have put anything there."""
-        request = tasks._email_request(task(mailctl_sender="press", mailctl_tenant="acme"), WELCOME)
-        assert (request.sender, request.tenant) == ("press", "acme")
-        request = tasks._email_request(task(mailctl_sender="a\nb", mailctl_tenant={"x": 1}), WELCOME)
-        assert (request.sender, request.tenant) == (None, None)
 
 
 class TestTheCeleryResult:

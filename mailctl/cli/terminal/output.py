@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from mailctl.cli.terminal.tabular import Layout
+    from mailctl.cli.terminal.tabular import OutputLayout
 
 
 class JsonObject(Protocol):
@@ -56,7 +56,7 @@ class Output:
     #: What the command has already done; printed if its result cannot be written.
     already_done: str = ""
     #: How lists are printed if their fields are wanted as columns; None for the columns of the command.
-    layout: Layout | None = None
+    layout: OutputLayout | None = None
 
     def record(self, view: JsonObject) -> None:
         """Print one JSON object."""
@@ -237,7 +237,7 @@ class Output:
         with self._live_display.progress(text, total=total()) as advance:
             yield advance
 
-    def _print_fields(self, views: Iterable[JsonObject], layout: Layout) -> None:
+    def _print_fields(self, views: Iterable[JsonObject], layout: OutputLayout) -> None:
         from mailctl.cli.terminal.tabular import TableFormat, format_rows, rows_of_objects
 
         columns, rows = rows_of_objects((view.as_json() for view in views), layout)

@@ -27,7 +27,7 @@ class TableFormat(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class OutputLayout:
     """How a list is printed.
 
     The names of columns are those of the fields in the JSON objects; a field of an object within one is
@@ -40,7 +40,7 @@ class Layout:
 
 
 def rows_of_objects(
-    objects: Iterable[Mapping[str, Any]], layout: Layout
+    objects: Iterable[Mapping[str, Any]], layout: OutputLayout
 ) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return the columns and the cells of objects.
 

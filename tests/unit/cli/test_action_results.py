@@ -11,7 +11,7 @@ from mailctl.cli.terminal.output import Output
 from mailctl.domain.eligibility import CANCEL, RESEND
 from mailctl.domain.models import State
 from mailctl.errors import ExitCode
-from mailctl.operations.action_models import ActionOutcome, ActionResult, Plan
+from mailctl.operations.action_models import ActionOutcome, ActionPlan, ActionResult
 from tests.emails import email
 
 
@@ -22,7 +22,7 @@ def result(outcome: ActionOutcome, **more: str) -> ActionResult:
 
 def test_a_plan_shows_counts_reasons_and_a_sample() -> None:
     """Each email of the sample with its short id, state and error."""
-    plan = Plan(
+    plan = ActionPlan(
         count=7,
         sample=(email(State.DEFERRED, error="451 busy"),),
         short_ids={"e1": "e"},
@@ -39,7 +39,7 @@ def test_a_plan_shows_counts_reasons_and_a_sample() -> None:
 
 def test_a_sample_of_all_emails_is_no_example() -> None:
     """The heading says so."""
-    plan = Plan(count=1, sample=(email(),), short_ids={"e1": "e"}, states=Counter({State.PENDING: 1}))
+    plan = ActionPlan(count=1, sample=(email(),), short_ids={"e1": "e"}, states=Counter({State.PENDING: 1}))
     assert "These are:" in list(plan_lines(plan, CANCEL))
 
 
