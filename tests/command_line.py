@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -25,8 +26,7 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         TyperException: there is no such command or option, or a value is not usable.
     """
-    command: Any = typer.main.get_command(app)
-    context, name, rest = None, "mailctl", list(words)
+    command, context, name, rest = _root(), None, "mailctl", list(words)
     try:
         while True:
             context = command.make_context(name, rest, parent=context, obj=CliSession())
@@ -36,3 +36,9 @@ def parse(words: Sequence[str]) -> dict[str, Any]:
             name, command, rest = command.resolve_command(context, rest)
     except typer.Exit:
         return {}
+
+
+@cache
+def _root() -> Any:
+    """Return the command that has all others; each is made when it is first asked for."""
+    return typer.main.get_command(app)

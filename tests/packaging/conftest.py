@@ -36,11 +36,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
 
 @pytest.fixture
 def installed(package: Package, tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    """Installs the package with some extras into a new environment, and opens a terminal in it."""
+    """Opens a terminal in an environment with the package, some extras, and nothing else."""
     opened: list[Terminal] = []
 
     def install(*extras: str, also: tuple[str, ...] = ()) -> Terminal:
-        python = package.install(tmp_path / "environment", *extras, also=also)
+        python = package.install(*extras, also=also)
         folder = tmp_path / "work"
         folder.mkdir()
         opened.append(Terminal(folder, python=python))

@@ -22,11 +22,17 @@ def uv(*arguments: str, stdin: str | None = None) -> str:
 
 
 class Package:
-    """The package as a wheel, built from the files here."""
+    """The package as a wheel, built from the files here, and the environments that it was installed into.
+
+    Args:
+        folder: where all of them go.
+    """
 
     def __init__(self, folder: Path) -> None:
         uv("build", "--quiet", "--wheel", "--out-dir", str(folder))
         [self._wheel] = folder.glob("*.whl")
+        self._folder = folder
+        self._environments: dict[tuple[object, ...], str] = {}
 
     def requirement(self, *extras: str) -> str:
         """Return what to ask an installer for."""
@@ -38,16 +44,21 @@ class Package:
         uv("venv", "--quiet", "--seed", "--python", sys.executable, str(folder))
         return str(folder / "bin" / "python")
 
-    def install(self, folder: Path, *extras: str, also: tuple[str, ...] = ()) -> str:
+    def install(self, *extras: str, also: tuple[str, ...] = ()) -> str:
         """Make an environment with the package and nothing else, and return its Python.
+
+        Tests that ask for the same share one, whose modules are compiled once; they change nothing in it.
 
         Args:
             extras: of the package.
             also: what a service would install itself.
         """
-        python = self.environment(folder)
-        uv("pip", "install", "--quiet", "--python", python, self.requirement(*extras), *also)
-        return python
+        asked = (*extras, also)
+        if asked not in self._environments:
+            python = self.environment(self._folder / f"environment-{len(self._environments)}")
+            uv("pip", "install", "--quiet", "--python", python, self.requirement(*extras), *also)
+            self._environments[asked] = python
+        return self._environments[asked]
 
     def resolve(self, *others: str, extras: tuple[str, ...] = ()) -> dict[str, str]:
         """Return the version of each package that would be installed beside other requirements."""
