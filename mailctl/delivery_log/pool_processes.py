@@ -45,7 +45,7 @@ def count_replaced_processes(worker: Worker, *, since: datetime) -> int:
 def _start_times(pid: int) -> Iterator[datetime]:
     """Yield when the children of a process were started; nothing where that is not told."""
     booted = datetime.now(UTC) - timedelta(seconds=boottime())
-    for child in _children(pid):
+    for child in child_processes(pid):
         try:
             # The name of the program, in parentheses, may contain anything.
             fields = Path(f"/proc/{child}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -55,7 +55,12 @@ def _start_times(pid: int) -> Iterator[datetime]:
         yield booted + timedelta(seconds=ticks / os.sysconf("SC_CLK_TCK"))
 
 
-def _children(pid: int) -> list[int]:
+def child_processes(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has started; none where the system does not tell.
+
+    Args:
+        pid: the id of the process.
+    """
     try:
         tasks = list(Path(f"/proc/{pid}/task").glob("*/children"))
         return [int(child) for task in tasks for child in task.read_text().split()]

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, or_, sel
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.campaign_rates import return_to_log
-from mailctl.delivery_log.claim_tokens import process_mark
+from mailctl.delivery_log.claim_tokens import PROCESS_MARK_LENGTH, process_mark, worker_mark
 from mailctl.delivery_log.due import message_queue
 from mailctl.delivery_log.own_task_emails import hold_as_unknown
 from mailctl.delivery_log.repository import Repository
@@ -22,7 +22,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import IN_DOUBT, MIN_REMAINING_LIFETIME_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
 _IS_OWN = emails.c.is_own_task.is_(True)
@@ -64,15 +64,24 @@ class Recovery(Repository):
         why, code = "its worker disappeared while sending", ReasonCode.WORKER_DISAPPEARED
         return self._release(is_stale, why=why, code=code, max_resends=max_resends)
 
-    def release_of_processes(self, pids: Collection[int], *, max_resends: int) -> int:
-        """Release emails that processes of this worker's pool were sending when they died; return how many.
+    def release_of_dead_processes(
+        self, *, list_alive: Callable[[], Collection[int]], max_resends: int
+    ) -> int:
+        """Release emails that processes of this worker were sending when they died; return how many.
 
         Args:
-            pids: the ids of the processes, none of which exists any more.
+            list_alive: returns the ids of all processes of this worker that may be sending. It is called
+                after the log was read: whoever has claimed something by then was alive until then.
             max_resends: as `release_stale`.
         """
-        has_claim = or_(*(emails.c.claim.startswith(process_mark(pid)) for pid in pids))
-        is_sending = and_(emails.c.state == State.SENDING, has_claim)
+        is_of_worker = and_(emails.c.state == State.SENDING, emails.c.claim.startswith(worker_mark()))
+        mark = func.substr(emails.c.claim, 1, PROCESS_MARK_LENGTH)
+        with reading(self._engine) as connection:
+            marks = set(connection.execute(select(mark).where(is_of_worker).distinct()).scalars())
+        dead = marks.difference(process_mark(pid) for pid in list_alive()) if marks else ()
+        if not dead:
+            return 0
+        is_sending = and_(is_of_worker, mark.in_(sorted(dead)))
         why, code = "a process of its worker died while sending", ReasonCode.PROCESS_DIED
         return self._release(is_sending, why=why, code=code, max_resends=max_resends)
 

@@ -1,16 +1,18 @@
-"""Notices that processes of the worker's pool are gone, such as one that was killed for its memory."""
+"""The processes of the worker's pool: one may be gone, such as one that was killed for its memory."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.pool_processes import child_processes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 
 class PoolWatch:
-    """Remembers the processes of a pool, and finds those that do not exist any more.
+    """Tells which processes of a worker may be sending.
 
     A process that ends by itself has recorded everything before; what the others had begun, nobody records.
 
@@ -29,14 +31,14 @@ class PoolWatch:
         self._is_gone = is_gone or is_process_gone
         self._seen: set[int] = set()
 
-    def find_gone(self) -> frozenset[int]:
-        """Return the ids of processes of the pool that are gone, until `forget` is called with them."""
-        self._seen |= set(self._list_processes())
-        return frozenset(pid for pid in self._seen if self._is_gone(pid))
+    def list_alive(self) -> frozenset[int]:
+        """Return the ids of the main process, and of those of the pool that have not gone.
 
-    def forget(self, pids: Collection[int]) -> None:
-        """Forget processes that are gone; another process may get the same id."""
-        self._seen.difference_update(pids)
+        One that has left the pool finishes what it has begun: it counts as long as it runs.
+        """
+        self._seen |= {*self._list_processes(), *child_processes(os.getpid())}
+        self._seen = {pid for pid in self._seen if not self._is_gone(pid)}
+        return frozenset({*self._seen, os.getpid()})
 
 
 def is_process_gone(pid: int) -> bool:

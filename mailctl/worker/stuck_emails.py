@@ -108,15 +108,12 @@ class StuckEmails:
 
     def _release_of_dead_processes(self) -> None:
         """Release what processes of the pool were sending when they died, before their leases end."""
-        gone = self._pool_watch.find_gone()
-        if not gone:
-            return
-        most = self._runtime.settings.resends_in_doubt
-        released = self._recovery.release_of_processes(gone, max_resends=most)
-        self._pool_watch.forget(gone)
+        released = self._recovery.release_of_dead_processes(
+            list_alive=self._pool_watch.list_alive,
+            max_resends=self._runtime.settings.resends_in_doubt,
+        )
         if released:
-            died = "a process" if len(gone) == 1 else f"{len(gone)} processes"
-            _log.warning("%s of the pool died while sending %s", died, pluralize(released, "email"))
+            _log.warning("a process of the pool died while sending %s", pluralize(released, "email"))
 
     def _return_lost(self) -> None:
         """Put back emails whose messages the broker lost, comparing each queue with the delivery log."""

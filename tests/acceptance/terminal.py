@@ -206,18 +206,6 @@ class Terminal:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    def wait_for_heartbeats(self, count: int) -> None:
-        """Wait until the only worker has signed in so often again, with a log in SQLite.
-
-        Between two times, its relay looks around.
-        """
-        seen: set[Any] = set()
-        deadline = time.monotonic() + PATIENCE
-        while len(seen) <= count:
-            seen.update(_read(self._sqlite_log, "SELECT seen_at FROM mailctl_workers"))
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
     def suspend(self, *pids: int) -> None:
         """Stop processes by a signal, at a moment in which none of them has locked a log in SQLite.
 

@@ -29,13 +29,20 @@ class Cases:
     octets: int = 0
 
     @contextmanager
-    def measure(self) -> Iterator[None]:
-        """Measure one case."""
+    def measure(self, value: object = None) -> Iterator[None]:
+        """Measure one case.
+
+        Args:
+            value: what an error is about, if the example has several cases.
+        """
         # Not traced in between: it would slow down what makes the cases.
         tracemalloc.start()
         started = time.process_time()
         try:
             yield
+        except Exception as error:
+            error.add_note(f"with {value!r}"[:2000])
+            raise
         finally:
             self.count += 1
             self.seconds = max(self.seconds, time.process_time() - started)

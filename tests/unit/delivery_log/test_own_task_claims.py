@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -165,7 +164,7 @@ def test_emails_of_a_dead_process_are_held(log: Log, claims: OwnTaskClaims) -> N
 def test_a_relay_holds_what_a_dead_process_was_sending(log: Log, claims: OwnTaskClaims) -> None:
     """Before its lease ends; nothing sends it again."""
     claim(claims, message(log))
-    assert log.recovery.release_of_processes([os.getpid()], max_resends=2) == 0
+    assert log.recovery.release_of_dead_processes(list_alive=tuple, max_resends=2) == 0
     email = log.email("m1")
     assert (email.state, email.reason_code) == (State.HELD, ReasonCode.OWN_TASK_UNKNOWN)
     assert "a process of its worker died while sending" in str(email.error)

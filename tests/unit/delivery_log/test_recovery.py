@@ -36,11 +36,16 @@ def test_an_email_whose_worker_disappeared_is_in_doubt(log: Log, max_resends: in
 def test_an_email_whose_process_died_is_released_before_its_lease_ends(
     log: Log, max_resends: int, state: State
 ) -> None:
-    """Only what that process had claimed, and no process of another worker."""
+    """Whichever process that was; not what one that lives, or another worker, has claimed."""
+
+    def release(*alive: int) -> int:
+        return log.recovery.release_of_dead_processes(list_alive=lambda: alive, max_resends=max_resends)
+
     email_id = log.queue()
+    assert release() == 0
     log.claim(email_id)
-    assert log.recovery.release_of_processes([os.getpid() + 1], max_resends=max_resends) == 0
-    assert log.recovery.release_of_processes([os.getpid()], max_resends=max_resends) == 1
+    assert release(os.getpid(), os.getpid() + 1) == 0
+    assert release(os.getpid() + 1) == 1
     assert (log.email(email_id).state, log.maybe_sent(email_id)) == (state, True)
     event = log.last_event(email_id)
     assert (event.reason_code, "a process of its worker died" in event.text) == (
@@ -50,7 +55,22 @@ def test_an_email_whose_process_died_is_released_before_its_lease_ends(
     other_id = log.queue()
     log.claim(other_id)
     begin_worker()
-    assert log.recovery.release_of_processes([os.getpid()], max_resends=max_resends) == 0
+    assert release() == 0
+
+
+def test_a_process_that_claims_while_the_log_is_read_is_alive(log: Log) -> None:
+    """Which processes live is asked after that, so that none is missing that has claimed something."""
+    alive: list[int] = []
+    email_id = log.queue()
+
+    def list_alive() -> list[int]:
+        log.claim(email_id)
+        return alive
+
+    first = log.queue()
+    log.claim(first)
+    alive.append(os.getpid())
+    assert log.recovery.release_of_dead_processes(list_alive=list_alive, max_resends=1) == 0
 
 
 def test_every_doubt_counts_until_an_operator_acts(log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Processes of the pool that are gone are found, and nothing else is taken for one."""
+"""Which processes of a worker may be sending."""
 
 from __future__ import annotations
 
@@ -9,25 +9,32 @@ import sys
 from mailctl.worker.pool_watch import PoolWatch, is_process_gone
 
 
-def test_a_process_that_is_gone_is_found_until_it_is_forgotten() -> None:
-    """The log may not answer at the first look; another process may get the same id later."""
+def test_whoever_has_gone_is_not_alive() -> None:
+    """Others are, and so is the main process, in which a pool of threads sends."""
     listed, gone = [1, 2], set[int]()
     watch = PoolWatch(lambda: listed, is_gone=lambda pid: pid in gone)
-    assert watch.find_gone() == frozenset()
+    assert watch.list_alive() >= {1, 2, os.getpid()}
     listed[:] = [2, 3]
     gone.add(1)
-    assert watch.find_gone() == watch.find_gone() == {1}
-    watch.forget({1})
-    assert watch.find_gone() == frozenset()
+    assert watch.list_alive() & {1, 2, 3} == {2, 3}
 
 
 def test_a_process_that_left_the_pool_and_still_runs_may_be_sending() -> None:
     """It has been asked to end, and finishes what it has begun."""
     listed = [1]
     watch = PoolWatch(lambda: listed, is_gone=lambda _: False)
-    watch.find_gone()
+    watch.list_alive()
     listed.clear()
-    assert watch.find_gone() == frozenset()
+    assert 1 in watch.list_alive()
+
+
+def test_a_process_that_is_not_listed_yet_is_alive() -> None:
+    """The system knows it before the pool does."""
+    watch = PoolWatch(tuple)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert process.pid in watch.list_alive()
+        process.communicate(b"\n")
+    assert process.pid not in watch.list_alive()
 
 
 def test_a_process_is_gone_when_its_parent_has_noticed() -> None:
