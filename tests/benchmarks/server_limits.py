@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _SESSIONS = {1: 0.05, 3: 0.1, 10: 0.3}
 _EMAILS = 1000
 #: Pool processes that start at the same instant.
-_PROCESSES = 12
+_PROCESSES = (4, 12)
 _MESSAGES_A_SECOND, _RATED_EMAILS = 5, 500
 _SETTING, _SETTING_EMAILS = "20/s", 800
 _WINDOW_SECONDS = 10.0
@@ -39,8 +40,8 @@ _BAR, _MOST_REFUSALS, _MOST_OF_RATE = 0.9, 10.0, 1.1
 
 def few_sessions(folder: Path, *, rounds: int) -> Iterator[Figure]:
     """Postfix that allows few sessions, and worker processes that all start at the same instant."""
-    for allowed, seconds in _SESSIONS.items():
-        name = f"{allowed} sessions, {_PROCESSES} processes"
+    for processes, (allowed, seconds) in itertools.product(_PROCESSES, _SESSIONS.items()):
+        name = f"{allowed} sessions, {processes} processes"
         if missing := missing_for_postfix():
             yield skipped(name, missing)
             continue
@@ -49,10 +50,10 @@ def few_sessions(folder: Path, *, rounds: int) -> Iterator[Figure]:
         for turn in range(rounds):
             with (
                 _slow_postfix(limited, seconds) as postfix,
-                _bench(folder / f"{allowed}-{turn}", postfix.port) as bench,
+                _bench(folder / f"{processes}-{allowed}-{turn}", postfix.port) as bench,
             ):
                 limits.append(asyncio.run(_raw_rate(postfix.port, allowed)))
-                ours.append(_rate(bench, _EMAILS))
+                ours.append(_rate(bench, _EMAILS, processes=processes))
                 refusals.append(1000 * postfix.maillog.count(_TOO_MANY_SESSIONS) / _EMAILS)
         yield at_least(f"{name}, /s (other: as many raw sessions)", ours, limits, _BAR)
         yield at_most(f"{name}, refusals per 1,000", refusals, _MOST_REFUSALS, 1.0, scale=1)
@@ -72,7 +73,7 @@ def few_messages(folder: Path, *, rounds: int) -> Iterator[Figure]:
     ours, refusals = [], []
     for turn in range(rounds):
         with _postfix(limited) as postfix, _bench(folder / f"rate-{turn}", postfix.port) as bench:
-            ours.append(_rate(bench, _RATED_EMAILS, processes=4))
+            ours.append(_rate(bench, _RATED_EMAILS, processes=_PROCESSES[0]))
             refusals.append(1000 * postfix.maillog.count(_TOO_MANY_MESSAGES) / _RATED_EMAILS)
     yield at_least(f"{name}, /s (other: the limit)", ours, float(_MESSAGES_A_SECOND), _BAR)
     yield at_most(f"{name}, refusals per 1,000", refusals, _MOST_REFUSALS, 1.0, scale=1)
@@ -89,7 +90,7 @@ def rates_of_settings(folder: Path, *, rounds: int) -> Iterator[Figure]:
                 _bench(folder / f"{setting}-{turn}", server.port, **{setting: value}) as bench,
             ):
                 server.keeps_log = False
-                _rate(bench, _SETTING_EMAILS, processes=4)
+                _rate(bench, _SETTING_EMAILS, processes=_PROCESSES[0])
                 times = sorted(message.at for message in server.messages)
             averages.append((len(times) - 1) / (times[-1] - times[0]))
             most.append(_most_in_window(times) / _WINDOW_SECONDS)
@@ -107,7 +108,7 @@ def _bench(folder: Path, port: int, **settings: str) -> Iterator[Bench]:
         yield bench
 
 
-def _rate(bench: Bench, emails: int, *, processes: int = _PROCESSES) -> float:
+def _rate(bench: Bench, emails: int, *, processes: int) -> float:
     """Return emails a second, from the first that is accepted to the last; all wait before workers start."""
     contents = [
         make_content(WELCOME, make_user(email=f"user{n}@example.com"), origins=bench.runtime.link_origins)
