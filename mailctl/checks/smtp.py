@@ -166,7 +166,7 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
     probe = asyncio.create_task(
         probe_recipient(
             server,
-            sender=settings.email_from_address,
+            sender=_envelope_sender(settings),
             recipient=recipient,
             seconds=_SESSION_SECONDS,
         )
@@ -188,6 +188,14 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
         if look is not None:
             look.cancel()
     return [*steps[:-1], replace(last, detail=last.detail + _describe_port(use, server))]
+
+
+def _envelope_sender(settings: Settings) -> str:
+    """Return what MAIL says for an email."""
+    try:
+        return make_throwaway_composer(settings).envelope_sender(str(uuid.uuid4()), kind=GENERIC.name)
+    except MailctlError:  # the settings of senders have a check of their own
+        return settings.email_from_address
 
 
 def _describe_port(use: PortUse | None, server: SmtpServer) -> str:

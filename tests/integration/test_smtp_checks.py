@@ -230,6 +230,14 @@ class TestSmtp:
             both.abort()
         assert (found["smtp/connect"].status, found["smtp/second: connect"].status) == (OK, OK)
 
+    def test_mail_has_the_sender_of_an_email(self) -> None:
+        """A server may refuse the bounce address, and not the address that people see."""
+        with ScriptedSmtpServer() as server:
+            key = SecretStr("a-key-of-the-tests-with-some-length")
+            settings = mailing(server, secret_key=key, mailctl_bounce_address="bounces@example.com")
+            assert check(settings)["smtp/mail"].status == OK
+            assert server.wait_for_line(r"MAIL FROM:<bounces\+[a-z2-7]+@example\.com>")
+
     @pytest.mark.parametrize(
         ("greeting", "tls", "in_detail"),
         [
