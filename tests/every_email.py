@@ -18,7 +18,7 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, Deferral, State, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
@@ -144,9 +144,8 @@ class EveryEmail:
         """Let a worker put an email off."""
         claim = self.claim(email_id)
         when = until or utc_now() + timedelta(minutes=5)
-        self.parts.attempt_results.defer(
-            claim, until=when, outcome=result, counts_as_attempt=True, message_id="<x@example.org>"
-        )
+        deferral = Deferral(claim=claim, until=when, outcome=result, message_id="<x@example.org>")
+        self.parts.attempt_results.defer(deferral)
         return email_id
 
     def stop(self, email_id: str, action: Any = HOLD, bulk_action_id: str | None = None) -> str:

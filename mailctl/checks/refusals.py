@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.domain.outcomes import OUR_FAULTS, ReplyCategory
+from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.errors import MailctlError
 from mailctl.process.deadlines import call_with_deadline
 from mailctl.smtp.classify import reply_category
+from mailctl.smtp.mail_servers import mail_servers_from_settings
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.refusals import LoggedEnd
     from mailctl.settings import Settings
+    from mailctl.smtp.mail_servers import NamedServer
 
 _GROUP = CheckGroup(name="smtp")
 _NAME = "last-hour"
@@ -73,15 +77,44 @@ def check_recent_refusals(engine: Engine | None, settings: Settings) -> Iterator
     except MailctlError as error:
         yield _GROUP.error(_NAME, error)
         return
-    yield from findings_of(ends)
+    yield from findings_of(ends, _known_servers(settings))
 
 
-def findings_of(newest_first: Sequence[LoggedEnd]) -> Iterator[Finding]:
-    """Yield a finding for each fault of ours among the ends of attempts.
+def _known_servers(settings: Settings) -> Mapping[str, NamedServer]:
+    try:
+        return mail_servers_from_settings(settings).by_name
+    except MailctlError:  # the mail servers have a check of their own
+        return {}
+
+
+def findings_of(
+    newest_first: Sequence[LoggedEnd], servers: Mapping[str, NamedServer] | None = None
+) -> Iterator[Finding]:
+    """Yield a finding for each fault of ours among the ends of attempts, by mail server.
 
     Args:
         newest_first: how attempts ended, the latest first.
+        servers: the mail servers of the settings by name; None without named ones.
     """
+    faults = [
+        finding
+        for name in dict.fromkeys(end.server for end in newest_first)
+        for finding in _findings_about(
+            name, [end for end in newest_first if end.server == name], (servers or {}).get(name)
+        )
+    ]
+    yield from faults
+    if newest_first and not faults:
+        yield _GROUP.ok(
+            _NAME,
+            "in the last hour, the mail server has refused nothing because of our settings or our account",
+        )
+
+
+def _findings_about(
+    name: str, newest_first: Sequence[LoggedEnd], server: NamedServer | None
+) -> Iterator[Finding]:
+    """Yield the findings about one mail server; what another one has accepted is no news about it."""
     counts: Counter[ReplyCategory] = Counter()
     latest: dict[ReplyCategory, tuple[LoggedEnd, bool]] = {}
     was_accepted_since = False
@@ -94,12 +127,13 @@ def findings_of(newest_first: Sequence[LoggedEnd]) -> Iterator[Finding]:
             counts[category] += 1
             latest.setdefault(category, (end, was_accepted_since))
     for category, (end, is_over) in latest.items():
-        yield _finding(category, counts[category], end, is_over=is_over)
-    if not counts and newest_first:
-        yield _GROUP.ok(
-            _NAME,
-            "in the last hour, the mail server has refused nothing because of our settings or our account",
-        )
+        finding = _finding(category, counts[category], end, is_over=is_over)
+        yield finding if name == DEFAULT_SERVER else _about_named_server(finding, name, server)
+
+
+def _about_named_server(finding: Finding, name: str, server: NamedServer | None) -> Finding:
+    fix = finding.fix if server is None else f"{server.described_by}: {server.names.in_text(finding.fix)}"
+    return replace(finding, name=f"{name}: {finding.name}", fix=fix)
 
 
 def _finding(category: ReplyCategory, count: int, end: LoggedEnd, *, is_over: bool) -> Finding:

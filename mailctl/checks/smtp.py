@@ -126,11 +126,15 @@ def _probe_servers(
 
 
 def _as_finding_about(server: NamedServer, finding: Finding) -> Finding:
-    """Return a finding about a named server, whose fix speaks of the EMAIL_* settings."""
+    """Return a finding about a named server with its name, and with the names of its settings."""
     if server.name == DEFAULT_SERVER:
         return finding
-    fix = f"Correct {server.described_by} as you would the EMAIL_* settings: {finding.fix}"
-    return replace(finding, name=f"{server.name}: {finding.name}", fix=fix if finding.fix else "")
+    return replace(
+        finding,
+        name=f"{server.name}: {finding.name}",
+        detail=server.names.in_text(finding.detail),
+        fix=f"{server.described_by}: {server.names.in_text(finding.fix)}" if finding.fix else "",
+    )
 
 
 def _probe(
@@ -149,7 +153,7 @@ def _probe(
         )
     except MailctlError as error:
         return [_GROUP.error("connect", error)], False
-    findings = [_step(step, settings, server, recipient=recipient) for step in steps]
+    findings = [_step(step, server, recipient=recipient) for step in steps]
     is_usable = all(step.ok or step.name in ("mail", "rcpt") for step in steps)
     if is_usable and server.tls == "none":
         findings.append(_GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted"))
@@ -162,7 +166,7 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
     probe = asyncio.create_task(
         probe_recipient(
             server,
-            sender=settings.email_from_address,
+            sender=_envelope_sender(settings),
             recipient=recipient,
             seconds=_SESSION_SECONDS,
         )
@@ -186,6 +190,14 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
     return [*steps[:-1], replace(last, detail=last.detail + _describe_port(use, server))]
 
 
+def _envelope_sender(settings: Settings) -> str:
+    """Return what MAIL says for an email."""
+    try:
+        return make_throwaway_composer(settings).envelope_sender(str(uuid.uuid4()), kind=GENERIC.name)
+    except MailctlError:  # the settings of senders have a check of their own
+        return settings.email_from_address
+
+
 def _describe_port(use: PortUse | None, server: SmtpServer) -> str:
     """Return a clause about what the port really speaks; "" if that explains nothing."""
     if use is None:
@@ -199,7 +211,7 @@ def _describe_port(use: PortUse | None, server: SmtpServer) -> str:
     return ""
 
 
-def _step(step: ProbeStep, settings: Settings, server: SmtpServer, *, recipient: str) -> Finding:
+def _step(step: ProbeStep, server: SmtpServer, *, recipient: str) -> Finding:
     if step.ok:
         return _GROUP.ok(step.name, f"{step.detail} ({format_milliseconds(step.seconds)})")
     if step.name == "rcpt" and step.category not in OUR_FAULTS:
@@ -211,13 +223,13 @@ def _step(step: ProbeStep, settings: Settings, server: SmtpServer, *, recipient:
     return _GROUP.fail(
         step.name,
         f"{server.address}: {step.detail}.",
-        fix=fix_for(step.category) or _fix(step.name, settings),
+        fix=fix_for(step.category) or _fix(step.name, server),
     )
 
 
-def _fix(stage: str, settings: Settings) -> str:
+def _fix(stage: str, server: SmtpServer) -> str:
     ports = "port 587 is for EMAIL_TLS=starttls, 465 for implicit"
-    if stage == "connect" and socket_path(settings.email_host) is not None:
+    if stage == "connect" and socket_path(server.host) is not None:
         return "Check the path in EMAIL_HOST, and whether this user may use the socket and enter its folder."
     if stage == "connect":
         return (
@@ -225,13 +237,13 @@ def _fix(stage: str, settings: Settings) -> str:
             "and whether a firewall blocks this host from sending mail."
         )
     if stage == "tls":
-        trusted = settings.email_ca_file or "the authorities that this system trusts"
+        trusted = server.ca_file or "the authorities that this system trusts"
         return (
             "Check that EMAIL_HOST is a name in the server's certificate, that EMAIL_CA_FILE contains "
             f"the authority that signed it (now: {trusted}), and that EMAIL_TLS matches EMAIL_PORT ({ports})."
             " A server on this host or in a private network that offers no TLS requires EMAIL_TLS=none."
         )
-    if stage == "auth" and settings.email_tls == "none" and socket_path(settings.email_host) is None:
+    if stage == "auth" and server.tls == "none" and socket_path(server.host) is None:
         return "Set EMAIL_TLS to starttls or implicit, or remove EMAIL_HOST_USER."
     if stage == "auth":
         return "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some providers require an app password."
@@ -243,7 +255,8 @@ def _fix(stage: str, settings: Settings) -> str:
 def _send_test_message(settings: Settings, address: str) -> Finding:
     try:
         recipient = validate_address(address, field="--send-test")
-        outcome = asyncio.run(_send_one(settings, recipient))
+        server = smtp_server_from_settings(settings)
+        outcome = asyncio.run(_send_one(settings, server, recipient))
     except MailctlError as error:
         return _GROUP.error(_SEND_TEST, error)
     except OSError as error:
@@ -252,12 +265,12 @@ def _send_test_message(settings: Settings, address: str) -> Finding:
             f"The folder {_capture_folder(settings)} cannot be written: {error.strerror}.",
             fix="Give this user write access to it, or set MAILCTL_HOME.",
         )
-    return _test_result(outcome, settings)
+    return _test_result(outcome, server)
 
 
-async def _send_one(settings: Settings, recipient: str) -> Outcome:
+async def _send_one(settings: Settings, server: SmtpServer, recipient: str) -> Outcome:
     envelope = await _test_message(settings, recipient)
-    sender = GuardedSender(_sender(settings), recipient_policy_from_settings(settings))
+    sender = GuardedSender(_sender(settings, server), recipient_policy_from_settings(settings))
     try:
         return await sender.send(envelope)
     finally:
@@ -274,13 +287,13 @@ async def _test_message(settings: Settings, recipient: str) -> Envelope:
     )
 
 
-def _sender(settings: Settings) -> Sender:
+def _sender(settings: Settings, server: SmtpServer) -> Sender:
     if not settings.email_enabled:
         return CaptureSender(_capture_folder(settings))
-    return SmtpPool(_with_short_timeouts(smtp_server_from_settings(settings)))
+    return SmtpPool(_with_short_timeouts(server))
 
 
-def _test_result(outcome: Outcome, settings: Settings) -> Finding:
+def _test_result(outcome: Outcome, server: SmtpServer) -> Finding:
     if outcome.kind is OutcomeKind.CAPTURED:
         return _GROUP.ok(_SEND_TEST, f"the message was captured to {outcome.captured_file}")
     if outcome.kind is OutcomeKind.ACCEPTED:
@@ -293,7 +306,7 @@ def _test_result(outcome: Outcome, settings: Settings) -> Finding:
         return _GROUP.fail(
             _SEND_TEST, f"{outcome.reply.text}.", fix="Give an address that the recipient policy allows."
         )
-    fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, settings)
+    fix = "Try another address." if outcome.stage == "rcpt" else _fix(outcome.stage, server)
     fix = fix_for(outcome.category) or fix
     return _GROUP.fail(_SEND_TEST, f"The mail server did not accept the message: {outcome}.", fix=fix)
 

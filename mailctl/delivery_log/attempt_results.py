@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
-    from mailctl.domain.models import Claim, Json, SentClaim
+    from mailctl.domain.models import Claim, Deferral, Json, SentClaim
     from mailctl.domain.outcomes import Outcome
 
 
@@ -105,55 +105,17 @@ class AttemptResults(Repository):
                 suppress_dead_mailbox(connection, claim.content.user.email, outcome, now=now)
         return bool(ended)
 
-    def defer(
-        self,
-        claim: Claim,
-        *,
-        until: datetime,
-        outcome: Outcome,
-        counts_as_attempt: bool,
-        message_id: str | None,
-    ) -> bool:
-        """Record that a claimed email has to be tried again.
-
-        Args:
-            until: the email is not tried before this time.
-            counts_as_attempt: whether the attempt used up one of the email's attempts.
+    def defer(self, *deferrals: Deferral) -> list[str]:
+        """Record, in one transaction, that claimed emails have to be tried again.
 
         Returns:
-            Whether it was recorded; False if another worker has claimed the email by now.
+            The ids of the emails that were not recorded, because another worker has claimed them by now.
         """
-        code = outcome.reason_code or ReasonCode.UNSPECIFIED
-        values = _outcome_values(outcome) | CLAIM_CLEARED
-        values |= reason_values(Reason(code=code, text=str(outcome)))
-        values |= {"due_at": until, "not_before": until, "message_id": message_id}
-        if not counts_as_attempt:
-            values["attempts"] = emails.c.attempts - 1
-        text, now, is_held = _deferral_text(outcome), self._clock(), _is_held_by(claim)
+        now = self._clock()
+        # In one order, so that of two transactions one waits for the other.
+        ordered = sorted(deferrals, key=lambda each: each.claim.id)
         with writing(self._engine) as connection:
-            if not outcome.stage:  # no mail server was asked
-                return bool(
-                    return_to_log(
-                        connection,
-                        is_held,
-                        target=State.DEFERRED,
-                        text=text,
-                        values=values,
-                        now=now,
-                        code=code,
-                    )
-                )
-            deferred = change_state(
-                connection,
-                is_held,
-                State.DEFERRED,
-                text=text,
-                values=values,
-                now=now,
-                code=code,
-                stage=outcome.stage,
-            )
-        return bool(deferred)
+            return [each.claim.id for each in ordered if not _defer(connection, each, now)]
 
     def let_go(self, claim: Claim) -> bool:
         """Return a claimed email that was not handed over to the log; that was no attempt.
@@ -243,6 +205,34 @@ def _outcome_values(outcome: Outcome | None) -> dict[str, Any]:
     # A later attempt does not tell what happened to an earlier one: the email stays maybe sent.
     doubt = {"maybe_sent": True} if outcome.kind is OutcomeKind.AMBIGUOUS else {}
     return {**values, **doubt, "captured_file": outcome.captured_file}
+
+
+def _defer(connection: Connection, deferral: Deferral, now: datetime) -> bool:
+    """Record a deferral; return whether the email was still claimed."""
+    outcome, is_held = deferral.outcome, _is_held_by(deferral.claim)
+    code, text = outcome.reason_code or ReasonCode.UNSPECIFIED, _deferral_text(outcome)
+    values = _outcome_values(outcome) | CLAIM_CLEARED
+    values |= reason_values(Reason(code=code, text=str(outcome)))
+    values |= {"due_at": deferral.until, "not_before": deferral.until, "message_id": deferral.message_id}
+    if not deferral.counts_as_attempt:
+        values["attempts"] = emails.c.attempts - 1
+    if not outcome.stage:  # no mail server was asked
+        target = State.DEFERRED
+        return bool(
+            return_to_log(connection, is_held, target=target, text=text, values=values, now=now, code=code)
+        )
+    return bool(
+        change_state(
+            connection,
+            is_held,
+            State.DEFERRED,
+            text=text,
+            values=values,
+            now=now,
+            code=code,
+            stage=outcome.stage,
+        )
+    )
 
 
 def _deferral_text(outcome: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,14 @@ class SendLimits(Repository):
             return frozenset(connection.execute(query).scalars())
 
     def learn(
-        self, scope: str, *, server: str, accepted_per_second: float, reason: str, domain: str | None = None
+        self,
+        scope: str,
+        *,
+        server: str,
+        accepted_per_second: float,
+        reason: str,
+        domain: str | None = None,
+        is_paced: bool = True,
     ) -> float | None:
         """Lower the rate of a limit after a mail server has refused a message because it came too fast.
 
@@ -137,9 +145,11 @@ class SendLimits(Repository):
             accepted_per_second: what it has accepted of this process in the fastest second before.
             reason: what it said.
             domain: counts only what it has accepted for recipients in this domain; None for all.
+            is_paced: whether the message had a place.
 
         Returns:
-            The new rate in messages a second; None if another refusal has just lowered it.
+            The new rate in messages a second; None if another refusal has just lowered it, or if there is one
+            that this message did not keep.
 
         Raises:
             LogUnavailable: the delivery log cannot be used.
@@ -149,9 +159,12 @@ class SendLimits(Repository):
             row = lock_limit(connection, scope, now)
             if row.learned_at is not None and now - row.learned_at < _SETTLING:
                 return None
-            accepted = max(accepted_per_second, _accepted_per_second(connection, server, now, domain=domain))
             known = _rate_of(row, configured=None, now=now)
-            rate = lowered_rate(known, accepted_per_second=accepted)
+            if known is not None and not is_paced:
+                return None
+            accepted = max(accepted_per_second, _accepted_per_second(connection, server, now, domain=domain))
+            age = (now - row.learned_at).total_seconds() if row.learned_at is not None else math.inf
+            rate = lowered_rate(known, accepted_per_second=accepted, age_seconds=age)
             values = {"learned": rate, "learned_at": now, "reason": reason}
             values["reserved_until"] = max(row.reserved_until, now + _SETTLING)
             connection.execute(update(send_limits).where(send_limits.c.scope == scope).values(**values))

@@ -19,6 +19,7 @@ from mailctl.domain.session_shares import (
     SessionLimit,
     limit_after_refusal,
     limit_after_success,
+    may_begin,
     share_of,
 )
 
@@ -36,6 +37,8 @@ _GONE = timedelta(seconds=30)
 
 class SessionShares(Repository):
     """The sessions to one mail server.
+
+    Nothing here has to survive a crash, which ends the sessions, too.
 
     Args:
         engine: of the delivery log's database, with the current schema.
@@ -59,6 +62,52 @@ class SessionShares(Repository):
         with reading(self._engine) as connection:
             return connection.execute(query).scalar() is not None
 
+    def begin(self, holder: str) -> bool:
+        """Return whether a process may open its first session while no limit is known; it is noted then.
+
+        Few do so at a time, so that a mail server that allows few sessions refuses few.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used.
+        """
+        now = self._clock()
+        with writing(self._engine, durable=False) as connection:
+            lock_limit(connection, self._scope, now)
+            others = self._others(connection, holder, now)
+            if not may_begin([other for other in others if other.granted], now=now):
+                return False
+            self._store_holder(connection, holder, Holder(opened=0, granted=1, wanted=1, since=now), now=now)
+        return True
+
+    def note_begun(self, holder: str) -> None:
+        """Note that the mail server has accepted the first session of a process.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be used.
+        """
+        is_it = and_(session_holders.c.scope == self._scope, session_holders.c.holder == holder)
+        with writing(self._engine, durable=False) as connection:
+            connection.execute(update(session_holders).where(is_it).values(opened=1))
+
+    def has_free(self, holder: str) -> bool:
+        """Whether a process without a session may have one: one is free, and nobody has waited for it longer.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        now = self._clock()
+        total = select(send_limits.c.sessions).where(send_limits.c.scope == self._scope)
+        is_live = and_(session_holders.c.scope == self._scope, session_holders.c.seen_at >= now - _GONE)
+        with reading(self._engine) as connection:
+            limit = connection.execute(total).scalar()
+            holders = {
+                row.holder: _holder(row) for row in connection.execute(select(session_holders).where(is_live))
+            }
+        mine = holders.pop(holder, None)
+        if limit is None or mine is None:
+            return True  # the next exchange tells
+        return share_of(mine, list(holders.values()), total=limit, now=now) > 0
+
     def note_refusal(self, holder: str, demand: SessionDemand, *, reason: str) -> int:
         """Learn from the refusal of a session; return how many sessions this process may have.
 
@@ -71,7 +120,7 @@ class SessionShares(Repository):
             LogUnavailable: the delivery log cannot be used.
         """
         now = self._clock()
-        with writing(self._engine) as connection:
+        with writing(self._engine, durable=False) as connection:
             known = _limit_of(lock_limit(connection, self._scope, now), now)
             others = self._others(connection, holder, now)
             opened = demand.opened + sum(other.opened for other in others)
@@ -90,7 +139,7 @@ class SessionShares(Repository):
             LogUnavailable: the delivery log cannot be used.
         """
         now = self._clock()
-        with writing(self._engine) as connection:
+        with writing(self._engine, durable=False) as connection:
             known = _limit_of(lock_limit(connection, self._scope, now), now)
             if known is None:
                 return None
@@ -115,7 +164,7 @@ class SessionShares(Repository):
             LogUnavailable: the delivery log cannot be used.
         """
         is_it = and_(session_holders.c.scope == self._scope, session_holders.c.holder == holder)
-        with writing(self._engine) as connection:
+        with writing(self._engine, durable=False) as connection:
             connection.execute(delete(session_holders).where(is_it))
 
     def _others(self, connection: Connection, holder: str, now: datetime) -> list[Holder]:
@@ -146,13 +195,18 @@ class SessionShares(Repository):
         # What is open above the share is closed only when its message is done.
         granted = max(share, demand.opened)
         is_first = bool(granted) is not bool(before.granted) or not before.wanted
-        values = asdict(replace(mine, granted=granted, since=now if is_first else mine.since))
-        values["seen_at"] = now
-        statement = dialect_insert(connection, session_holders).values(**key, **values)
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=list(session_holders.primary_key), set_=values)
-        )
+        kept = replace(mine, granted=granted, since=now if is_first else mine.since)
+        self._store_holder(connection, holder, kept, now=now)
         return share
+
+    def _store_holder(self, connection: Connection, holder: str, values: Holder, *, now: datetime) -> None:
+        row = asdict(values) | {"seen_at": now}
+        statement = dialect_insert(connection, session_holders).values(
+            scope=self._scope, holder=holder, **row
+        )
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=list(session_holders.primary_key), set_=row)
+        )
 
     def _store_limit(self, connection: Connection, limit: SessionLimit, *, reason: str | None = None) -> None:
         values = {

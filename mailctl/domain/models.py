@@ -317,6 +317,20 @@ class SentClaim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deferral:
+    """A claimed email that has to be tried again, and what is recorded about it."""
+
+    claim: Claim
+    #: It is not tried before this time.
+    until: datetime
+    outcome: Outcome
+    #: Whether the attempt used up one of the email's attempts.
+    counts_as_attempt: bool = True
+    #: The Message-ID of the message; None if none was composed.
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CeleryResult:
     """The result of a task in the Celery result backend."""
 

@@ -112,6 +112,9 @@ class Outcome:
     category: ReplyCategory | None = None
     #: The name of the mail server that was asked.
     server: str = DEFAULT_SERVER
+    #: Seconds until another attempt of a message that has waited in vain for its turn; None if the back-off
+    #: decides.
+    retry_after_seconds: float | None = None
 
     def __str__(self) -> str:
         return str(self.reply) or self.captured_file or self.kind

@@ -138,7 +138,9 @@ def decide_retry(
     last = f"{outcome}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else str(outcome)
     if not is_ours and attempt >= MAX_ATTEMPTS:
         return GiveUp(reason=f"gave up after {attempt} attempts; last: {last}", is_expired=False)
-    if is_throttled:
+    if outcome.retry_after_seconds is not None:
+        delay = timedelta(seconds=outcome.retry_after_seconds)
+    elif is_throttled:
         delay = _delay_by_age(age, first=THROTTLED_RETRY_SECONDS) * ((1 + jitter) / 2)
     elif is_ours:
         delay = _delay_by_age(age, first=CONFIG_RETRY_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,11 +23,15 @@ ALL_DOMAINS = "*"
 _RATE = re.compile(r"([1-9]\d{0,6})/([smh])")
 _DOMAIN_RATE = re.compile(r"(\*|(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+)\s*=\s*(\S+)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-#: A learned rate is raised by this factor after each minute without a refusal.
+#: A learned rate is raised by this factor, then by its square, and so on, after each step without a refusal:
+#: the longer none comes, the faster it rises. A step takes as long as so many emails, and so many seconds.
 RAISE_FACTOR = 1.01
-_RAISE_SECONDS = 60.0
+_RAISE_EMAILS, _RAISE_SECONDS = 100, 10.0
+_MOST_RAISES = 1000
 #: The share of a rate that is tried after a refusal.
 CAUTION = 0.95
+#: The same within so many seconds of the refusal before, if at least so many messages were offered in them.
+_GREAT_CAUTION, _CONVERGING_SECONDS, _CONVERGING_EMAILS = 0.85, 3.0, 5
 #: The lowest learned rate in messages a second.
 MIN_RATE = 0.1
 #: How long what a mail server has taught holds without another refusal.
@@ -95,18 +100,28 @@ def effective_rate(*, configured: float | None, learned: float | None, age_secon
     """
     if learned is None or age_seconds > LEARNED_FOR.total_seconds():
         return configured
-    raised: float = learned * RAISE_FACTOR ** int(max(0.0, age_seconds) / _RAISE_SECONDS)
+    steps = int(max(0.0, age_seconds) / max(_RAISE_SECONDS, _RAISE_EMAILS / learned))
+    raised: float = learned * RAISE_FACTOR ** min(steps * (steps + 1) // 2, _MOST_RAISES)
     return raised if configured is None else min(configured, raised)
 
 
-def lowered_rate(known: float | None, *, accepted_per_second: float) -> float:
+def lowered_rate(known: float | None, *, accepted_per_second: float, age_seconds: float = math.inf) -> float:
     """Return the rate after the mail server has refused a message because it came too fast.
 
     Args:
         known: the rate that was kept until now; None if there was none.
-        accepted_per_second: what it has accepted of all workers in the second before.
+        accepted_per_second: what it has accepted of all workers in the fastest second before.
+        age_seconds: how long ago the rate was lowered last; soon after that, it is still far too high.
+
+    Returns:
+        A little less than was accepted at first; later a little less than the rate, or what was accepted if
+        that is far less.
     """
-    return max(MIN_RATE, CAUTION * (accepted_per_second if known is None else known))
+    if known is None:
+        return max(MIN_RATE, CAUTION * accepted_per_second)
+    is_converging = age_seconds <= _CONVERGING_SECONDS and age_seconds * known >= _CONVERGING_EMAILS
+    caution = _GREAT_CAUTION if is_converging else CAUTION
+    return max(MIN_RATE, min(caution * known, max(accepted_per_second, known / 2)))
 
 
 def fastest_second(times: Sequence[float]) -> int:

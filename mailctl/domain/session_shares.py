@@ -14,6 +14,9 @@ FIRST_TRIAL_SECONDS = 60.0
 MAX_TRIAL_SECONDS = 600.0
 #: How long a process keeps its only session while others have none and wait for it.
 TURN = timedelta(seconds=5)
+#: Processes that open their first session at a time, and how long the server's answer to it is awaited.
+FIRST_PROCESSES = 2
+BEGINNING = timedelta(seconds=1)
 #: How long after a refusal others only confirm it: they learn of it, and report the sessions that they have.
 SETTLING = timedelta(seconds=5)
 
@@ -55,6 +58,17 @@ class Holder:
     def is_starving(self) -> bool:
         """Whether it waits and has no session."""
         return self.wanted > 0 and not self.granted
+
+
+def may_begin(others: Sequence[Holder], *, now: datetime) -> bool:
+    """Whether a process may open its first session to a mail server whose limit is not known.
+
+    Args:
+        others: the other processes that have opened their first one.
+        now: the time.
+    """
+    beginning = sum(not other.opened and now - other.since < BEGINNING for other in others)
+    return beginning < max(FIRST_PROCESSES, (len(others) - beginning) // 2)
 
 
 def limit_after_refusal(known: SessionLimit | None, *, opened: int, now: datetime) -> SessionLimit:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.exceptions import Ignore
 
-from mailctl.domain.models import SENT_OR_CAPTURED, State
+from mailctl.domain.models import SENT_OR_CAPTURED, Deferral, State
 from mailctl.json_logging import log_extra
 from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.recorder.writer import log_health, log_writer
@@ -221,16 +221,14 @@ def _correct_all(endings: Sequence[tuple[Claim, Ending]], runtime: Runtime) -> N
 
 def _defer(claim: Claim, ending: Ending, until: datetime | None, runtime: Runtime) -> None:
     assert ending.outcome is not None
-    defer = partial(
-        runtime.attempt_results.defer,
-        claim,
+    deferral = Deferral(
+        claim=claim,
         until=until or datetime.now(UTC),
         outcome=ending.outcome,
-        counts_as_attempt=True,
         message_id=ending.message_id,
     )
-    if not defer() and runtime.own_task_claims.reclaim(claim):
-        defer()
+    if runtime.attempt_results.defer(deferral) and runtime.own_task_claims.reclaim(claim):
+        runtime.attempt_results.defer(deferral)
 
 
 def _end(claim: Claim, ending: Ending, runtime: Runtime) -> None:

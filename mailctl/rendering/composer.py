@@ -146,7 +146,7 @@ class Composer:
             rendering, context | {"locale": language}, addressed, id=id, date=now, message_id=message_id
         )
         return Envelope(
-            sender=bounces.sender(id) if bounces else sender.bounce_address,
+            sender=self._envelope_sender(id, sender),
             from_address=sender.address,
             bounce_token=bounce_token,
             notify=self._notify if bounce_token else "",
@@ -186,6 +186,15 @@ class Composer:
         subject = self._variables.subject(kind, content)
         context = self._variables.for_another_program(kind, content, urls, created_at=created_at, now=now)
         return Content(user=content.user, context=context, subject=subject, template=kind.template)
+
+    def envelope_sender(self, id: str, *, kind: str) -> str:
+        """Return what MAIL says for an email of a kind, without a tenant or a sender of its own.
+
+        Args:
+            id: the email's id.
+            kind: the name of the kind.
+        """
+        return self._envelope_sender(id, self._senders.choose(kind=kind))
 
     def list_templates(self) -> list[str]:
         """Return the names of the templates, those of the service's own folder first.
@@ -248,6 +257,10 @@ class Composer:
     def template_variables(self, template: str) -> set[str]:
         """Return the variables that a template uses; raises what `check_template` raises."""
         return self._templates.variables(template)
+
+    def _envelope_sender(self, id: str, sender: SenderIdentity) -> str:
+        bounces = self._bounces_to(sender)
+        return bounces.sender(id) if bounces else sender.bounce_address
 
     def _bounces_to(self, sender: SenderIdentity) -> BounceAddress | None:
         """Return MAILCTL_BOUNCE_ADDRESS, unless the sender has a bounce address of its own."""

@@ -131,6 +131,10 @@ class TomlTable:
         """Return where a value stands, for error messages: the setting, the file and the full name."""
         return f"{self._source}: {self._full_name(name)}"
 
+    def name_of(self, name: str) -> str:
+        """Return what a sentence that has named the file calls a value: its full name."""
+        return self._full_name(name)
+
     def _take(self, name: str, default: object) -> Any:
         self._known.append(name)
         return self._values.pop(name, default)

@@ -41,9 +41,8 @@ class CaptureSender:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    @property
-    def capacity(self) -> int:
-        """How many files it writes at a time."""
+    def capacity(self, _server: str, /) -> int:
+        """Return how many files it writes at a time, whatever the mail server."""
         return _FILES_AT_A_TIME
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:

@@ -17,6 +17,7 @@ from mailctl.settings.toml_tables import TomlTable, read_toml_file
 from mailctl.settings.variable_tables import variable_tables
 from mailctl.smtp.oauth import make_token_source
 from mailctl.smtp.server import SmtpServer, smtp_server_from_settings
+from mailctl.smtp.setting_names import DEFAULT_NAMES, VALUES_BY_SETTING, SettingNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +51,8 @@ class NamedServer:
     rate: float | None = None
     #: What describes it, for messages; "" for the EMAIL_* settings.
     described_by: str = ""
+    #: What messages call its settings.
+    names: SettingNames = field(default=DEFAULT_NAMES, compare=False, repr=False)
     #: Builds the rest, which may load code of the service.
     make_server: Callable[[], SmtpServer] = field(repr=False, compare=False)
 
@@ -164,6 +167,7 @@ def _server(name: str, table: TomlTable, settings: Settings) -> NamedServer:
         connections=int(connections),
         rate=rate,
         described_by=table.title,
+        names=server.names,
         make_server=make_server,
     )
 
@@ -191,6 +195,7 @@ def _smtp_server(table: TomlTable, settings: Settings) -> SmtpServer:
         ),
         connect_timeout_seconds=_optional_seconds(table, "connect_seconds"),
         local_hostname=_checked(table, "helo_name", validate_helo_name) or settings.email_helo_name or None,
+        names=SettingNames({name: table.name_of(value) for name, value in VALUES_BY_SETTING.items()}),
     )
 
 

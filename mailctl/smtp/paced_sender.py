@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.delivery")
 
-#: Seconds that a message waits for its place in the worker; to wait longer, it goes back to the log.
+#: Seconds ahead for which places are taken, and for which a message waits in the worker until it gets one of
+#: the mail server's; then it goes back to the log.
 LONGEST_WAIT_SECONDS = 5.0
+#: Seconds between two tries to take a place of a mail server, and until a message without one is tried again.
+_AGAIN_SECONDS = 0.5
+_SOON_SECONDS = 1.0
 #: The stages of outcomes by which no message was offered.
 _NOT_OFFERED = frozenset({"", "connect", "tls", "auth"})
 #: Seconds of a rate for which places are taken together.
@@ -45,6 +49,10 @@ _SAME_CAUSE_SECONDS = 60.0
 _MEASURED_SECONDS = 4.0
 
 
+class _RateLearnedError(Exception):
+    """While a message waited for a session, it was learned that it has to wait for a place first."""
+
+
 class PacedSender:
     """Sends messages at the rates of the settings, and at those that the mail servers have taught.
 
@@ -53,14 +61,22 @@ class PacedSender:
         limits: the rates in the delivery log.
         rates: the rates of the settings for domains.
         servers: the rates of the settings for mail servers by name, in messages a second; None for no limit.
+        patience_seconds: how long a message waits until a place of its mail server can be taken.
     """
 
     def __init__(
-        self, sender: Sender, limits: SendLimits, *, rates: SendRates, servers: Mapping[str, float | None]
+        self,
+        sender: Sender,
+        limits: SendLimits,
+        *,
+        rates: SendRates,
+        servers: Mapping[str, float | None],
+        patience_seconds: float = LONGEST_WAIT_SECONDS,
     ) -> None:
         self._sender = sender
         self._limits = limits
         self._rates = rates
+        self._patience_seconds = patience_seconds
         self._servers = {
             name: _Lane(limits, server_scope(name), configured=rate) for name, rate in servers.items()
         }
@@ -72,13 +88,18 @@ class PacedSender:
         #: When domains were last refused because of their rate, by mail server.
         self._refused: dict[str, dict[str, float]] = {}
 
-    @property
-    def capacity(self) -> int:
-        """How many messages the sender sends at a time."""
-        return self._sender.capacity
+    def capacity(self, server: str, /) -> int:
+        """Return how many messages are sent at a time by a mail server: no more than its rate allows soon."""
+        most, lane = self._sender.capacity(server), self._servers.get(server)
+        return most if lane is None else lane.limit_capacity(most)
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
+        while True:
+            with contextlib.suppress(_RateLearnedError):  # now it waits for a place
+                return await self._send_in_turn(envelope, fence)
+
+    async def _send_in_turn(self, envelope: Envelope, fence: Callable[[], None]) -> Outcome:
         server, domain = self._servers.get(envelope.server), await self._domain_lane(envelope.recipient)
         taken: list[_Lane] = []
         is_used = False
@@ -86,16 +107,21 @@ class PacedSender:
             for lane in (domain, server):
                 if lane is None:
                     continue
-                if problem := await lane.wait_for_place():
-                    return _not_its_turn(problem, server=envelope.server)
+                # For a slow domain nobody waits here, because emails to others would wait behind it.
+                patience = self._patience_seconds if lane is server else 0.0
+                if problem := await lane.wait_for_place(patience):
+                    return _not_its_turn(
+                        problem, server=envelope.server, after_seconds=_SOON_SECONDS if patience else None
+                    )
                 taken.append(lane)
-            outcome = await self._sender.send(envelope, fence=fence)
+            is_paced = server is not None and server.is_limited
+            outcome = await self._sender.send(envelope, fence=_checking(server, fence, is_paced=is_paced))
             is_used = outcome.stage not in _NOT_OFFERED
         finally:
             if not is_used:  # the next message of this process has its places
                 for lane in taken:
                     lane.give_back()
-        await self._learn(envelope, outcome, server=server, domain=domain)
+        await self._learn(envelope, outcome, server=server, domain=domain, is_paced=is_paced)
         return outcome
 
     async def close(self) -> None:
@@ -103,7 +129,13 @@ class PacedSender:
         await self._sender.close()
 
     async def _learn(
-        self, envelope: Envelope, outcome: Outcome, *, server: _Lane | None, domain: _Lane | None
+        self,
+        envelope: Envelope,
+        outcome: Outcome,
+        *,
+        server: _Lane | None,
+        domain: _Lane | None,
+        is_paced: bool,
     ) -> None:
         """Note what an outcome says about the rate of the mail server, or of the recipient's domain."""
         if outcome.category is ReplyCategory.RATE and self._is_about_domain(envelope, outcome):
@@ -113,7 +145,7 @@ class PacedSender:
         if domain is not None and outcome.kind is OutcomeKind.ACCEPTED:
             await domain.learn(envelope, outcome)
         if server is not None:
-            await server.learn(envelope, outcome)
+            await server.learn(envelope, outcome, is_paced=is_paced)
 
     def _is_about_domain(self, envelope: Envelope, outcome: Outcome) -> bool:
         """Whether a refusal is about the recipient's domain; what is said of several is about the server."""
@@ -161,36 +193,56 @@ class _Lane:
         self._waiting = 0
         #: Places that were taken and not used yet, as times of the event loop's clock.
         self._places: deque[float] = deque()
-        self._is_limited = configured is not None
+        self.is_limited = configured is not None
+        #: Messages a second as they were known last; None for no limit.
+        self._per_second = configured
         self._looked_at = -math.inf
         self._accepted: deque[float] = deque()
 
-    async def wait_for_place(self) -> str:
-        """Wait for the next place; return "", or why the message does not get one in time."""
+    async def wait_for_place(self, patience: float) -> str:
+        """Wait for the next place; return "", or why the message does not get one in time.
+
+        Args:
+            patience: for how many seconds to try, while the places of the next seconds are all taken.
+        """
+        until = time.monotonic() + patience if patience else None
         try:
-            if not await self._has_limit():
-                return ""
-            place = await self._next_place()
+            while await self._has_limit():
+                place = await self._next_place(until)
+                if place is None:
+                    return f"the rate of {self.scope} is used up"
+                await asyncio.sleep(max(0.0, place - time.monotonic()))
+                if time.monotonic() <= place + _BLOCK_SECONDS:
+                    return (
+                        ""  # otherwise this process was held up, and others would have followed too closely
+                    )
         except LogUnavailable as error:
             _log.warning("cannot take a place of the rate of %s: %s", self.scope, error)
             return f"the delivery log could not be asked for the rate of {self.scope}"
-        if place is None:
-            return f"the rate of {self.scope} is used up"
-        await asyncio.sleep(max(0.0, place - time.monotonic()))
         return ""
+
+    def limit_capacity(self, most: int) -> int:
+        """Return how many messages to send at a time: those of a second, so that few wait for places."""
+        if not self.is_limited or self._per_second is None:
+            return most
+        return min(most, max(1, math.ceil(self._per_second)))
 
     def give_back(self) -> None:
         """Return the place of a message that the mail server was not offered."""
-        if self._is_limited:
+        if self.is_limited:
             self._places.appendleft(time.monotonic())
 
-    async def learn(self, envelope: Envelope, outcome: Outcome, *, is_domain: bool = False) -> None:
+    async def learn(
+        self, envelope: Envelope, outcome: Outcome, *, is_domain: bool = False, is_paced: bool = True
+    ) -> None:
         """Note what an outcome says about the rate that is allowed.
 
         Args:
             envelope: the message.
             outcome: its outcome.
             is_domain: whether the rate is that of the recipient's domain, not of the mail server.
+            is_paced: whether the message had a place; a refusal of another one says nothing about the rate
+                that others keep already.
         """
         now = time.monotonic()
         if outcome.kind is OutcomeKind.ACCEPTED:
@@ -199,10 +251,11 @@ class _Lane:
                 self._accepted.popleft()
         elif outcome.category is ReplyCategory.RATE:
             domain = domain_of(envelope.recipient) if is_domain else None
-            await self._lower(envelope.server, outcome, domain=domain)
+            await self._lower(envelope.server, outcome, domain=domain, is_paced=is_paced)
 
-    async def _lower(self, server: str, outcome: Outcome, *, domain: str | None) -> None:
+    async def _lower(self, server: str, outcome: Outcome, *, domain: str | None, is_paced: bool) -> None:
         reason = outcome.text_with_stage
+        self.is_limited, self._places = True, deque()
         learn = partial(
             self._limits.learn,
             self.scope,
@@ -210,13 +263,13 @@ class _Lane:
             accepted_per_second=fastest_second(self._accepted),
             reason=reason,
             domain=domain,
+            is_paced=is_paced,
         )
         try:
             rate = await asyncio.to_thread(learn)
         except LogUnavailable as error:
             _log.warning("the rate of %s is not lowered for other workers: %s", self.scope, error)
             return
-        self._is_limited, self._places = True, deque()
         if rate is not None:
             _log.warning("%s: all workers send %.3g emails a second now: %s", self.scope, rate, reason)
 
@@ -225,20 +278,34 @@ class _Lane:
             async with self._looking:  # messages that come together all wait for the answer
                 if time.monotonic() - self._looked_at > _REFRESH_SECONDS:
                     self._looked_at = time.monotonic()
-                    self._is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
-        return self._is_limited
+                    self.is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
+        return self.is_limited
 
-    async def _next_place(self) -> float | None:
+    async def _next_place(self, until: float | None) -> float | None:
+        """Return the next place of this process; None if there is none, or by the time until which to try."""
         self._waiting += 1
         try:
-            async with self._lock:
-                while self._places and self._places[0] < time.monotonic() - _BLOCK_SECONDS:
-                    self._places.popleft()  # unused time is not saved
-                if not self._places and not await self._take_places():
-                    return None
-                return self._places.popleft()
+            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
+                await self._lock.acquire()  # the first one tries for all
+        except TimeoutError:
+            return None
+        else:
+            try:
+                return await self._try_for_place(until)
+            finally:
+                self._lock.release()
         finally:
             self._waiting -= 1
+
+    async def _try_for_place(self, until: float | None) -> float | None:
+        while True:
+            while self._places and self._places[0] < time.monotonic() - _BLOCK_SECONDS:
+                self._places.popleft()  # unused time is not saved
+            if self._places or await self._take_places():
+                return self._places.popleft()
+            if until is None or time.monotonic() >= until:
+                return None
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _take_places(self) -> bool:
         count = 1
@@ -247,6 +314,7 @@ class _Lane:
             if not found.is_taken:
                 return bool(self._places)
             begin, rate = time.monotonic() + found.wait_seconds, found.per_second
+            self._per_second = rate
             if rate is None:
                 self._places.append(begin)
                 return True
@@ -263,10 +331,25 @@ class _Lane:
         )
 
 
-def _not_its_turn(problem: str, *, server: str) -> Outcome:
+def _checking(server: _Lane | None, fence: Callable[[], None], *, is_paced: bool) -> Callable[[], None]:
+    """Return a fence that the message does not pass at first if a rate was learned while it waited."""
+    is_checked = is_paced or server is None
+
+    def check() -> None:
+        nonlocal is_checked
+        if not is_checked and server is not None and server.is_limited:
+            raise _RateLearnedError
+        is_checked = True
+        fence()
+
+    return check
+
+
+def _not_its_turn(problem: str, *, server: str, after_seconds: float | None) -> Outcome:
     return Outcome(
         kind=OutcomeKind.DEFERRED,
         reply=SmtpReply(text=f"it waits for its turn: {problem}"),
         category=ReplyCategory.RATE,
         server=server,
+        retry_after_seconds=after_seconds,
     )

@@ -15,7 +15,7 @@ from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
 from mailctl.smtp.pacing import ProcessSessionLimit
-from mailctl.smtp.pool_limits import NO_SESSION, PoolLimits
+from mailctl.smtp.pool_limits import NO_SESSION, NOT_ITS_TURN, PoolLimits
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
@@ -44,6 +44,10 @@ _SWEEPS = 4
 _CLOSE_SECONDS = 3.0
 #: Seconds that a message waits for a session of other workers; then it goes back to the log.
 LONGEST_WAIT_SECONDS = 5.0
+#: Seconds between two looks whether the first session of a process may be opened.
+_BEGINNING_SECONDS = 0.05
+#: Seconds after a message for which its session counts as needed: the next one may be on its way.
+_NEEDED_SECONDS = 0.3
 
 
 class SmtpPool:
@@ -83,6 +87,8 @@ class SmtpPool:
         self._refusal: Outcome | None = None
         #: Whether the session that was opened last failed, other than as one too many.
         self._is_failing = False
+        #: Whether the server has ever accepted a session.
+        self._has_opened = False
         #: When opening a session failed last, and how.
         self._failed_at = 0.0
         self._failure: Outcome | None = None
@@ -119,9 +125,8 @@ class SmtpPool:
             self._release(session, outcome)
         return outcome
 
-    @property
-    def capacity(self) -> int:
-        """How many messages it sends at a time, as far as is known of the server."""
+    def capacity(self, _server: str = "", /) -> int:
+        """Return how many messages it sends at a time, as far as is known of its server."""
         return min(self._limits.connections, self._session_limit.allowed)
 
     async def probe(self) -> list[ProbeStep]:
@@ -153,9 +158,9 @@ class SmtpPool:
         """Return the outcome, and the session that it came from; None if the server allows no session now."""
         asked_at = time.monotonic()
         while True:
-            leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign)
+            leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign, fence=fence)
             if leased is None:
-                return None, self._failure_since(asked_at) or self._refusal or NO_SESSION
+                return None, self._failure_since(asked_at) or self._without_session(asked_at)
             session, is_reused = leased
             outcome, is_lost = await self._attempt(session, envelope, fence)
             if is_reused and is_lost:
@@ -172,8 +177,18 @@ class SmtpPool:
             if self._share is not None:
                 await self._share.note_refusal(outcome.text_with_stage)
 
-    async def _lease_when_allowed(self, *, is_campaign: bool = False) -> tuple[SmtpSession, bool] | None:
-        """Lease a session as `_lease`; None if there is none, and the server does not allow one soon."""
+    def _without_session(self, asked_at: float) -> Outcome:
+        """Return the outcome of a message without a session; one that has waited is tried again soon."""
+        has_waited = time.monotonic() >= asked_at + LONGEST_WAIT_SECONDS
+        return NOT_ITS_TURN if has_waited else self._refusal or NO_SESSION
+
+    async def _lease_when_allowed(
+        self, *, is_campaign: bool = False, fence: Callable[[], None] = no_fence
+    ) -> tuple[SmtpSession, bool] | None:
+        """Lease a session as `_lease`; None if there is none, and the server does not allow one soon.
+
+        A message that has waited so long that it must not go any more opens no session.
+        """
         asked_at = time.monotonic()
         gives_up_at = asked_at + LONGEST_WAIT_SECONDS
         while not self._failure_since(asked_at):
@@ -182,7 +197,15 @@ class SmtpPool:
                 is_opening = not self._idle and self._may_lease(is_campaign=is_campaign)
                 await self._share.look(is_opening=is_opening)
                 self._discard_expired()
+                if not self._has_opened and not await self._share.may_begin():
+                    await self._waiting.wait(is_campaign=is_campaign, seconds=_BEGINNING_SECONDS)
+                    continue
             if self._may_lease(is_campaign=is_campaign):
+                try:
+                    fence()
+                except BaseException:
+                    self._waiting.wake_next()  # instead of this one
+                    raise
                 return self._lease()
             is_shared = self._share is not None and self._share.allowed is not None
             if not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at):
@@ -228,9 +251,11 @@ class SmtpPool:
     def _demand(self) -> SessionDemand:
         """Return what this process has of the sessions of all workers, and could use."""
         leased = sum(session.transactions > 0 for session in self._leased)
+        since = time.monotonic() - _NEEDED_SECONDS
+        needed = len(self._leased) + sum(session.used_at > since for session in self._idle)
         return SessionDemand(
             opened=leased + len(self._idle) + len(self._closing),
-            wanted=min(self._limits.connections, len(self._leased) + len(self._waiting)),
+            wanted=min(self._limits.connections, needed + len(self._waiting)),
         )
 
     def _follow_share(self) -> None:
@@ -259,6 +284,10 @@ class SmtpPool:
             if not session.transactions:
                 await session.open()
                 self._is_failing = False
+                if not self._has_opened:
+                    self._has_opened = True
+                    if self._share is not None:
+                        self._run_in_background(self._share.note_begun())
                 self._session_limit.note_opened(sessions=self._open_sessions, now=time.monotonic())
                 # Two may follow: it is not being opened any more, and it is one more that is open.
                 self._waiting.wake_next()

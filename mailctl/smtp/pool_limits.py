@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 
@@ -12,6 +12,12 @@ NO_SESSION = Outcome(
     reply=SmtpReply(text="the mail server allows no more sessions"),
     stage="connect",
     category=ReplyCategory.CONNECTIONS,
+)
+#: The outcome of a message that has waited in vain while other processes had the sessions.
+NOT_ITS_TURN = replace(
+    NO_SESSION,
+    reply=SmtpReply(text="it waits for its turn: the mail server allows no more sessions"),
+    retry_after_seconds=1.0,
 )
 
 

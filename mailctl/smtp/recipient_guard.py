@@ -28,10 +28,9 @@ class GuardedSender:
         self._sender = sender
         self._policy = policy
 
-    @property
-    def capacity(self) -> int:
-        """How many messages the sender sends at a time."""
-        return self._sender.capacity
+    def capacity(self, server: str, /) -> int:
+        """Return how many messages the sender sends at a time by a mail server."""
+        return self._sender.capacity(server)
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome is `forbidden` if the policy does not allow its recipient."""

@@ -18,9 +18,8 @@ def no_fence() -> None:
 class Sender(Protocol):
     """Sends composed messages, each to one recipient."""
 
-    @property
-    def capacity(self) -> int:
-        """How many messages it sends at a time."""
+    def capacity(self, server: str, /) -> int:
+        """Return how many messages it sends at a time by a mail server, whose name this is."""
         ...
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:

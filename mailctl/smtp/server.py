@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from mailctl.errors import ConfigurationError
 from mailctl.settings.hosts import server_address
 from mailctl.smtp.oauth import token_source_from_settings
+from mailctl.smtp.setting_names import DEFAULT_NAMES, SettingNames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,8 @@ class SmtpServer:
     data_timeout_seconds: float = 600.0
     #: The host name for EHLO; None for that of the system, or the address if that is no full name.
     local_hostname: str | None = None
+    #: What messages call its settings.
+    names: SettingNames = field(default=DEFAULT_NAMES, compare=False, repr=False)
 
     @property
     def address(self) -> str:

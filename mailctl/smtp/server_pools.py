@@ -73,11 +73,12 @@ class ServerPools:
         self._shares = shares
         self._pools: dict[str, SmtpPool] = {}
 
-    @property
-    def capacity(self) -> int:
-        """How many messages it sends at a time, to all mail servers together."""
-        limits = {name: server.connections for name, server in self._servers.by_name.items()}
-        return sum((limits | {name: pool.capacity for name, pool in dict(self._pools).items()}).values())
+    def capacity(self, server: str, /) -> int:
+        """Return how many messages it sends at a time by a mail server, as far as is known of it."""
+        if (pool := self._pools.get(server)) is not None:
+            return pool.capacity(server)
+        known = self._servers.by_name.get(server)
+        return 1 if known is None else known.connections
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome names the mail server.

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -167,17 +168,23 @@ class SmtpSession:
     def explain(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception that was raised at the current stage."""
         if wrong := wrong_protocol(error, stage=self.stage):
-            return wrong
+            return self._name_settings(wrong)
         if isinstance(error, aiosmtplib.SMTPResponseException):
             return self._classify_reply(error.code, error.message)
         server = self._server
-        return classify_error(
+        found = classify_error(
             error,
             stage=self.stage,
             body_handed_over=self.body_handed_over,
             timeout_seconds=self._timeout_seconds,
             implicit_tls=server.tls == "implicit",
         )
+        return self._name_settings(found)
+
+    def _name_settings(self, outcome: Outcome) -> Outcome:
+        """Return an outcome that we have worded ourselves with the names of this server's settings."""
+        text = self._server.names.in_text(outcome.reply.text)
+        return replace(outcome, reply=replace(outcome.reply, text=text))
 
     @property
     def _timeout_seconds(self) -> float:

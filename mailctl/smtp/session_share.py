@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
 import uuid
 from typing import TYPE_CHECKING
 
+from mailctl.domain.session_shares import SessionDemand
 from mailctl.errors import LogUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailctl.delivery_log.session_shares import SessionShares
-    from mailctl.domain.session_shares import SessionDemand
 
 _log = logging.getLogger("mailctl.delivery")
 
 #: Seconds between two reports while there is a limit, and between two looks whether there is one.
 REPORT_SECONDS = 1.0
+#: Seconds between two looks whether a report must not wait: a session that one process does not use any more,
+#: and another one needs, must not be idle for long.
+_TICK_SECONDS = 0.1
 #: The same before a session is opened, which the server may have just refused to another process.
 _OPENING_SECONDS = 0.05
 
@@ -44,6 +48,10 @@ class SessionShare:
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
         self._reports: asyncio.Task[None] | None = None
+        self._has_begun = False
+        self._begins_at = -math.inf
+        self._reported_at = -math.inf
+        self._reported = SessionDemand(opened=0, wanted=0)
         #: How many sessions the pool may have; None for no limit.
         self.allowed: int | None = None
 
@@ -68,6 +76,27 @@ class SessionShare:
                 self._start_reports()
             elif self.allowed is not None:
                 self._set(None)
+
+    async def may_begin(self) -> bool:
+        """Whether the pool may open its first session; few pools do at a time while no limit is known."""
+        async with self._looking:
+            if self._has_begun or self.allowed is not None:
+                return True
+            if time.monotonic() < self._begins_at:
+                return False
+            self._begins_at = time.monotonic() + _OPENING_SECONDS
+            try:
+                self._has_begun = await asyncio.to_thread(self._shares.begin, self._holder)
+            except LogUnavailable as error:
+                _log.warning("cannot open the first sessions one after the other: %s", error)
+                self._has_begun = True
+            return self._has_begun
+
+    async def note_begun(self) -> None:
+        """Let other pools open their first sessions: the mail server has accepted that of this one."""
+        if self.allowed is None:
+            with contextlib.suppress(LogUnavailable):  # they do not wait for long
+                await asyncio.to_thread(self._shares.note_begun, self._holder)
 
     async def note_refusal(self, reason: str) -> None:
         """Tell all workers that the server has refused a session."""
@@ -100,16 +129,35 @@ class SessionShare:
     async def _keep_reporting(self) -> None:
         try:
             while True:
-                await asyncio.sleep(REPORT_SECONDS)
+                await asyncio.sleep(_TICK_SECONDS)
+                if not await self._is_report_due():
+                    continue
                 demand = await self._report()
                 if self.allowed is None or not (demand.opened or demand.wanted):
                     return  # the share of a pool that needs no sessions is none
         finally:
             self._reports = None
 
+    async def _is_report_due(self) -> bool:
+        """Whether a second is over, sessions have become free for others, or one is free for this pool."""
+        if time.monotonic() - self._reported_at >= REPORT_SECONDS:
+            return True
+        demand, share = self._demand(), self.allowed or 0
+        if demand.opened < self._reported.opened or demand.wanted < min(share, self._reported.wanted):
+            return True
+        return demand.wanted > 0 and not share and await self._may_begin()
+
+    async def _may_begin(self) -> bool:
+        """Whether a session is free for this pool, which has none; the log is only read for that."""
+        try:
+            return await asyncio.to_thread(self._shares.has_free, self._holder)
+        except LogUnavailable:
+            return False  # the next report tells
+
     async def _report(self) -> SessionDemand:
         """Report the sessions of the pool, and take its share."""
         demand = self._demand()
+        self._reported, self._reported_at = demand, time.monotonic()
         try:
             self._set(await asyncio.to_thread(self._shares.exchange, self._holder, demand))
         except LogUnavailable as error:

@@ -39,7 +39,7 @@ def respond_to_canary(runtime: Runtime, canary_id: str, encrypted_recipient: Jso
     except MailctlError as error:
         return [_step("worker-log", ok=False, detail=str(error), since=started)]
     log_step = _step("worker-log", ok=True, detail="the delivery log of this worker answers", since=started)
-    return [log_step, *_probe_server(runtime, recipient)]
+    return [log_step, *_probe_server(runtime, canary_id, recipient)]
 
 
 def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) -> str:
@@ -60,7 +60,7 @@ def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) ->
     if not claimed.claims:
         return "nothing to do"
     [claim] = claimed.claims
-    steps = _probe_server(runtime, claim.content.user.email)
+    steps = _probe_server(runtime, email_id, claim.content.user.email)
     failed = next((step for step in steps if not step["ok"]), None)
     state = State.FAILED if failed else State.SENT
     text = f"{failed['name']}: {failed['detail']}" if failed else ""
@@ -69,7 +69,7 @@ def respond_to_logged_canary(runtime: Runtime, email_id: str, *, worker: str) ->
     return str(state)
 
 
-def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
+def _probe_server(runtime: Runtime, canary_id: str, recipient: str) -> list[Json]:
     settings = runtime.settings
     if not settings.email_enabled:
         detail = "skipped: EMAIL_ENABLED=False, emails are captured"
@@ -78,7 +78,8 @@ def _probe_server(runtime: Runtime, recipient: str) -> list[Json]:
     facts = RoutedEmail(kind=CANARY.name, queue=settings.celery_queue_default, recipient=recipient)
     server = servers.smtp_server(servers.routing.order_for(facts)[0])
     server = replace(server, timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS))
-    steps = asyncio.run(probe_recipient(server, sender=settings.email_from_address, recipient=recipient))
+    sender = runtime.composer.envelope_sender(canary_id, kind=CANARY.name)
+    steps = asyncio.run(probe_recipient(server, sender=sender, recipient=recipient))
     return [_as_json(step) for step in steps]
 
 

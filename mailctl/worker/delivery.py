@@ -88,7 +88,7 @@ class Delivery:
             self._recorder,
             self._claims,
             lease_seconds=self._settings.mailctl_lease_seconds,
-            capacity=lambda: sender.capacity,
+            capacity=sender.capacity,
         )
 
     def finish(self) -> None:
@@ -116,7 +116,8 @@ class Delivery:
             LogUnavailable: the delivery log does not answer; nothing was sent.
         """
         turn_ends_at = time.monotonic() + self._turn_seconds
-        if not self._in_flight.wait_for_room(is_campaign=False, wanted=1, until=turn_ends_at):
+        wanted = dict.fromkeys(self._servers.by_server([email_id]), 1)
+        if not self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=turn_ends_at)[1]:
             state = State.PENDING if self._claims.return_unstarted([email_id], reason=_NO_OTHERS) else None
             return DeliveryResult(email_id=email_id, state=state, text=_NO_OTHERS)
         if postponed := self._servers.postpone([email_id]):
@@ -264,22 +265,24 @@ class Delivery:
         """
         deadline = time.monotonic() + self._turn_seconds
         attempts: list[CoroutineRun[None]] = []
-        remaining, started = list(ids), 0
+        remaining, started = self._servers.by_server(ids), 0
         try:
             while remaining and not options.soft_limit.is_reached:
-                room = self._in_flight.wait_for_room(
-                    is_campaign=options.is_campaign, wanted=min(len(remaining), GROUP_SIZE), until=deadline
+                wanted = {server: min(len(some), GROUP_SIZE) for server, some in remaining.items()}
+                server, room = self._in_flight.wait_for_room(
+                    is_campaign=options.is_campaign, wanted=wanted, until=deadline
                 )
                 if not room:
-                    self._claims.return_unstarted(remaining, reason=_NO_OTHERS)
+                    self._claims.return_unstarted(_all_of(remaining), reason=_NO_OTHERS)
                     break
-                some, remaining = remaining[:room], remaining[room:]
+                some, rest = remaining[server][:room], remaining.pop(server)[room:]
+                remaining |= {server: rest} if rest else {}
                 group = self._claim_group(some, worker=worker, options=options)
                 attempts.append(self._begin(group, seconds=options.seconds))
                 options.soft_limit.on_reached(attempts[-1].interrupt)
                 started += len(group.claims)
             if remaining and options.soft_limit.is_reached:
-                self._claims.return_unstarted(remaining, reason=_NO_TIME)
+                self._claims.return_unstarted(_all_of(remaining), reason=_NO_TIME)
         except LogUnavailable:
             raise
         except BaseException:
@@ -397,3 +400,7 @@ class Delivery:
         except Exception as error:
             # A retry would fail again. The text of the error may quote the content of the email.
             raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
+
+
+def _all_of(ids_by_server: Mapping[str, Sequence[str]]) -> list[str]:
+    return [email_id for ids in ids_by_server.values() for email_id in ids]

@@ -13,7 +13,7 @@ from mailctl.errors import LogUnavailable
 from mailctl.worker.in_flight_limits import Pace, campaign_limit, group_limit, worthwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from mailctl.delivery_log.claims import Claims
@@ -40,6 +40,35 @@ class Group:
     on_recorded: Callable[[Sequence[DeliveryResult]], object] = field(repr=False)
 
 
+@dataclass
+class _Load:
+    """The emails that a process is sending by one mail server, and how fast they end."""
+
+    pace: Pace = field(default_factory=Pace)
+    count: int = 0
+    campaign_count: int = 0
+
+    def begin(self, *, is_campaign: bool) -> None:
+        """Count an email."""
+        self.count += 1
+        self.campaign_count += is_campaign
+
+    def end(self, *, is_campaign: bool, now: float) -> None:
+        """Count it no more."""
+        self.count -= 1
+        self.campaign_count -= is_campaign
+        self.pace.note_finished(now)
+
+    def limit_and_room(self, *, is_campaign: bool, sessions: int, now: float) -> tuple[int, int]:
+        """Return how many emails may be in flight, and how many more that are; other email goes first."""
+        pace = self.pace.per_second(now)
+        if is_campaign:
+            limit = campaign_limit(pace=pace, sessions=sessions)
+            return limit, limit - self.count
+        limit = group_limit(pace=pace, sessions=sessions)
+        return limit, limit - (self.count - self.campaign_count)
+
+
 class EmailsInFlight:
     """Counts the emails that are being sent, keeps their leases, and records them in a thread of its own.
 
@@ -49,7 +78,7 @@ class EmailsInFlight:
         recorder: records the outcomes.
         claims: extends the leases.
         lease_seconds: how long a lease is.
-        capacity: returns how many messages can be sent at a time.
+        capacity: returns how many messages can be sent at a time by the mail server of a name.
     """
 
     def __init__(
@@ -58,7 +87,7 @@ class EmailsInFlight:
         claims: Claims,
         *,
         lease_seconds: float,
-        capacity: Callable[[], int],
+        capacity: Callable[[str], int],
     ) -> None:
         self._recorder = recorder
         self._claims = claims
@@ -66,29 +95,28 @@ class EmailsInFlight:
         self._capacity = capacity
         self._changed = threading.Condition()
         self._sending: dict[tuple[str, str], tuple[Claim, Group]] = {}
-        self._campaign_count = 0
+        self._loads: dict[str, _Load] = {}
         self._ended: list[tuple[Claim, AttemptResult, Group]] = []
         #: How many of those that have ended are being recorded.
         self._recording = 0
-        self._pace = Pace()
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._extend_at = 0.0
 
-    def wait_for_room(self, *, is_campaign: bool, wanted: int, until: float) -> int:
-        """Return how many more emails may be claimed now; 0 if there is no room in time.
+    def wait_for_room(self, *, is_campaign: bool, wanted: Mapping[str, int], until: float) -> tuple[str, int]:
+        """Return a mail server, and how many more emails for it may be claimed; 0 without room in time.
 
         Args:
             is_campaign: whether they belong to a campaign.
-            wanted: how many there are.
+            wanted: how many there are, by the name of the mail server that they would go by; one at least.
             until: the `time.monotonic` until which to wait for room that is worth a claim.
         """
         with self._changed:
             while True:
-                limit, room = self._limit_and_room(is_campaign=is_campaign)
+                found, is_worth_a_claim = self._most_room(is_campaign=is_campaign, wanted=wanted)
                 remaining = until - time.monotonic()
-                if room >= worthwhile(limit, wanted=wanted) or remaining <= 0:
-                    return max(0, min(room, wanted))
+                if is_worth_a_claim or remaining <= 0:
+                    return found
                 self._changed.wait(remaining)
 
     def begin(self, group: Group) -> None:
@@ -96,7 +124,7 @@ class EmailsInFlight:
         with self._changed:
             for claim in group.claims:
                 self._sending[claim.token, claim.id] = (claim, group)
-            self._campaign_count += len(group.claims) * group.is_campaign
+                self._load(claim).begin(is_campaign=group.is_campaign)
             if self._thread is None:
                 self._extend_at = time.monotonic() + self._lease_seconds / 3
                 self._thread = threading.Thread(target=self._run, name="mailctl-recorder", daemon=True)
@@ -108,8 +136,7 @@ class EmailsInFlight:
             sending = self._sending.pop((claim.token, claim.id), None)
             if sending is None:
                 return
-            self._campaign_count -= sending[1].is_campaign
-            self._pace.note_finished(time.monotonic())
+            self._load(claim).end(is_campaign=sending[1].is_campaign, now=time.monotonic())
             self._ended.append((claim, result, sending[1]))
             self._changed.notify_all()
 
@@ -132,16 +159,24 @@ class EmailsInFlight:
         if self._thread is not None:
             self._thread.join()
 
-    def _limit_and_room(self, *, is_campaign: bool) -> tuple[int, int]:
-        pace, sessions = self._pace.per_second(time.monotonic()), self._capacity()
-        if is_campaign:
-            limit = campaign_limit(pace=pace, sessions=sessions)
-            room = limit - len(self._sending)  # others go first
-        else:
-            limit = group_limit(pace=pace, sessions=sessions)
-            room = limit - (len(self._sending) - self._campaign_count)
+    def _load(self, claim: Claim) -> _Load:
+        return self._loads.setdefault(claim.plan.server, _Load())
+
+    def _most_room(self, *, is_campaign: bool, wanted: Mapping[str, int]) -> tuple[tuple[str, int], bool]:
+        """Return the mail server with room, how much, and whether that is worth a claim."""
+        rooms: dict[str, int] = {}
         unrecorded = len(self._ended) + self._recording
-        return limit, min(room, _MAX_UNRECORDED - unrecorded)
+        for server, count in wanted.items():
+            load, sessions = self._loads.get(server, _Load()), self._capacity(server)
+            limit, room = load.limit_and_room(
+                is_campaign=is_campaign, sessions=sessions, now=time.monotonic()
+            )
+            room = min(room, _MAX_UNRECORDED - unrecorded)
+            rooms[server] = max(0, min(room, count))
+            if room >= worthwhile(limit, wanted=count):
+                return (server, rooms[server]), True
+        most = max(rooms, key=rooms.__getitem__)
+        return (most, rooms[most]), False
 
     def _run(self) -> None:
         while not self._is_closed:

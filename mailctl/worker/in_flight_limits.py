@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 #: Emails of a campaign in flight at most, however fast the mail server is.
@@ -46,13 +47,15 @@ def campaign_limit(*, pace: int, sessions: int) -> int:
 def group_limit(*, pace: int, sessions: int) -> int:
     """Return how many emails of groups without a campaign may be in flight: little more than sessions.
 
-    After a crash it is unknown of each of them whether it was sent.
+    After a crash it is unknown of each of them whether it was sent. One more than the sessions are claimed at
+    least, unless nothing is finished, so that no session waits for the delivery log.
 
     Args:
         pace: as for `campaign_limit`.
         sessions: as for `campaign_limit`.
     """
-    return max(1, sessions) + min(int(pace * _LOOKAHEAD_SECONDS), _MAX_LOOKAHEAD)
+    lookahead = min(math.ceil(pace * _LOOKAHEAD_SECONDS), _MAX_LOOKAHEAD)
+    return max(1, sessions) + lookahead
 
 
 def worthwhile(limit: int, *, wanted: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.delivery_log.storage.engine import is_about_a_row
 from mailctl.domain import unicode_safety
-from mailctl.domain.models import MAYBE_SENT, Claim, Content, Envelope, SentClaim, State
+from mailctl.domain.models import MAYBE_SENT, Claim, Content, Deferral, Envelope, SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
@@ -41,6 +41,9 @@ SENT_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: St
 _MAX_REASON_LENGTH = 500
 _TOO_LATE = "it expired before it could be sent"
 
+#: The outcomes that many emails may have at the same time, which are recorded together.
+_OFTEN_TOGETHER = frozenset({*SENT_STATE_BY_KIND, OutcomeKind.DEFERRED})
+_NOT_RECORDED = "email %s: its outcome cannot be recorded (%s)"
 _LOST_LEASE = "another worker has claimed email %s in the meantime"
 
 _T = TypeVar("_T")
@@ -110,7 +113,9 @@ class OutcomeRecorder:
         return recorded
 
     def record_all(self, claims: Sequence[Claim], results: Sequence[AttemptResult]) -> list[DeliveryResult]:
-        """Record the outcomes of several emails: first those of sent and captured ones, in one transaction.
+        """Record the outcomes of several emails.
+
+        First those of sent and captured ones, in one transaction; at last those of deferred ones, in another.
 
         Returns:
             The results; without those of attempts that an unexpected error ended, or whose outcomes the log
@@ -118,12 +123,43 @@ class OutcomeRecorder:
         """
         attempts = list(zip(claims, results, strict=True))
         recorded = self._record_sent([sent for each in attempts if (sent := _as_sent(*each))])
+        deferrals: list[Deferral] = []
         for claim, result in attempts:
-            if _as_sent(claim, result) is None:
+            if isinstance(result, BaseException) or result[1].kind not in _OFTEN_TOGETHER:
                 recorded += self._record_or_log(claim, result)
-            elif not isinstance(result, BaseException):
+            elif _as_sent(claim, result) is not None:
                 self._follow_up(claim, *result)
-        return recorded
+            else:
+                deferrals += self._as_deferrals(claim, *result, ended=recorded)
+        return recorded + self._record_deferrals(deferrals)
+
+    def _as_deferrals(
+        self, claim: Claim, envelope: Envelope, outcome: Outcome, *, ended: list[DeliveryResult]
+    ) -> list[Deferral]:
+        """Return the record of an email that is tried again; one that is not, is recorded, and added."""
+        # The circuit may decide the time, and is updated before the next email is judged.
+        decision = self._decide(claim, outcome, circuit=self._update_breaker(outcome))
+        if not isinstance(decision, GiveUp):
+            return [_deferral(claim, outcome, decision, message_id=envelope.message_id)]
+        try:
+            ended.append(self._give_up(claim, outcome, decision, message_id=envelope.message_id))
+        except Exception as error:  # without the traceback, which may quote the email
+            _log.error(_NOT_RECORDED, claim.id, type(error).__name__)
+        return []
+
+    def _record_deferrals(self, deferrals: Sequence[Deferral]) -> list[DeliveryResult]:
+        """Record emails that are tried again; one that cannot be recorded keeps back no other."""
+        if not deferrals:
+            return []
+        try:
+            self._defer(*deferrals)
+        except Exception as error:  # without the traceback, which may quote the email
+            if len(deferrals) > 1:
+                return [recorded for each in deferrals for recorded in self._record_deferrals([each])]
+            [one] = deferrals
+            _log.error(_NOT_RECORDED, one.claim.id, type(error).__name__)
+            return []
+        return [_log_deferral(each) for each in deferrals]
 
     def _record_or_log(self, claim: Claim, result: AttemptResult) -> list[DeliveryResult]:
         try:
@@ -142,7 +178,7 @@ class OutcomeRecorder:
             if len(sent) > 1:
                 return [recorded for each in sent for recorded in self._record_sent([each])]
             [one] = sent
-            _log.error("email %s: its outcome cannot be recorded (%s)", one.claim.id, type(error).__name__)
+            _log.error(_NOT_RECORDED, one.claim.id, type(error).__name__)
             return []
         return [_result_of(each) for each in sent]
 
@@ -210,8 +246,16 @@ class OutcomeRecorder:
     def _defer_or_give_up(
         self, claim: Claim, outcome: Outcome, *, message_id: str | None, circuit: Circuit | None = None
     ) -> DeliveryResult:
+        decision = self._decide(claim, outcome, circuit=circuit)
+        if isinstance(decision, GiveUp):
+            return self._give_up(claim, outcome, decision, message_id=message_id)
+        deferral = _deferral(claim, outcome, decision, message_id=message_id)
+        self._defer(deferral)
+        return _log_deferral(deferral)
+
+    def _decide(self, claim: Claim, outcome: Outcome, *, circuit: Circuit | None) -> RetryAt | GiveUp:
         now = self._clock()
-        decision = decide_retry(
+        return decide_retry(
             outcome,
             attempt=claim.attempts,
             now=now,
@@ -221,9 +265,6 @@ class OutcomeRecorder:
             age=now - claim.created_at,
             probe_at=circuit.probe_at if circuit and circuit.is_open else None,
         )
-        if isinstance(decision, GiveUp):
-            return self._give_up(claim, outcome, decision, message_id=message_id)
-        return self._defer(claim, outcome, decision, message_id=message_id)
 
     def _give_up(
         self, claim: Claim, outcome: Outcome, decision: GiveUp, *, message_id: str | None
@@ -234,27 +275,11 @@ class OutcomeRecorder:
         reason = Reason(code=code, text=decision.reason)
         return self._finish(claim, state, outcome=outcome, reason=reason, message_id=message_id)
 
-    def _defer(
-        self, claim: Claim, outcome: Outcome, decision: RetryAt, *, message_id: str | None
-    ) -> DeliveryResult:
-        self._record_until_successful(
-            lambda: self._results.defer(
-                claim,
-                until=decision.at,
-                outcome=outcome,
-                counts_as_attempt=decision.counts_as_attempt,
-                message_id=message_id,
-            ),
-            claim,
-        )
-        # What a mail server refuses for a fault of ours is reported once, when its circuit opens.
-        is_local = outcome.kind is OutcomeKind.CONFIG and not outcome.stage
-        level = logging.ERROR if is_local else logging.WARNING
-        text = mask_addresses_in_text(str(outcome))
-        fields = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
-        when = format_time(decision.at, TimeStyle.CLOCK)
-        _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fields)
-        return DeliveryResult(email_id=claim.id, state=State.DEFERRED, text=text)
+    def _defer(self, *deferrals: Deferral) -> None:
+        for email_id in self._call_until_successful(
+            lambda: self._results.defer(*deferrals), deferrals[0].claim
+        ):
+            _log.error(_LOST_LEASE, email_id)
 
     def _finish(
         self,
@@ -305,6 +330,29 @@ def _as_sent(claim: Claim, result: AttemptResult) -> SentClaim | None:
     if state is None:
         return None
     return SentClaim(claim=claim, state=state, outcome=outcome, message_id=envelope.message_id)
+
+
+def _deferral(claim: Claim, outcome: Outcome, decision: RetryAt, *, message_id: str | None) -> Deferral:
+    return Deferral(
+        claim=claim,
+        until=decision.at,
+        outcome=outcome,
+        counts_as_attempt=decision.counts_as_attempt,
+        message_id=message_id,
+    )
+
+
+def _log_deferral(deferral: Deferral) -> DeliveryResult:
+    """Log that an email is tried again, and return its result."""
+    claim, outcome = deferral.claim, deferral.outcome
+    # What a mail server refuses for a fault of ours is reported once, when its circuit opens.
+    is_local = outcome.kind is OutcomeKind.CONFIG and not outcome.stage
+    level = logging.ERROR if is_local else logging.WARNING
+    text = mask_addresses_in_text(str(outcome))
+    fields = log_extra(claim.id, "email_deferred", trace=claim.content.trace)
+    when = format_time(deferral.until, TimeStyle.CLOCK)
+    _log.log(level, "email %s deferred until %s: %s", claim.id, when, text, extra=fields)
+    return DeliveryResult(email_id=claim.id, state=State.DEFERRED, text=text)
 
 
 def _result_of(sent: SentClaim) -> DeliveryResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from mailctl.domain.routing import ServerPlan, plan_attempt
+from mailctl.domain.routing import DEFAULT_SERVER, ServerPlan, plan_attempt
 from mailctl.errors import LogUnavailable
 from mailctl.smtp.classify import is_server_failure
 from mailctl.worker.circuit_breaker import CircuitBreaker
@@ -59,6 +59,20 @@ class ServerChoice:
             return {}
         found = {email.id: self._postpone_one(email, failing) for email in self._routes.find(ids)}
         return {email_id: reason for email_id, reason in found.items() if reason}
+
+    def by_server(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return emails by the mail server that they would go by now, in the order in which they came.
+
+        Raises:
+            LogUnavailable: the delivery log does not answer.
+        """
+        if not self.has_several:
+            return {DEFAULT_SERVER: list(ids)} if ids else {}
+        servers = {email.id: self._first_server(email) for email in self._routes.find(ids)}
+        found: dict[str, list[str]] = {}
+        for email_id in ids:
+            found.setdefault(servers.get(email_id, DEFAULT_SERVER), []).append(email_id)
+        return found
 
     def plan(self, email: RoutableEmail) -> tuple[ServerOrder, ServerPlan]:
         """Return the mail servers that may send an email, in order, and the plan of the attempt."""
@@ -128,6 +142,11 @@ class ServerChoice:
         [breaker, *_] = [self._breakers[name] for name in order if failing[name] is first]
         labels = [failing[name].server for name in order]
         return breaker.postpone(email.id, first, route=order, servers=labels)
+
+    def _first_server(self, email: RoutableEmail) -> str:
+        order = self._order_of(email)
+        plan = plan_attempt(order, failing=self._failing_as_known())
+        return order[0] if plan is None else plan.server
 
     def _order_of(self, email: RoutableEmail) -> ServerOrder:
         # A server that the settings do not have any more cannot get it again.

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from tests.acceptance.terminal import Window
     from tests.smtp_conversation import Action, Context
 
+IS_LONG = os.environ.get("MAILCTL_FAULTS") == "long"
 #: Emails under load.
-EMAILS = 3000 if os.environ.get("MAILCTL_FAULTS") == "long" else 120
+EMAILS = 3000 if IS_LONG else 120
+#: Of the long form: emails a second that come at a steady rate, and how many together.
+STEADY_RATE, STEADY_EMAILS = 100, 10
 PATIENCE = 120.0
 NAMES = ("default", "backup")
 SERVERS = """
@@ -74,11 +77,11 @@ class Site:
     def find(self, ids: Sequence[str]) -> list[Email]:
         return self.parts.history.emails(list(ids))
 
-    def wait_until(self, is_so: Callable[[], bool]) -> None:
+    def wait_until(self, is_so: Callable[[], bool], *, every: float = 0.05) -> None:
         deadline = time.monotonic() + PATIENCE
         while not is_so():
             assert time.monotonic() < deadline, self.worker.output[-3000:]
-            time.sleep(0.05)
+            time.sleep(every)
 
     def wait_until_sent(self, ids: Sequence[str]) -> list[Email]:
         self.wait_until(lambda: {email.state for email in self.find(ids)} == {State.SENT})
@@ -288,19 +291,31 @@ def _flapping(context: Context) -> Action:
         ("both flap", _flapping, _flapping),
     ],
 )
+@pytest.mark.parametrize(
+    "is_steady",
+    [False, pytest.param(True, marks=pytest.mark.skipif(not IS_LONG, reason="half a minute each"))],
+    ids=["in bursts", "steadily"],
+)
 def test_under_load_nothing_is_lost_or_doubled(
     site: Site,
     name: str,
     default: Callable[[Context], Action] | None,
     backup: Callable[[Context], Action] | None,
+    is_steady: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
     """Emails come while servers fail; what each has accepted is counted by the servers themselves."""
-    prefix = name.replace(" ", "-") + "-"
+    name += f", {STEADY_RATE}/s" if is_steady else ""
+    prefix = re.sub("[^a-z0-9]+", "-", name) + "-"
     ids: list[str] = []
-    for part in range(10):
-        ids += site.record(f"{prefix}{part}-", count=EMAILS // 10)
-        if part == 2:
+    parts = EMAILS // STEADY_EMAILS if is_steady else 10
+    started = time.monotonic()
+    for part in range(parts):
+        if is_steady:
+            due = started + part * STEADY_EMAILS / STEADY_RATE
+            site.wait_until(lambda due=due: time.monotonic() >= due, every=0.005)  # type: ignore[misc]
+        ids += site.record(f"{prefix}{part}-", count=EMAILS // parts)
+        if part == parts // 5:
             site.wait_until(lambda: site.accepted(prefix)["default"].total() > 0)
             site.default.stop() if default is None else site.greet(site.default, default)
             if backup is not None:

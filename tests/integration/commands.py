@@ -10,7 +10,7 @@ import sqlalchemy
 
 from mailctl import runtime
 from mailctl.delivery_log.storage.urls import parse_url
-from mailctl.domain.models import State
+from mailctl.domain.models import Deferral, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.smtp.classify import classify_reply
@@ -55,9 +55,7 @@ def fail(email_id: str, outcome: Outcome, *, state: State = State.FAILED) -> Non
     parts = runtime.current()
     [claim] = parts.claims.claim([email_id], worker="w@host").claims
     if outcome is LOST:
-        parts.attempt_results.defer(
-            claim, until=claim.created_at, outcome=outcome, counts_as_attempt=True, message_id=None
-        )
+        parts.attempt_results.defer(Deferral(claim=claim, until=claim.created_at, outcome=outcome))
         [claim] = parts.claims.claim([email_id], worker="w@host").claims
     parts.attempt_results.finish(claim, state, outcome=outcome, reason=refusal(outcome))
     runtime.close()

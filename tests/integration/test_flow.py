@@ -19,7 +19,7 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import State
+from mailctl.domain.models import Deferral, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.security.keyring import Keyring
@@ -91,7 +91,7 @@ class Post:
         """Have a worker try an email in vain."""
         email_id = self.begin(worker)
         until = self.now + timedelta(minutes=10)
-        self._results.defer(self._claim, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
+        self._results.defer(Deferral(claim=self._claim, until=until, outcome=LATER))
         return email_id
 
     def email(self, email_id: str) -> Email:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from mailctl.checks.finding import Finding, FindingStatus
 from mailctl.settings import Settings
+from mailctl.settings.server_variables import read_server_variables
 from tests.integration.checking import check
 from tests.servers import LineServer
 from tests.smtp_server import (
@@ -228,6 +229,54 @@ class TestSmtp:
             found = check(mailing(first, mailctl_servers=file))
             both.abort()
         assert (found["smtp/connect"].status, found["smtp/second: connect"].status) == (OK, OK)
+
+    def test_mail_has_the_sender_of_an_email(self) -> None:
+        """A server may refuse the bounce address, and not the address that people see."""
+        with ScriptedSmtpServer() as server:
+            key = SecretStr("a-key-of-the-tests-with-some-length")
+            settings = mailing(server, secret_key=key, mailctl_bounce_address="bounces@example.com")
+            assert check(settings)["smtp/mail"].status == OK
+            assert server.wait_for_line(r"MAIL FROM:<bounces\+[a-z2-7]+@example\.com>")
+
+    @pytest.mark.parametrize(
+        ("greeting", "tls", "in_detail"),
+        [
+            (
+                "* OK [CAPABILITY IMAP4rev1] Dovecot ready.",
+                "none",
+                "speaks IMAP, not SMTP; {port} is mostly 587",
+            ),
+            ("+OK POP3 ready", "starttls", "speaks POP3, not SMTP; {port} is mostly 587"),
+            (
+                "220 mail.example.org ESMTP",
+                "implicit",
+                "does not speak TLS at once on this port; it may want {tls}",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("is_in_file", [True, False])
+    def test_a_wrong_port_of_a_named_server_is_said_with_its_settings(
+        self, tmp_path: Path, greeting: str, tls: str, in_detail: str, is_in_file: bool
+    ) -> None:
+        """Those of the default server are right, and nobody has to correct them."""
+        with ScriptedSmtpServer() as first, LineServer(greeting) as second:
+            values = {"host": "127.0.0.1", "port": str(second.port), "tls": tls}
+            if is_in_file:
+                prefix, file = "servers.second.", tmp_path / "servers.toml"
+                lines = [f'{name} = "{value}"' for name, value in values.items() if name != "port"]
+                table = "\n".join(["[servers.second]", f"port = {second.port}", *lines])
+                file.write_text(f'{table}\n[[routes]]\nservers = ["default", "second"]\n')
+                settings = mailing(first, mailctl_servers=file)
+            else:
+                prefix = "MAILCTL_SERVER_SECOND_"
+                given = {prefix + name.upper(): value for name, value in values.items()}
+                settings = mailing(first)
+                settings._server_variables = read_server_variables(given, {}, file=".env")
+            names = {name: prefix + (name if is_in_file else name.upper()) for name in values}
+            found = check(settings)
+        finding = next(each for name, each in found.items() if "second: " in name and each.status == FAIL)
+        assert in_detail.format(**names) in finding.detail
+        assert "EMAIL_" not in finding.detail + finding.fix
 
     def test_a_unix_socket_passes_each_step(self, tmp_path: Path) -> None:
         """It is called by its path, as it has no port."""

@@ -60,16 +60,24 @@ class Postfix(Server):
         transport: the service `bounces` of master.cf, which takes mail for the domain of bounces.
         domain: that domain.
         mailboxes: the ports of mail servers (LMTP) that have the mailboxes of a domain, by domain.
+        settings: parameters of main.cf that replace those of here.
     """
 
     _stop_signal = signal.SIGTERM
 
     def __init__(
-        self, relay_port: int, transport: str, *, domain: str, mailboxes: Mapping[str, int] | None = None
+        self,
+        relay_port: int,
+        transport: str,
+        *,
+        domain: str,
+        mailboxes: Mapping[str, int] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="postfix-")), port=free_port())
         self._relay_port, self._transport, self._domain = relay_port, transport, domain
         self._mailboxes = mailboxes or {}
+        self._settings = settings or {}
 
     @override
     def _prepare(self) -> None:
@@ -108,6 +116,7 @@ class Postfix(Server):
             "maximal_backoff_time": "1s",
             "queue_run_delay": "1s",
             "delay_warning_time": "1s",
+            **self._settings,
         }
         (config / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in main.items()))
         services = _SERVICES.format(port=self.port, transport=self._transport)

@@ -16,7 +16,7 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import CANARY, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import Deferral, SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.security.keyring import Keyring
@@ -69,7 +69,7 @@ class TestClaiming:
             claim = log.claim(email_id, worker="w")
             assert claim is not None
             until = log.clock.now + timedelta(seconds=30)
-            log.results.defer(claim, until=until, outcome=LATER, counts_as_attempt=counts, message_id=None)
+            log.results.defer(Deferral(claim=claim, until=until, outcome=LATER, counts_as_attempt=counts))
             assert log.claim(email_id, worker="w") is None
             assert log.history.find(email_id)[0].attempts == attempts
             log.clock.forward(seconds=30)
@@ -105,7 +105,7 @@ class TestClaiming:
         assert in_hand is not None
         assert retried is not None
         until = log.clock.now + timedelta(seconds=30)
-        log.results.defer(retried, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
+        log.results.defer(Deferral(claim=retried, until=until, outcome=LATER))
         log.clock.forward(hours=-1)
         assert log.publications.reserve_due(limit=9) == []
         assert log.recovery.correct_future_times(longest=LEASE) == 3

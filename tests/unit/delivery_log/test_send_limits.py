@@ -79,8 +79,10 @@ def test_what_one_worker_learns_holds_for_all(log: Log) -> None:
     # Nobody sends for a second: the refusals of those that are on their way tell nothing new.
     assert second.learn(SERVER, server="default", accepted_per_second=1, reason="again") is None
     assert [reserve(second, rate=None), reserve(first, rate=None)] == [1.0, pytest.approx(1 + 1 / 9.5)]
-    log.forward(2)
-    assert second.learn(SERVER, server="default", accepted_per_second=1, reason="again") == pytest.approx(
+    log.forward(10.4)
+    # One that had no place does not tell whether the places are too close.
+    assert second.learn(SERVER, server="", accepted_per_second=9, reason="", is_paced=False) is None
+    assert second.learn(SERVER, server="default", accepted_per_second=10, reason="again") == pytest.approx(
         9.025
     )
     assert [str(limit) for limit in read_learned_limits(log.engine, now=log.now)] == [

@@ -54,6 +54,15 @@ def test_a_server_that_wants_less_at_a_time_uses_up_no_attempt(category: ReplyCa
     assert decided == RetryAt(at=NOW + timedelta(seconds=THROTTLED_RETRY_SECONDS), counts_as_attempt=False)
 
 
+def test_a_message_that_has_waited_for_its_turn_is_tried_again_soon() -> None:
+    """However old it is: the wait for older ones would leave a free mail server idle."""
+    outcome = Outcome(kind=OutcomeKind.DEFERRED, category=ReplyCategory.RATE, retry_after_seconds=1.0)
+    decided = decide_retry(
+        outcome, attempt=1, now=NOW, expires_at=None, policy=POLICY, jitter=1.0, age=timedelta(days=1)
+    )
+    assert decided == RetryAt(at=NOW + timedelta(seconds=1), counts_as_attempt=False)
+
+
 def after(
     outcome: Outcome = DEFERRED, *, attempt: int = 1, lives: float | None = None, jitter: float = 1.0
 ) -> RetryAt | GiveUp:

@@ -69,11 +69,13 @@ def test_a_wrong_rate_is_named(name: str, value: str) -> None:
 
 
 def test_the_lower_rate_holds() -> None:
-    """A learned one rises by a hundredth each minute, never above that of the settings."""
+    """A learned one rises the faster the longer no refusal comes, never above that of the settings."""
     assert effective_rate(configured=None, learned=None, age_seconds=0) is None
     assert effective_rate(configured=10, learned=None, age_seconds=0) == 10
-    assert effective_rate(configured=10, learned=4, age_seconds=59) == 4
-    assert effective_rate(configured=10, learned=4, age_seconds=60) == pytest.approx(4.04)
+    assert effective_rate(configured=10, learned=4, age_seconds=24) == 4
+    assert effective_rate(configured=10, learned=4, age_seconds=25) == pytest.approx(4.04)
+    assert effective_rate(configured=10, learned=4, age_seconds=50) == pytest.approx(4 * 1.01**3)
+    assert effective_rate(configured=None, learned=400, age_seconds=10) == pytest.approx(404)
     assert effective_rate(configured=10, learned=4, age_seconds=36_000) == 10
 
 
@@ -81,6 +83,9 @@ def test_a_refusal_lowers_the_rate_a_little() -> None:
     """The first one to what was accepted; never to nothing."""
     assert lowered_rate(None, accepted_per_second=5) == pytest.approx(4.75)
     assert lowered_rate(4.75, accepted_per_second=100) == pytest.approx(4.5125)
+    assert lowered_rate(10, accepted_per_second=5.5) == 5.5
+    assert lowered_rate(10, accepted_per_second=0) == 5
+    assert lowered_rate(10, accepted_per_second=100, age_seconds=2) == 8.5
     assert lowered_rate(None, accepted_per_second=0) == 0.1
 
 

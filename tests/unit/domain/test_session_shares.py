@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mailctl.domain.session_shares import (
+    BEGINNING,
+    FIRST_PROCESSES,
     FIRST_TRIAL_SECONDS,
     MAX_TRIAL_SECONDS,
     SETTLING,
@@ -16,6 +18,7 @@ from mailctl.domain.session_shares import (
     SessionLimit,
     limit_after_refusal,
     limit_after_success,
+    may_begin,
     share_of,
 )
 
@@ -29,6 +32,16 @@ def learned(total: int) -> SessionLimit:
 
 def holder(granted: int, *, wanted: int = 20, since: datetime = NOW) -> Holder:
     return Holder(opened=granted, granted=granted, wanted=wanted, since=since)
+
+
+def test_few_processes_open_their_first_session_at_a_time() -> None:
+    """More do once others have theirs, or when the mail server is slow."""
+    beginning = Holder(opened=0, granted=1, wanted=1, since=NOW)
+    assert may_begin([beginning], now=NOW)
+    assert not may_begin([beginning] * FIRST_PROCESSES, now=NOW)
+    assert may_begin([beginning] * FIRST_PROCESSES, now=NOW + BEGINNING)
+    assert may_begin([beginning] * 3 + [holder(1)] * 8, now=NOW)
+    assert not may_begin([beginning] * 4 + [holder(1)] * 8, now=NOW)
 
 
 @pytest.mark.parametrize(("opened", "total"), [(0, 1), (1, 1), (3, 3)])

@@ -81,7 +81,13 @@ def make(
     limits: Limits, inner: Inner, *, rate: float | None = None, domains: dict[str, float] | None = None
 ) -> PacedSender:
     rates = SendRates(per_domain=domains or {})
-    return PacedSender(inner, limits, rates=rates, servers={"default": rate})  # type: ignore[arg-type]
+    return PacedSender(
+        inner,  # type: ignore[arg-type]
+        limits,  # type: ignore[arg-type]
+        rates=rates,
+        servers={"default": rate},
+        patience_seconds=0.0,
+    )
 
 
 def send(sender: PacedSender, *recipients: str) -> list[Outcome]:

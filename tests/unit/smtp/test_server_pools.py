@@ -54,9 +54,12 @@ class Pool:
     """A pool that accepts everything."""
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self._capacity = capacity
         self.sent: list[Envelope] = []
         self.is_closed = False
+
+    def capacity(self, _server: str) -> int:
+        return self._capacity
 
     async def send(self, envelope: Envelope, **_: Any) -> Outcome:
         self.sent.append(envelope)
@@ -101,12 +104,11 @@ def test_a_message_goes_to_the_server_that_it_names() -> None:
     assert made["backup"].is_closed
 
 
-def test_the_capacity_is_that_of_all_servers_as_far_as_it_is_known() -> None:
-    """The settings count for a server that has had no message yet."""
+def test_each_server_has_a_capacity_of_its_own() -> None:
+    """The settings count for one that has had no message yet; a server that is gone has none to speak of."""
     pools = make_pools()
-    assert pools.capacity == 5
     pools._pools["default"] = Pool(1)  # type: ignore[assignment]
-    assert pools.capacity == 3
+    assert [pools.capacity(name) for name in ("default", "backup", "gone")] == [1, 2, 1]
 
 
 def test_a_server_that_the_settings_do_not_have_any_more_is_said() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
+from mailctl.domain.routing import ServerPlan
 from mailctl.errors import LogUnavailable
 from mailctl.worker.delivery import GROUP_SIZE, Delivery
 from mailctl.worker.delivery_options import DeliveryOptions
@@ -23,7 +24,7 @@ from tests.unit.worker.fakes import Calls, parts
 CAMPAIGN = DeliveryOptions(is_campaign=True)
 #: A sender with this many sessions.
 SESSIONS = 8
-SENDER = SimpleNamespace(capacity=SESSIONS)
+SENDER = SimpleNamespace(capacity=lambda _: SESSIONS)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -88,7 +89,7 @@ class Log:
 
 def claimed(*ids: str, unreadable: Any = (), suppressed: Any = None) -> Any:
     """Return what the log answers to a claim."""
-    claims = [SimpleNamespace(id=email_id, token="token") for email_id in ids]
+    claims = [SimpleNamespace(id=email_id, token="token", plan=ServerPlan()) for email_id in ids]
     return SimpleNamespace(claims=claims, unreadable=unreadable, suppressed=suppressed or {})
 
 

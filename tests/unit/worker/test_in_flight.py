@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.models import State
+from mailctl.domain.routing import ServerPlan
 from mailctl.errors import LogUnavailable
 from mailctl.worker.in_flight import EmailsInFlight, Group
 from mailctl.worker.outcomes import DeliveryResult
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pytest
 
 SESSIONS = 4
+CAPACITIES = {"default": SESSIONS, "slow": 1}
 RESULT: Any = ("an envelope", "an outcome")
 
 
@@ -36,19 +38,24 @@ class Recorder:
 
 def make(recorder: Any, *, claims: Any = None, lease_seconds: float = 60.0) -> EmailsInFlight:
     """Return emails in flight of a sender with some sessions."""
-    return EmailsInFlight(recorder, claims or Calls(), lease_seconds=lease_seconds, capacity=lambda: SESSIONS)
+    return EmailsInFlight(
+        recorder, claims or Calls(), lease_seconds=lease_seconds, capacity=lambda server: CAPACITIES[server]
+    )
 
 
-def group(*ids: str, is_campaign: bool = False, told: list[Any] | None = None) -> Group:
+def group(
+    *ids: str, is_campaign: bool = False, told: list[Any] | None = None, server: str = "default"
+) -> Group:
     """Return a group of claims; the results go to a list."""
-    claims: Any = [SimpleNamespace(id=email_id, token="token") for email_id in ids]
+    plan = ServerPlan(server=server)
+    claims: Any = [SimpleNamespace(id=email_id, token="token", plan=plan) for email_id in ids]
     heard = [] if told is None else told
     return Group(claims=claims, is_campaign=is_campaign, on_recorded=heard.extend)
 
 
-def room(in_flight: EmailsInFlight, *, is_campaign: bool = False, wanted: int = 100) -> int:
+def room(in_flight: EmailsInFlight, *, is_campaign: bool = False, server: str = "default") -> int:
     """Return the room that there is at once."""
-    return in_flight.wait_for_room(is_campaign=is_campaign, wanted=wanted, until=0.0)
+    return in_flight.wait_for_room(is_campaign=is_campaign, wanted={server: 100}, until=0.0)[1]
 
 
 def test_an_email_that_ends_is_recorded_while_another_is_slow() -> None:
@@ -92,13 +99,28 @@ def test_a_campaign_leaves_a_session_and_gives_way() -> None:
 
 
 def test_a_group_waits_for_room_that_is_worth_a_claim() -> None:
-    """It gets what there is when its time is over."""
+    """A session is free then, and one more email is claimed, so that no session waits for the log."""
     in_flight, first = make(Recorder()), group("a", "b", "c", "d")
     in_flight.begin(first)
     assert room(in_flight) == 0
     in_flight.end(first.claims[0], RESULT)
-    assert in_flight.wait_for_room(is_campaign=False, wanted=9, until=time.monotonic() + 60) == 1
+    until = time.monotonic() + 60
+    assert in_flight.wait_for_room(is_campaign=False, wanted={"default": 9}, until=until) == ("default", 2)
     in_flight.end_rest(first)
+    in_flight.close()
+
+
+def test_no_more_is_claimed_for_a_server_than_it_has_sessions() -> None:
+    """However many others have, and their emails do not wait for it."""
+    in_flight, slow, others = make(Recorder()), group("s", server="slow"), group("a", "b")
+    assert (room(in_flight, server="slow"), room(in_flight)) == (1, SESSIONS)
+    in_flight.begin(slow)
+    in_flight.begin(others)
+    assert (room(in_flight, server="slow"), room(in_flight)) == (0, SESSIONS - 2)
+    wanted = {"slow": 9, "default": 9}
+    assert in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=0.0) == ("default", 2)
+    in_flight.end_rest(slow)
+    in_flight.end_rest(others)
     in_flight.close()
 
 

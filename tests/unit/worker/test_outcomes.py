@@ -15,7 +15,7 @@ from mailctl.domain.lease import Lease
 from mailctl.domain.models import Claim, Content, Envelope, Event, State, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
-from mailctl.domain.retry_policy import RetryPolicy
+from mailctl.domain.retry_policy import MAX_ATTEMPTS, RetryPolicy
 from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError
 from mailctl.worker.outcomes import OutcomeRecorder, interrupted
 from tests.unit.worker.fakes import Calls, parts
@@ -47,7 +47,7 @@ class Log:
     def __init__(
         self, *, resends: int = 2, lost: tuple[str, ...] = (), events: tuple[Event, ...] = ()
     ) -> None:
-        self.results = Calls(finish=True, defer=True, let_go=True, finish_sent=lost)
+        self.results = Calls(finish=True, defer=(), let_go=True, finish_sent=lost)
         self.breaker = Calls(record_outcome=None)
         runtime = parts(
             attempt_results=self.results,
@@ -96,14 +96,14 @@ def test_an_interrupted_attempt_is_tried_again() -> None:
     """It counts as an attempt, and the mail server is not said to have the message."""
     log = Log()
     assert log.record(asyncio.CancelledError()) is State.DEFERRED
-    [(name, _, kwargs)] = log.results.calls
-    assert (name, kwargs["outcome"].reason_code, kwargs["counts_as_attempt"]) == (
+    [(name, (deferral,), _)] = log.results.calls
+    assert (name, deferral.outcome.reason_code, deferral.counts_as_attempt) == (
         "defer",
         ReasonCode.INTERRUPTED,
         True,
     )
     assert log.record((ENVELOPE, interrupted(has_begun=True))) is State.DEFERRED
-    assert log.results.calls[-1][2]["outcome"].reason_code is ReasonCode.NO_REPLY
+    assert log.results.calls[-1][1][0].outcome.reason_code is ReasonCode.NO_REPLY
 
 
 def test_an_ambiguous_outcome_can_hold_the_email() -> None:
@@ -138,9 +138,9 @@ def test_an_error_of_the_disk_is_described() -> None:
     """It does not count as an attempt."""
     log = Log()
     log.record(OSError("the disk is full"))
-    [(_, _, kwargs)] = log.results.calls
-    assert kwargs["outcome"].reply.text == "the message cannot be stored: the disk is full"
-    assert not kwargs["counts_as_attempt"]
+    [(_, (deferral,), _)] = log.results.calls
+    assert deferral.outcome.reply.text == "the message cannot be stored: the disk is full"
+    assert not deferral.counts_as_attempt
 
 
 def test_another_exception_passes_through() -> None:
@@ -174,6 +174,22 @@ def test_sent_emails_of_a_group_are_recorded_together() -> None:
     [(_, (sent,), _), (_, (failed, *_), _)] = log.results.calls
     assert [(each.claim.id, each.state) for each in sent] == [("a", State.SENT), ("c", State.CAPTURED)]
     assert failed.id == "b"
+
+
+def test_deferred_emails_are_recorded_together() -> None:
+    """A mail server that says 451 to thousands is recorded in few transactions; one that fails is apart."""
+    log = Log()
+    later = outcome(OutcomeKind.DEFERRED, stage="rcpt")
+    claims = [claim("a"), claim("b"), claim("late", attempts=MAX_ATTEMPTS)]
+    recorded = log.recorder.record_all(claims, [later] * 3)
+    assert {each.email_id: each.state for each in recorded} == {
+        "a": State.DEFERRED,
+        "b": State.DEFERRED,
+        "late": State.FAILED,
+    }
+    [(_, (failed, *_), _), (_, deferred, _)] = log.results.calls
+    assert (failed.id, [each.claim.id for each in deferred]) == ("late", ["a", "b"])
+    assert len(log.breaker.calls) == 3
 
 
 def test_a_group_without_sent_emails_needs_no_transaction() -> None:
