@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.broker.inspector import BrokerInspector
-from mailctl.broker.messages import quoted_name, summarize_tasks
+from mailctl.broker.messages import BATCH_TASK, quoted_name, summarize_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -100,3 +100,22 @@ def find_discarding_workers(
         if node in nodes
     }
     return {node: tuple(names) for node, names in missing.items() if names}
+
+
+def find_mailctl_workers(
+    broker: BrokerInspector, queues: Collection[str], nodes: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the workers of mailctl that consume some of these queues, and which, by node name.
+
+    Args:
+        broker: asks the workers.
+        queues: the names of the queues.
+        nodes: the queues that each Celery worker consumes, by node name.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    shared = {node: tuple(sorted({*consumed} & {*queues})) for node, consumed in nodes.items()}
+    suspects = [node for node, common in shared.items() if common]
+    registered = broker.tasks_by_worker(suspects) if suspects else {}
+    return {node: shared[node] for node in sorted(suspects) if BATCH_TASK in registered.get(node, ())}

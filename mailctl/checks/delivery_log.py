@@ -187,7 +187,10 @@ def _circuits(engine: Engine) -> Iterator[Finding]:
         return
     for circuit in found:
         if circuit.is_open:
-            fix = "Fix the mail server or its settings (see the smtp checks); workers retry automatically."
+            fix = (
+                "Fix the mail server, or its settings (see the smtp checks) and restart the workers;"
+                " they try again by themselves."
+            )
             yield _GROUP.fail("mail server", as_sentence(str(circuit)), fix=fix)
 
 

@@ -153,11 +153,23 @@ class _ActionRunner:
 
     def _show_plan(self, selection: Selection, filters: EmailFilter) -> None:
         if self.session.output.as_json:
-            for _ in self._show_dry_run(selection):
-                pass
+            if not sum(1 for _ in self._show_dry_run(selection)):
+                self._show_nothing(filters)
             return
         for line in self._plan_lines(self._make_plan(selection), filters):
             self.session.output.prose(line, hang=_PLAN_INDENT)
+
+    def _show_nothing(self, filters: EmailFilter) -> None:
+        """Say that the filters select no email: as a note, and as JSON if that is wanted."""
+        explanation = nothing_to_do_message(self.session.runtime, self.action, filters)
+        if self.session.output.as_json:
+            from mailctl.views.actions import NothingToDoView
+
+            self.session.output.record(
+                NothingToDoView.model_validate({"action": self.action.name, "explanation": explanation})
+            )
+        else:
+            self.session.output.note(explanation)
 
     def _confirm_plan(self, selection: Selection, filters: EmailFilter) -> bool:
         """Show the plan and ask; return whether there is anything to do."""
@@ -263,7 +275,7 @@ class _ActionRunner:
     def _note_summary(self, tally: Counter[ActionOutcome], filters: EmailFilter) -> None:
         output = self.session.output
         if not tally:
-            output.note(nothing_to_do_message(self.session.runtime, self.action, filters))
+            self._show_nothing(filters)
             return
         output.note(summary(tally, self.action))
         for line in left_out_lines(self.reasons):

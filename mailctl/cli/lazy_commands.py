@@ -25,7 +25,7 @@ from mailctl.cli.help_text import (
     write_sections,
     write_tail,
 )
-from mailctl.errors import ExitCode, UnknownName, closest_name
+from mailctl.errors import ExitCode, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -151,8 +151,10 @@ class _Group(_PlainHelp, TyperGroup):
 
     def refuse_unknown(self, ctx: Any, name: str) -> None:
         """Refuse a command that does not exist."""
-        closest = closest_name(name, self.list_commands(ctx))
-        hint = f" Did you mean {closest!r}?" if closest else ""
+        from mailctl.cli.usage_errors import meant_commands
+
+        meant = meant_commands(name, self.list_commands(ctx))
+        hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
         ctx.fail(f"There is no command {name!r}.{hint}")
 
     @override

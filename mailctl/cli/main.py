@@ -94,7 +94,7 @@ SECTIONS = {
         LazyCommand(
             "campaign",
             "mailctl.cli.commands.campaign:app",
-            "List, show, pause, resume, cancel and slow campaigns; lists them by default.",
+            "List, show, pause, resume and cancel campaigns, and set their rates; lists them by default.",
         ),
         LazyCommand(
             "queue",

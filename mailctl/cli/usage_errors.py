@@ -4,8 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mailctl.errors import closest_name
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import typer
+
+#: The commands that other words for them stand for, where they exist.
+_MEANT: Mapping[str, tuple[str, ...]] = {
+    "stop": ("pause", "cancel", "campaign pause", "queue pause"),
+    "slow": ("set-rate", "campaign set-rate"),
+    "throttle": ("set-rate", "campaign set-rate"),
+    "rate": ("set-rate", "campaign set-rate"),
+    "start": ("resume", "worker"),
+    "compare": ("diff", "workers diff"),
+    "pause": ("campaign pause", "queue pause"),
+    "resume": ("campaign resume", "queue resume"),
+    "rotate": ("rekey", "db rekey"),
+    "rekey": ("db rekey",),
+    "failures": ("errors",),
+    "tail": ("events",),
+    "search": ("list",),
+    "find": ("list",),
+    "export": ("list",),
+}
 
 
 def usage_sentence(error: typer.TyperException) -> str:
@@ -17,7 +40,8 @@ def usage_sentence(error: typer.TyperException) -> str:
 
 def _what_is_wrong(error: Any) -> str:
     parameter = getattr(error, "param", None)
-    if (option := getattr(error, "possibilities", None)) is not None:
+    # A short option that does not exist has no `possibilities`.
+    if (option := getattr(error, "possibilities", None)) is not None or hasattr(error, "possibilities"):
         closest = f" Did you mean {option[0]}?" if option else ""
         return f"There is no option {error.option_name}.{closest}"
     if hasattr(error, "param_type") and parameter is not None:
@@ -25,6 +49,18 @@ def _what_is_wrong(error: Any) -> str:
     if parameter is not None and (limits := _limits(parameter)):
         return f"{_name(parameter)} must be {limits}."
     return _as_sentence(error)
+
+
+def meant_commands(name: str, known: Sequence[str]) -> list[str]:
+    """Return the commands that were probably meant by one that does not exist.
+
+    Args:
+        name: what was typed.
+        known: the commands that there are.
+    """
+    same = [each for each in _MEANT.get(name.lower(), ()) if each.split()[0] in known]
+    closest = closest_name(name, known)
+    return same or ([closest] if closest else [])
 
 
 def _as_sentence(error: Any) -> str:

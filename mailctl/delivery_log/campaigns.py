@@ -107,7 +107,7 @@ class Campaigns(Repository):
         }
         with writing(self._engine) as connection:
             if not insert_or_ignore(connection, campaigns, row) and rate is not None:
-                connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(rate=rate))
+                _change_rate(connection, campaign, rate, now=now)
 
     def set_rate(self, campaign: str, rate: float | None) -> bool:
         """Change the rate of a campaign for all workers at once; return whether there is such a campaign.
@@ -115,9 +115,10 @@ class Campaigns(Repository):
         Args:
             rate: emails a second of all workers together; None for no limit.
         """
-        changed = update(campaigns).where(campaigns.c.id == campaign).values(rate=rate)
         with writing(self._engine) as connection:
-            return bool(connection.execute(changed).rowcount)
+            _change_rate(connection, campaign, rate, now=self._clock())
+            known = select(campaigns.c.id).where(campaigns.c.id == campaign)
+            return connection.execute(known).first() is not None
 
     def find_rate(self, campaign: str) -> tuple[float | None] | None:
         """Return the rate of a campaign (None in it for no limit); None if there is no such campaign."""
@@ -240,6 +241,13 @@ class Campaigns(Repository):
                     record_rate(connection, campaign, rate.after_release(len(found), now, queued=queued))
                 return found
         return {}
+
+
+def _change_rate(connection: Connection, campaign: str, rate: float | None, *, now: datetime) -> None:
+    """Change the rate of a campaign; a new one holds from now on, whatever was released before."""
+    is_new = and_(campaigns.c.id == campaign, campaigns.c.rate.is_distinct_from(rate))
+    values = {"rate": rate, "released_until": now, "released": None}
+    connection.execute(update(campaigns).where(is_new).values(**values))
 
 
 def _find_known(connection: Connection, ids: Sequence[str]) -> set[str]:

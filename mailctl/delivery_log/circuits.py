@@ -80,7 +80,7 @@ class Circuit:
 
     def __str__(self) -> str:
         since = format_time(self.since, TimeStyle.SENTENCE_CLOCK)
-        what = "accepts no email" if self.is_about_emails else "does not work"
+        what = "has accepted no email" if self.is_about_emails else "has not worked"
         return f"the mail server {self.server} {what} since {since}: {self.reason}"
 
 

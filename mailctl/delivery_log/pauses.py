@@ -73,7 +73,7 @@ class Pause:
     def __str__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         since = format_time(self.since, TimeStyle.MINUTE)
-        return f"{self.scope} {self.name} paused by {self.actor} since {since}{why}"
+        return f"{self.scope} {self.name} has been paused by {self.actor} since {since}{why}"
 
 
 class Pauses(Repository):

@@ -193,7 +193,7 @@ def explain_suppression(entry: Suppression) -> str:
     said = " ".join(str(part) for part in (entry.code, entry.enhanced, entry.reason) if part)
     which = "" if entry.scope is SuppressionScope.ALL else " for emails that can be unsubscribed from"
     date = format_time(entry.created_at, TimeStyle.DATE)
-    since = f"the address is suppressed{which} since {date} ({entry.source})"
+    since = f"the address has been suppressed{which} since {date} ({entry.source})"
     return f"{since}: {said}" if said else since
 
 

@@ -52,7 +52,8 @@ _EXPLANATIONS: Mapping[str, _Explanation] = {
         Certainty.LIKELY,
     ),
     "smtp_auth": _Explanation(
-        "the mail server rejects EMAIL_HOST_USER or EMAIL_HOST_PASSWORD", _CHECK_CONFIG
+        "signing in to the mail server fails (EMAIL_HOST_USER, EMAIL_HOST_PASSWORD or EMAIL_TLS)",
+        _CHECK_CONFIG,
     ),
     "smtp_tls": _Explanation(
         "TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE or its certificate)", _CHECK_CONFIG

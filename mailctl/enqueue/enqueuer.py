@@ -234,7 +234,9 @@ class Enqueuer:
         try:
             asyncio.run(preview_all())
         except RenderError as error:
-            raise InvalidInput("template", str(error), fix=error.fix) from error
+            what = error.message
+            what = f"{what[:1].lower()}{what[1:]}" if what.startswith("There ") else what
+            raise InvalidInput("template", f"cannot be used: {what}", fix=error.fix) from error
 
     def record(
         self,

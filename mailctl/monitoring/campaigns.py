@@ -25,8 +25,11 @@ _FAILED_STATES = frozenset({State.FAILED, State.EXPIRED})
 #: A campaign misbehaves if so many of its emails failed, and such a share of those that ended.
 MANY_FAILED = 10
 MAX_FAILED_SHARE = 0.05
-#: A campaign falls behind if it keeps less than this share of its rate.
+#: A campaign falls behind if it keeps less than this share of its rate, over at least this time.
 MIN_KEPT_SHARE = 0.5
+MIN_SECONDS = 30.0
+#: Emails in these states end at times of their own: the next attempt, or the release by an operator.
+_PUT_OFF_STATES = frozenset({State.DEFERRED, State.HELD})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ class CampaignStatus:
     rate: float | None
     #: Emails a second that ended in the last minutes.
     kept_rate: float
+    #: The seconds over which that was measured.
+    measured_seconds: float
     created_at: datetime | None
     #: When one of its emails was last changed.
     changed_at: datetime
@@ -91,11 +96,22 @@ class CampaignStatus:
         return lost / ended if ended else None
 
     @property
+    def cancelled(self) -> int:
+        """The number of emails that an operator cancelled."""
+        return self._count(frozenset({State.CANCELLED}))
+
+    @property
     def expected_end(self) -> datetime | None:
-        """When it will be finished at the rate that it keeps; None if it is, or if that cannot be said."""
-        if not self.waiting or self.pause is not None or not self.kept_rate:
+        """When each of its emails has been tried, except those that are deferred or held.
+
+        It follows from the rate that is asked for, and from the one that is kept where that is far lower or
+        there is no limit. None if there are no such emails, or if it cannot be said.
+        """
+        ready = self.waiting - self._count(_PUT_OFF_STATES)
+        if not ready or self.pause is not None or not self.kept_rate:
             return None
-        return self.at + timedelta(seconds=self.waiting / self.kept_rate)
+        rate = self.kept_rate if self.rate is None or self.is_behind else self.rate
+        return self.at + timedelta(seconds=ready / rate)
 
     @property
     def is_failing(self) -> bool:
@@ -105,9 +121,12 @@ class CampaignStatus:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it keeps far less than its rate although emails wait and nobody paused it."""
+        """Whether it keeps far less than its rate although emails are ready and nobody paused it."""
         # The workers may be busy with its last emails, or not have begun.
-        is_running = bool(self.waiting and self.kept_rate) and self.pause is None
+        ready = self.waiting - self._count(_PUT_OFF_STATES)
+        is_running = bool(ready and self.kept_rate) and self.pause is None
+        if self.measured_seconds < MIN_SECONDS:
+            return False
         return is_running and self.rate is not None and self.kept_rate < MIN_KEPT_SHARE * self.rate
 
     def _count(self, states: frozenset[State]) -> int:
@@ -162,7 +181,8 @@ def _status(counts: CampaignCounts, pauses: list[Pause], *, now: datetime) -> Ca
         name=counts.name,
         kind=counts.kind,
         rate=counts.rate,
-        kept_rate=counts.per_minute / 60,
+        kept_rate=counts.pace.per_second,
+        measured_seconds=counts.pace.seconds,
         created_at=counts.created_at,
         changed_at=counts.changed_at,
         states=counts.states,

@@ -93,11 +93,11 @@ def find_errors(runtime: Runtime, *, since: datetime, campaign: str | None = Non
         LogUnavailable: the delivery log cannot be read.
     """
     attempts = find_failed_attempts(runtime.engine, since=since, campaign=campaign)
-    return group_errors(attempts, since=since, now=runtime.clock())
+    return group_errors(attempts, since=since, now=runtime.clock(), campaign=campaign)
 
 
 def group_errors(
-    newest_first: Sequence[FailedAttempt], *, since: datetime, now: datetime
+    newest_first: Sequence[FailedAttempt], *, since: datetime, now: datetime, campaign: str | None = None
 ) -> list[ErrorGroup]:
     """Return attempts in groups, the most frequent first.
 
@@ -105,13 +105,17 @@ def group_errors(
         newest_first: the failed attempts, the latest first.
         since: the beginning of the period.
         now: its end.
+        campaign: the campaign to which the commands are limited; None for none.
     """
     prints = [_fingerprint(each) for each in newest_first]
     joined = join_domains(prints)
     groups: defaultdict[Fingerprint, list[FailedAttempt]] = defaultdict(list)
     for attempt, fingerprint in zip(newest_first, prints, strict=True):
         groups[joined[fingerprint]].append(attempt)
-    found = [_group(fingerprint, each, since=since, now=now) for fingerprint, each in groups.items()]
+    found = [
+        _group(fingerprint, each, since=since, now=now, campaign=campaign)
+        for fingerprint, each in groups.items()
+    ]
     return sorted(found, key=lambda group: (-group.emails, -group.attempts, group.text))
 
 
@@ -147,7 +151,12 @@ def _fingerprint(attempt: FailedAttempt) -> Fingerprint:
 
 
 def _group(
-    fingerprint: Fingerprint, newest_first: Sequence[FailedAttempt], *, since: datetime, now: datetime
+    fingerprint: Fingerprint,
+    newest_first: Sequence[FailedAttempt],
+    *,
+    since: datetime,
+    now: datetime,
+    campaign: str | None,
 ) -> ErrorGroup:
     last = newest_first[0]
     states = {each.email_id: each.state_now for each in newest_first}
@@ -167,18 +176,26 @@ def _group(
         trend=find_trend((each.at for each in newest_first), since=since, now=now),
         kinds=tuple(kind for kind, _ in Counter(each.kind for each in newest_first).most_common()),
         sample_ids=tuple(list(states)[:_MAX_SAMPLES]),
-        command=_command(newest_first, cause, has_failed=bool(failed), now=now),
+        command=_command(newest_first, cause, has_failed=bool(failed), now=now, campaign=campaign),
     )
 
 
 def _words(attempt: FailedAttempt) -> str:
-    """Return what was said; the words of an event have the code of the reply already."""
+    """Return what was said, without the stage; the words of an event have the code of the reply already."""
     reply = attempt.reply
-    return attempt.text if reply.text == attempt.text else str(reply) or attempt.text
+    if reply.text != attempt.text and str(reply):
+        return str(reply)
+    _, is_found, said = attempt.text.partition(f" at {attempt.stage}: ")
+    return said if is_found and attempt.stage else attempt.text
 
 
 def _command(
-    newest_first: Sequence[FailedAttempt], cause: Cause, *, has_failed: bool, now: datetime
+    newest_first: Sequence[FailedAttempt],
+    cause: Cause,
+    *,
+    has_failed: bool,
+    now: datetime,
+    campaign: str | None,
 ) -> ShellCommand:
     """Return the command that deals with a group: what the cause needs, or else what the emails need."""
     last, age = newest_first[0], now - newest_first[-1].at
@@ -196,7 +213,7 @@ def _command(
         return mailctl_command("list", arguments=ids[:_MAX_SAMPLES])
     reply = f"{last.reply.code} {last.reply.enhanced or ''}".strip() if last.reply.code else None
     command = "retry" if has_failed and cause.name not in _ABOUT_RECIPIENT else "list"
-    return mailctl_command(command, state=state, error=reply, since=_since(age))
+    return mailctl_command(command, state=state, error=reply, campaign=campaign, since=_since(age))
 
 
 def _since(age: timedelta) -> str:

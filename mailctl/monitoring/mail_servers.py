@@ -24,7 +24,7 @@ _RECENT = timedelta(hours=1)
 _NAME = "mail-server"
 _FIX = (
     "Run `mailctl check-config` on the worker's host; "
-    "sending resumes automatically once the mail server works."
+    "restart the workers after you change a setting; otherwise sending resumes once the server works."
 )
 
 

@@ -152,7 +152,9 @@ class WorkerService:
         if not silent:
             return ()
         groups = count_unfinished(self._runtime.engine, now=self._runtime.clock())
-        found = [_dead_worker(worker, groups) for worker in silent]
+        alive = {worker.name: worker for worker in self._runtime.workers.list_alive()}
+        orphans = [group for group in groups if not group.may_be_held_by(alive.get(group.worker or ""))]
+        found = [_dead_worker(worker, orphans) for worker in silent]
         return tuple(sorted(found, key=lambda worker: worker.seen_at, reverse=True))
 
     def _find_problems(self, workers: Sequence[Worker]) -> dict[str, tuple[str, ...]]:
@@ -298,7 +300,7 @@ class WorkerService:
 
 
 def _dead_worker(worker: Worker, groups: Sequence[UnfinishedEmails]) -> DeadWorker:
-    mine = [group for group in groups if group.worker == worker.name]
+    mine = [group for group in groups if group.may_be_held_by(worker)]
     leases = [group.lease_until for group in mine if group.lease_until is not None]
     return DeadWorker(
         name=worker.name,

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 ActionName = Literal["retry", "cancel", "hold", "release", "resend", "purge"]
 
 
+class NothingToDoView(View):
+    """The result of an action whose filters select no email."""
+
+    action: ActionName
+    emails: Literal[0] = Field(0, description="How many emails the filters select.")
+    explanation: str = Field(description="Why there are none.")
+
+
 class ActionResultView(View):
     """The result of an action on one email."""
 

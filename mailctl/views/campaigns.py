@@ -57,7 +57,8 @@ class CampaignStatusView(View):
     rate: _PerSecond | None = Field(description="Emails a second of all workers; null for no limit.")
     kept_rate: _PerSecond = Field(description="Emails a second that ended in the last minutes.")
     expected_end: Timestamp | None = Field(
-        description="When it is finished at the rate that it keeps; null if that cannot be said."
+        description="When each of its emails has been tried, except those that are deferred or held, at its"
+        " rate or at the one that it keeps; null if that cannot be said."
     )
     pause: PauseView | None = Field(description="Its pause, or that of its kind.")
     is_failing: bool = Field(description="Whether more emails fail than wrong addresses explain.")

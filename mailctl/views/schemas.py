@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mailctl.errors import UnknownName
 from mailctl.views import SCHEMA_VERSION
-from mailctl.views.actions import ActionResultView
+from mailctl.views.actions import ActionResultView, NothingToDoView
 from mailctl.views.api_keys import ApiKeyView, NewApiKeyView
 from mailctl.views.base import View
 from mailctl.views.campaigns import (
@@ -55,6 +55,8 @@ from mailctl.views.workers import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: The commands that apply an action to emails.
+_ACTIONS = ("retry", "cancel", "hold", "release", "resend", "queue purge", "campaign cancel")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -126,11 +128,8 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("email", EmailView, "list"),
         _schema("error-group", ErrorGroupView, "errors"),
         _schema("event", FeedEntryView, "events"),
-        _schema(
-            "action-result",
-            ActionResultView,
-            *("retry", "cancel", "hold", "release", "resend", "queue purge", "campaign cancel"),
-        ),
+        _schema("action-result", ActionResultView, *_ACTIONS),
+        _schema("nothing-to-do", NothingToDoView, *_ACTIONS),
         _schema("suppression", SuppressionView, "suppress list"),
         _schema("feedback", IngestView, "feedback ingest", "feedback tail-log"),
         _schema("feedback-watch", WatchView, "feedback watch --once"),

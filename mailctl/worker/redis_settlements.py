@@ -43,7 +43,8 @@ class PendingSettlements:
         if not self._is_failing:
             self._is_failing = True
             _log.warning(
-                "Redis does not confirm that a message is done (%s); repeating it until Redis does",
+                "Redis has not confirmed that a message was acknowledged or returned (%s);"
+                " trying again until it does",
                 type(error).__name__,
             )
 
@@ -54,12 +55,12 @@ class PendingSettlements:
             try:
                 self._pending[0](channel)
             except SETTLEMENT_ERRORS as error:
-                _log.debug("Redis does not confirm settlements: %s", type(error).__name__)
+                _log.debug("Redis has still not confirmed what became of messages: %s", type(error).__name__)
                 return
             self._pending.popleft()
         if self._is_failing and not self._pending:
             self._is_failing = False
-            _log.info("Redis confirmed what was done with %s", pluralize(count, "message"))
+            _log.info("Redis has confirmed the acknowledgement or return of %s", pluralize(count, "message"))
 
 
 def acknowledgement(tag: str) -> Callable[[Any], None]:

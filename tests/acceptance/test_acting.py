@@ -171,7 +171,7 @@ def test_a_pause_outlives_the_worker_and_loses_nothing(site: Site, run: Run) -> 
     wait_until(lambda: all(email.state is State.PENDING for email in emails(site)))
     site.enqueue(4)
     _, status, _ = run("status", site.ids[0])
-    assert ("queue celery paused by" in status, "the MX is moving" in status) == (True, True)
+    assert ("queue celery has been paused by" in status, "the MX is moving" in status) == (True, True)
     worker.stop()
     site.start_worker("-c", "2")
     bulk = len(site.ids)

@@ -139,11 +139,11 @@ def test_our_password_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     site.smtp.credentials = ("app", "another-password")
     worker = site.start_worker("-c", "2")
     site.enqueue(40)
-    worker.wait_until(lambda: "does not work since" in worker.output)
+    worker.wait_until(lambda: "has not worked since" in worker.output)
     tries = sum(line.startswith("AUTH") for _, way, line in site.smtp.log if way == "C")
     assert tries <= 8
     checks = site.terminal.run("check-config", "--json").data["checks"]
-    assert any(check["status"] == "fail" and "does not work since" in check["detail"] for check in checks)
+    assert any(check["status"] == "fail" and "has not worked since" in check["detail"] for check in checks)
     site.smtp.credentials = ("app", SMTP_PASSWORD)
     site.repaired()
     check()

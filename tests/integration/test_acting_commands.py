@@ -175,6 +175,14 @@ class TestRetry:
         assert mailctl("retry", "--state", "failed", "--include", dead_ones, "--yes").code == 0
         assert [state_of(mailctl, each) for each in (dead, lost)] == ["pending", "pending"]
 
+    @pytest.mark.parametrize("more", [("--dry-run",), ("--yes",)])
+    def test_without_any_email_it_prints_one_object(self, mailctl: Mailctl, more: tuple[str, ...]) -> None:
+        """A program reads JSON in any case."""
+        welcome(mailctl)
+        [found] = mailctl("retry", "--state", "failed", "--json", *more).lines
+        assert (found["action"], found["emails"]) == ("retry", 0)
+        assert found["explanation"].startswith("No email in the delivery log")
+
     def test_what_is_too_old_gets_a_new_life_only_when_it_is_named(self, mailctl: Mailctl) -> None:
         """Else its time stays what it was."""
         email_id = send(mailctl, "reset", "--email", "zoe@example.com")
@@ -214,7 +222,7 @@ class TestPause:
         paused = mailctl("queue", "pause", "--kind", "welcome", "--reason", "typo in it", "--json").lines[0]
         assert (paused["actor"], paused["waiting"], paused["is_paused"]) == ("zoe", 1, True)
         [found] = mailctl("status", email_id, "--json").lines
-        assert "kind welcome paused by zoe since" in found["explanation"]
+        assert "kind welcome has been paused by zoe since" in found["explanation"]
         [why] = mailctl("why", email_id, "--json").lines
         assert why["causes"][0]["next_step"] == "mailctl queue resume --kind welcome"
         assert mailctl("queue", "resume", "--kind", "welcome").code == 0

@@ -74,3 +74,4 @@ def test_a_campaign_is_cancelled_and_released(mailctl: Mailctl, ids: list[str]) 
     assert mailctl("campaign", "cancel", "spring", "--yes").code == 0
     [listed] = mailctl("campaign", "list", "--json").lines
     assert listed["states"] == {"sent": 1, "cancelled": 3}
+    assert mailctl("campaign").out.splitlines()[1].endswith("3 cancelled")

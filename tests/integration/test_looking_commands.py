@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
 #: A link with a token of its own, not a masked one.
 TOKEN = re.compile(r"reset-password\?t=(?:3D)?[\w-]{20}")
+
+
+def test_a_template_that_cannot_be_used_is_one_sentence(mailctl: Mailctl) -> None:
+    """What is wrong with the template is part of it."""
+    sent = mailctl("send", "email", "--email", "zoe@example.com", "--subject", "Hi", "--template", "nosuch")
+    assert sent.code == 2
+    assert "The template cannot be used: there is no template 'nosuch'." in sent.err
 
 
 class TestShow:
@@ -107,3 +116,22 @@ class TestSortedLists:
         assert mailctl("list", "--sort", "to", "--after", "3").code == 2
         assert mailctl("list", "--sort", "updated", "--after", "3:soon").code == 2
         assert mailctl("list", "--sort", "luck").code == 2
+
+
+class TestEvents:
+    def test_ctrl_c_before_the_first_event_is_no_error(self, mailctl: Mailctl) -> None:
+        """Here it comes while the log is opened."""
+        welcome(mailctl)
+        left = [KeyboardInterrupt()]
+
+        def interrupt(*_: object) -> None:
+            if left:
+                raise left.pop()
+
+        event.listen(Engine, "engine_connect", interrupt)
+        try:
+            followed = mailctl("events", "--follow")
+        finally:
+            event.remove(Engine, "engine_connect", interrupt)
+        assert (followed.code, left) == (0, [])
+        assert followed.err.startswith("No matching events.")

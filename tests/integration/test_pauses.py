@@ -59,7 +59,7 @@ def test_a_claim_does_not_take_what_is_paused(log: Runtime, scope: PauseScope, n
     assert log.claims.claim([email_id], worker=WORKER).claims == []
     [email] = log.history.find(email_id)
     assert (email.state, email.attempts, email.queued_at) == (State.PENDING, 0, None)
-    assert "paused by zoe" in log.history.events(email_id)[-1].text
+    assert "has been paused by zoe" in log.history.events(email_id)[-1].text
     assert log.publications.reserve_due(limit=9) == []
     log.pauses.resume(scope, name)
     assert [found.id for found in log.publications.reserve_due(limit=9)] == [email_id]

@@ -24,11 +24,12 @@ def retry(
     names the hazard:
 
     \b
-      permanent   the mailbox does not exist
-      maybe-sent  the mail server may have accepted the email already
-      expired     it has expired; a retry gives it new links and a new lifetime
-      suppressed  a suppression or a sending limit stopped it
-      resent      a new copy of it has been sent already
+      permanent     the mailbox does not exist
+      maybe-sent    the mail server may have accepted the email already
+      expired       it has expired; a retry gives it new links and a new lifetime
+      suppressed    a suppression or a sending limit stopped it
+      unsubscribed  its recipient has unsubscribed
+      resent        a new copy of it has been sent already
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`mailctl campaign`: show campaigns, and pause, resume, cancel and slow them."""
+"""`mailctl campaign`: show campaigns, pause, resume and cancel them, and set their rates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 app = CommandGroup(
     "campaign",
-    "List, show, pause, resume, cancel and slow campaigns; lists them by default.",
+    "List, show, pause, resume and cancel campaigns, and set their rates; lists them by default.",
     default="list",
 )
 NameArgument = Annotated[
@@ -268,7 +268,8 @@ def _kept(campaign: CampaignStatus) -> str:
 
 def _marks(campaign: CampaignStatus) -> list[str]:
     marks = {"paused": campaign.pause, "failing": campaign.is_failing, "behind": campaign.is_behind}
-    return [mark for mark, is_set in marks.items() if is_set]
+    cancelled = [f"{campaign.cancelled} cancelled"] if campaign.cancelled else []
+    return [*(mark for mark, is_set in marks.items() if is_set), *cancelled]
 
 
 def _show(session: CliSession, found: CampaignDetails) -> None:

@@ -87,10 +87,12 @@ def rekey(
 ) -> None:
     """Re-encrypt, with SECRET_KEY, the contents that an older key encrypted.
 
-    To rotate the key, set SECRET_KEY to a new one and MAILCTL_SECRET_KEYS_OLD to the earlier one for all
-    processes, restart them, and run this command; then the earlier key can be removed. Run it also after an
-    upgrade from a version that did not bind contents to their emails: until then they wait. It can be
-    interrupted and repeated. Exits with 1 if there are contents that no known key decrypts.
+    To rotate the key: on several hosts, first add the new key to MAILCTL_SECRET_KEYS_OLD everywhere, and
+    restart all processes. Then make the new key SECRET_KEY and the earlier one MAILCTL_SECRET_KEYS_OLD
+    everywhere, restart again, and run this command. Remove the earlier key once the links and bounces of
+    emails that were sent before are no longer needed. Run the command also after an upgrade from a version
+    that did not bind contents to their emails: until then they wait. It can be interrupted and repeated.
+    Exits with 1 if there are contents that no known key decrypts.
 
     \b
     Examples:
@@ -148,6 +150,11 @@ def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
         output.prose(text, hang=0)
     if total.unreadable:
         output.note(_unreadable_message(total.unreadable))
+    elif total.outdated and not dry_run:
+        output.note(
+            "Once the links and bounces of emails that were sent before are no longer needed, remove the"
+            " earlier key from MAILCTL_SECRET_KEYS_OLD, and restart all processes."
+        )
 
 
 def _unreadable_message(ids: tuple[str, ...]) -> str:

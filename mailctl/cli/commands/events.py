@@ -65,13 +65,13 @@ def events(
     wanted = _filter(session, filters)
     if not sys.stdout.isatty():
         session.output.as_json = True
+    is_empty = True
     with watching():
         found = (
             follow_events(session.runtime, wanted, since=_beginning(since) if since else None)
             if follow
             else list_events(session.runtime, wanted, since=_beginning(since or _DEFAULT_PERIOD))
         )
-        is_empty = True
         for entry in found:
             is_empty = False
             _show(session, entry)

@@ -119,6 +119,8 @@ def _show(output: Output, hop: Hop) -> None:
     from mailctl.timefmt import format_milliseconds
 
     duration = f" ({format_milliseconds(hop.seconds)})" if hop.seconds is not None else ""
-    output.state("ok  " if hop.ok else "fail", f"{hop.name}: {hop.detail}{duration}")
+    # A hop that works and has something to fix is a warning.
+    state = "fail" if not hop.ok else "warn" if hop.fix else "ok  "
+    output.state(state, f"{hop.name}: {hop.detail}{duration}")
     if hop.fix:
         output.line(f"      -> {hop.fix}")

@@ -82,7 +82,7 @@ def _show(output: Output, found: Incident) -> None:
         state, *more = shown
         output.state("fail" if problem.is_failure else "note", state)
         for line in more:
-            output.prose(f"      -> {line}", hang=9)
+            output.fix(line, indent="      -> ")
 
 
 def _lines(problem: IncidentProblem) -> Iterator[str]:
@@ -93,4 +93,6 @@ def _lines(problem: IncidentProblem) -> Iterator[str]:
 
 def _height(output: Output, text: str) -> int:
     """Return how many lines of the terminal a text takes, with its indentation."""
-    return 1 if output.width is None else -(-(len(text) + 10) // max(20, output.width - 10))
+    if output.width is None or len(text) + 10 <= output.width:
+        return 1
+    return -(-(len(text) + 10) // max(20, output.width - 10)) + text.count(": mailctl ")

@@ -115,6 +115,20 @@ class Output:
         line = text if isinstance(text, Text) else Text(escape_controls_as_line(text))
         self.lines(wrap_line(line, width=self.width, hang=hang))
 
+    def fix(self, text: str, *, indent: str) -> None:
+        """Print what to do; a command in it is never wrapped, so that it can be copied.
+
+        Args:
+            text: what to do, perhaps ending with a command of mailctl.
+            indent: what precedes the first line; the others are indented by as many cells.
+        """
+        words, space, command = text.rpartition(": mailctl ")
+        if self.width is None or len(indent + text) <= self.width or not command:
+            self.prose(f"{indent}{text}", hang=len(indent))
+            return
+        self.prose(f"{indent}{words}:", hang=len(indent))
+        self.line(f"{' ' * len(indent)}{space[2:]}{command}")
+
     def raw(self, data: bytes) -> None:
         """Print bytes: unchanged to a pipe or a file, as escaped text to a terminal."""
         if sys.stdout.isatty():

@@ -68,7 +68,14 @@ def table_lines(
             if row[column.index]:
                 name = f"{column.name}: " if column.name else ""
                 below = Text(" " * _INDENT + name + row[column.index], style="dim")
-                yield from wrap_line(below, width=width, hang=_INDENT)
+                # The terminal wraps a command, so that it is still one line when it is copied.
+                is_command = is_mailctl_command(row[column.index])
+                yield from wrap_line(below, width=None if is_command else width, hang=_INDENT)
+
+
+def is_mailctl_command(text: str) -> bool:
+    """Whether a text is a command of mailctl, perhaps with words after it."""
+    return text.startswith("mailctl ")
 
 
 def wrap_line(line: Text, *, width: int | None, hang: int) -> Iterator[Text]:
@@ -99,7 +106,7 @@ def _describe(index: int, name: str, rows: Sequence[Sequence[str]]) -> _Column:
         name=name,
         natural_width=natural,
         is_right_aligned=bool(filled) and not is_id and all(_NUMBER.fullmatch(value) for value in filled),
-        is_never_cut=is_id or natural <= _MAX_UNCUT_WIDTH,
+        is_never_cut=is_id or natural <= _MAX_UNCUT_WIDTH or any(map(is_mailctl_command, values)),
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
-from mailctl.delivery_log.queries.queue_stats import RATE_WINDOW, newest_events, per_minute
+from mailctl.delivery_log.queries.queue_stats import RATE_WINDOW, newest_events
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import campaigns, emails
 from mailctl.domain.models import State
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
 
 #: The states in which an attempt, or the email, has ended.
 _ENDED_STATES = (State.SENT, State.CAPTURED, State.FAILED)
+#: The pace of a campaign is that of this period, so that a pause or an earlier rate is soon forgotten; the
+#: pace of a slow one, of which fewer than `_MANY` emails ended in it, is that of `RATE_WINDOW`.
+_SHORT_WINDOW = timedelta(minutes=1)
+_MANY = 10
+#: The shortest period over which emails are counted: one that has just ended is not thousands a second.
+_MIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast emails of a campaign end."""
+
+    #: Emails a second.
+    per_second: float = 0.0
+    #: The seconds over which they were counted, from the first of them until now.
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +51,8 @@ class CampaignCounts:
     rate: float | None
     created_at: datetime | None
     states: Mapping[State, int]
-    #: How many of its emails a minute ended in the last minutes.
-    per_minute: float
+    #: How fast its emails ended in the last minutes.
+    pace: Pace
     #: When its last email was recorded, and when one was last changed.
     recorded_at: datetime
     changed_at: datetime
@@ -71,8 +88,10 @@ def count_campaigns(
         active = select(emails.c.campaign).where(emails.c.updated_at >= changed_since, where).distinct()
         counted = counted.where(emails.c.campaign.in_(active))
     recent = newest_events(since=now - RATE_WINDOW)
+    is_short = recent.c.at > now - _SHORT_WINDOW
+    short = (func.count().filter(is_short), func.min(case((is_short, recent.c.at))))
     ended = (
-        select(emails.c.campaign, func.count(), func.min(recent.c.at))
+        select(emails.c.campaign, func.count(), func.min(recent.c.at), *short)
         .join(recent, recent.c.email_id == emails.c.id)
         .where(recent.c.state.in_(_ENDED_STATES), where)
         .group_by(emails.c.campaign)
@@ -81,9 +100,11 @@ def count_campaigns(
     with reading(engine) as connection:
         for row in connection.execute(counted):
             groups[row.campaign].append(row)
-        rates = {campaign: per_minute(*row, now=now) for campaign, *row in connection.execute(ended)}
+        paces = {campaign: _pace(*row, now=now) for campaign, *row in connection.execute(ended)}
         recorded: dict[str, Any] = {row.id: row for row in connection.execute(select(campaigns))}
-    found = [_counts(each, rows, recorded.get(each), rates.get(each, 0.0)) for each, rows in groups.items()]
+    found = [
+        _counts(each, rows, recorded.get(each), paces.get(each, Pace())) for each, rows in groups.items()
+    ]
     return sorted(found, key=lambda each: each.recorded_at, reverse=True)
 
 
@@ -98,14 +119,24 @@ def campaign_names(engine: Engine) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def _counts(name: str, rows: list[Any], campaign: Any, rate: float) -> CampaignCounts:
+def _pace(
+    number: int, first: datetime, short_number: int, short_first: datetime | None, *, now: datetime
+) -> Pace:
+    """Return the pace of emails that ended: how many since when, in the last minutes and in the last one."""
+    if short_number >= _MANY and short_first is not None:
+        number, first = short_number, short_first
+    seconds = max((now - first).total_seconds(), _MIN_SECONDS)
+    return Pace(per_second=number / seconds, seconds=seconds)
+
+
+def _counts(name: str, rows: list[Any], campaign: Any, pace: Pace) -> CampaignCounts:
     return CampaignCounts(
         name=name,
         kind=campaign.kind if campaign else None,
         rate=campaign.rate if campaign else None,
         created_at=campaign.created_at if campaign else None,
         states={State(row.state): row.count for row in rows},
-        per_minute=rate,
+        pace=pace,
         recorded_at=max(row.recorded_at for row in rows),
         changed_at=max(row.changed_at for row in rows),
     )

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: The newest events that are returned at most.
 MAX_ATTEMPTS = 20_000
 _FAILURE_STATES = (State.DEFERRED, State.FAILED, State.EXPIRED, State.BOUNCED)
-#: An email that waits for its turn has not been tried.
-_HAS_FAILED = func.coalesce(events.c.reason_code, "") != ReasonCode.SEND_RATE
+#: An email that waits for its turn has not been tried; one that was resent has failed before.
+_HAS_FAILED = func.coalesce(events.c.reason_code, "").not_in((ReasonCode.SEND_RATE, ReasonCode.RESENT))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from mailctl.delivery_log.heartbeats import Worker
+
 
 @dataclass(frozen=True, kw_only=True)
 class UnfinishedEmails:
@@ -43,6 +45,10 @@ class UnfinishedEmails:
     def is_scheduled(self) -> bool:
         """Whether nothing but the time for which they are scheduled keeps them."""
         return self.is_later and self.state is State.PENDING and self.reason_code is None
+
+    def may_be_held_by(self, worker: Worker | None) -> bool:
+        """Whether a worker may be sending them; one that was started after the claim is another one."""
+        return worker is not None and worker.name == self.worker and worker.started_at <= self.changed_at
 
 
 def count_unfinished(engine: Engine, *, now: datetime) -> list[UnfinishedEmails]:

@@ -39,9 +39,13 @@ class LogFacts:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.now = runtime.clock()
-        #: Returns the queues of each worker that answers on the broker, by node name; called only if no
-        #: heartbeat covers a queue in which emails wait. None if the broker cannot be asked.
+        #: Returns the queues of each worker that answers on the broker, by node name. None if the broker
+        #: cannot be asked.
         self.ask_workers: Callable[[], Mapping[str, tuple[str, ...]]] | None = None
+        #: Returns which of these workers are mailctl's and consume queues of emails, and which queues.
+        self.find_sharing: Callable[[Mapping[str, tuple[str, ...]]], Mapping[str, tuple[str, ...]]] | None = (
+            None
+        )
 
     @cached_property
     def workers(self) -> tuple[Worker, ...]:
@@ -82,10 +86,22 @@ class LogFacts:
     @cached_property
     def other_consumers(self) -> dict[str, tuple[str, ...]]:
         """The queues of workers that do not share the log, by node name, as far as they were asked."""
-        if self.ask_workers is None or (self.workers and self._own_queues >= set(self.ready_by_queue)):
+        if self.ask_workers is None:
             return {}
         try:
-            return dict(self.ask_workers())
+            found = self.ask_workers()
+        except MailctlError:
+            return {}
+        known = {worker.name for worker in (*self.workers, *self.silent)}
+        return {name: queues for name, queues in found.items() if name not in known}
+
+    @cached_property
+    def other_logs(self) -> dict[str, tuple[str, ...]]:
+        """The workers of mailctl that have another log, and which queues of emails they consume."""
+        if self.find_sharing is None or not self.other_consumers:
+            return {}
+        try:
+            return dict(self.find_sharing(self.other_consumers))
         except MailctlError:
             return {}
 

@@ -37,13 +37,15 @@ _DIFFERENCES = {
 
 def find_worker_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield the problems of the workers that share the log."""
+    yield from _other_logs(facts)
     yield from _unconsumed_queues(facts)
     yield from _suspended(facts)
     yield from _dead(facts)
     yield from _dead_processes(facts)
     yield from _overdue(facts)
     if facts.workers:
-        yield from _stalled(facts)
+        if not facts.other_logs:  # these take what seems to be left
+            yield from _stalled(facts)
         yield from _unpublished(facts)
         yield from _captures(facts)
         yield from _disagreements(facts)
@@ -63,6 +65,21 @@ def _unconsumed_queues(facts: LogFacts) -> Iterator[IncidentProblem]:
             sentence=f"No worker consumes queue {queue!r}: {consumed}",
             fix=start_worker_fix(queue),
             held_up=count,
+        )
+
+
+def _other_logs(facts: LogFacts) -> Iterator[IncidentProblem]:
+    """Yield a problem for each worker that takes emails of this log and has another one."""
+    for name, queues in facts.other_logs.items():
+        yield IncidentProblem(
+            subject=ProblemSubject.SETTINGS,
+            name="other_log",
+            sentence=f"Worker {name} consumes {', '.join(queues)} but has another delivery log:"
+            " it takes emails of this log and cannot send them",
+            # Which of the two is wrong is not known here, so that nothing is to be stopped.
+            fix="Give it and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart what"
+            f" was wrong; show the workers: {mailctl_command('workers')}",
+            held_up=sum(facts.ready_by_queue.get(queue, 0) for queue in queues),
         )
 
 
@@ -101,20 +118,21 @@ def _dead(facts: LogFacts) -> Iterator[IncidentProblem]:
     orphans = [
         group
         for group in facts.unfinished
-        if group.state is State.SENDING and group.worker and not _may_hold(alive.get(group.worker), group)
+        if group.state is State.SENDING and group.worker and not group.may_be_held_by(alive.get(group.worker))
     ]
-    for name in sorted({group.worker or "" for group in orphans}):
+    dead = {group.worker or "" for group in orphans}
+    for name in sorted(dead):
         mine = [group for group in orphans if group.worker == name]
         yield IncidentProblem(
             subject=ProblemSubject.WORKERS,
             name="lease_of_dead_worker",
-            sentence=f"Worker {name} died while sending; {_takeover(facts, mine)}",
+            sentence=f"Worker {name}{_process(facts, name)} died while sending; {_takeover(facts, mine)}",
             fix=f"Find out why it died: the log of the worker, and `journalctl -k` for the OOM killer; "
             f"show the workers: {mailctl_command('workers')}",
             held_up=sum(group.count for group in mine),
         )
     for worker in facts.silent:
-        if facts.workers and worker not in facts.suspended:
+        if facts.workers and worker not in facts.suspended and worker.name not in dead:
             yield IncidentProblem(
                 subject=ProblemSubject.WORKERS,
                 name="worker_silent",
@@ -124,9 +142,12 @@ def _dead(facts: LogFacts) -> Iterator[IncidentProblem]:
             )
 
 
-def _may_hold(worker: Worker | None, group: UnfinishedEmails) -> bool:
-    """Whether a live worker may be sending emails; one that was started after the claim is another one."""
-    return worker is not None and worker.started_at <= group.changed_at
+def _process(facts: LogFacts, name: str) -> str:
+    """Return the process of a worker that has not signed off, in brackets; "" if none is known."""
+    found = max(
+        (each for each in facts.silent if each.name == name), key=lambda each: each.seen_at, default=None
+    )
+    return f" (process {found.pid} on host {found.host})" if found else ""
 
 
 def _takeover(facts: LogFacts, groups: list[UnfinishedEmails]) -> str:
@@ -134,9 +155,9 @@ def _takeover(facts: LogFacts, groups: list[UnfinishedEmails]) -> str:
     if not ends:
         return "a relay will release its emails"
     if max(ends) < facts.now:
-        return "its leases have expired, and a relay releases its emails"
+        return "the leases of its emails have expired, and a relay releases them"
     until = format_time(max(ends), TimeStyle.CLOCK)
-    return f"other workers take its emails over when its leases expire, at {until}"
+    return f"other workers take over its emails when their leases expire, at {until}"
 
 
 def _dead_processes(facts: LogFacts) -> Iterator[IncidentProblem]:
@@ -162,7 +183,7 @@ def _dead_processes(facts: LogFacts) -> Iterator[IncidentProblem]:
 
 def _has_dead_process(worker: Worker | None, group: UnfinishedEmails) -> bool:
     """Whether a process of the live worker that is sending emails has died since it claimed them."""
-    if group.state is not State.SENDING or worker is None or not _may_hold(worker, group):
+    if group.state is not State.SENDING or worker is None or not group.may_be_held_by(worker):
         return False
     return bool(count_replaced_processes(worker, since=group.changed_at))
 
@@ -172,7 +193,7 @@ def _overdue(facts: LogFacts) -> Iterator[IncidentProblem]:
     alive = {worker.name: worker for worker in facts.workers}
     for group in facts.unfinished:
         worker = alive.get(group.worker or "")
-        if group.state is not State.SENDING or worker is None or not _may_hold(worker, group):
+        if group.state is not State.SENDING or worker is None or not group.may_be_held_by(worker):
             continue
         has_expired = group.lease_until is not None and group.lease_until < facts.now
         if has_expired and not _has_dead_process(worker, group):

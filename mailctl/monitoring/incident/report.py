@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from mailctl.celery_app import overridden_tasks
+from mailctl.checks.workers import needed_queues
+from mailctl.domain.catalog import TASK_NAMES
 from mailctl.errors import LogMissing, MailctlError
 from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
@@ -23,7 +27,7 @@ from mailctl.process.deadlines import call_with_deadline
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.runtime import Runtime
@@ -51,6 +55,7 @@ def find_incident(
     broker, in_the_way = _ask_broker(facts)
     if broker is not None and not in_the_way:
         facts.ask_workers = broker.queues_by_worker
+        facts.find_sharing = partial(_find_sharing, broker, facts)
     problems += [*in_the_way, *find_problems_in_log(facts)]
     problems += [*find_user_problems(runtime), *find_template_problems(runtime)]
     return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
@@ -95,6 +100,24 @@ def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[Incident
     if is_private:
         return None, ()
     return broker, tuple(find_broker_problems(broker, waiting=lambda: count_waiting(facts)))
+
+
+def _find_sharing(
+    broker: BrokerInspector, facts: LogFacts, nodes: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the workers of mailctl among these that consume the queues of this log's emails.
+
+    Raises:
+        BrokerUnavailable: the broker does not answer.
+    """
+    from mailctl.broker.shared_queues import find_mailctl_workers
+
+    runtime = facts.runtime
+    if overridden_tasks(runtime.app) == TASK_NAMES:
+        return {}  # a service with tasks of its own sends without the log
+    own = (queue for worker in facts.workers for queue in worker.queues)
+    queues = {*own, *needed_queues(runtime.app, runtime.catalog), *facts.ready_by_queue}
+    return find_mailctl_workers(broker, queues, nodes)
 
 
 def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Runtime]) -> Incident:

@@ -69,7 +69,7 @@ def _mail_server(facts: LogFacts, circuit: Circuit) -> IncidentProblem:
         name=cause.name,
         sentence=f"{sentence[:1].upper()}{sentence[1:]}",
         fix=f"On the worker's host, run: {mailctl_command('check-config')}"
-        " (sending resumes by itself once the mail server works)",
+        " (restart the workers after you change a setting; otherwise sending resumes once the server works)",
         held_up=_waiting_for_server(facts),
     )
 
@@ -77,8 +77,12 @@ def _mail_server(facts: LogFacts, circuit: Circuit) -> IncidentProblem:
 def _waiting_for_server(facts: LogFacts) -> int:
     """Return how many emails wait for a mail server: put off, or deferred before the first command."""
     put_off = facts.count(lambda group: group.reason_code in _SERVER_REASONS)
+    # An email may be in several groups of errors, and have been put off since.
+    tried = facts.count(
+        lambda group: group.state is State.DEFERRED and group.reason_code not in _SERVER_REASONS
+    )
     deferred = sum(group.waiting for group in facts.errors if is_server_stage(group.fingerprint.stage))
-    return max(put_off, deferred)
+    return put_off + min(tried, deferred)
 
 
 def _paused(facts: LogFacts) -> Iterator[IncidentProblem]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from celery import Celery
 
-from mailctl.broker.shared_queues import SharedQueue, find_foreign_messages, find_foreign_workers
+from mailctl.broker.messages import BATCH_TASK
+from mailctl.broker.shared_queues import (
+    SharedQueue,
+    find_foreign_messages,
+    find_foreign_workers,
+    find_mailctl_workers,
+)
 
 
 def test_messages_are_summarized_by_task() -> None:
@@ -26,3 +34,16 @@ def test_a_broker_in_memory_is_not_shared() -> None:
     app = Celery("alone", broker="memory://", set_as_current=False)
     assert find_foreign_messages(app, ["celery"]) == []
     assert find_foreign_workers(app, ["celery"], {"shop@host": ("reports",)}) == []
+
+
+def test_workers_of_mailctl_are_known_by_their_tasks() -> None:
+    """Only those on one of the queues are asked."""
+
+    class Broker:
+        def tasks_by_worker(self, nodes: Any) -> dict[str, frozenset[str]]:
+            assert sorted(nodes) == ["mail@b", "shop@a"]
+            return {"mail@b": frozenset({BATCH_TASK}), "shop@a": frozenset({"shop.pay"})}
+
+    nodes = {"shop@a": ("celery",), "mail@b": ("other", "mailctl.bulk"), "far@c": ("reports",)}
+    found = find_mailctl_workers(cast("Any", Broker()), ["celery", "mailctl.bulk"], nodes)
+    assert found == {"mail@b": ("mailctl.bulk",)}

@@ -111,4 +111,4 @@ def test_a_pause_is_not_forgotten(parts: Runtime) -> None:
     parts.pauses.pause(PauseScope.QUEUE, "celery", actor="ada", reason="wrong link")
     finding = check(parts)["paused"]
     assert (finding.status, finding.fix) == (WARN, "To resume: mailctl queue resume celery")
-    assert finding.detail.startswith("Queue celery paused by ada since")
+    assert finding.detail.startswith("Queue celery has been paused by ada since")

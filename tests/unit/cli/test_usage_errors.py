@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailctl.cli.usage_errors import usage_sentence
+from mailctl.cli.usage_errors import meant_commands, usage_sentence
 
 
 def parameter(*names: str, kind: str = "option", **limits: Any) -> Any:
@@ -25,6 +25,7 @@ PORT = parameter("--port", min=1, max=65535)
     [
         ({"possibilities": ["--queue"], "option_name": "--quue"}, "no option --quue. Did you mean --queue?"),
         ({"possibilities": [], "option_name": "--x"}, "There is no option --x."),
+        ({"possibilities": None, "option_name": "-o", "format_message": str}, "There is no option -o."),
         ({"param": parameter("--to"), "param_type": None}, "The option --to is missing."),
         ({"param": parameter("id", kind="argument"), "param_type": None}, "The argument ID is missing."),
         ({"param": PORT}, "--port must be a number from 1 to 65535."),
@@ -43,3 +44,18 @@ def test_each_mistake_is_a_sentence(error: dict[str, Any], sentence: str) -> Non
     assert usage_sentence(given).endswith(sentence)
     given.ctx = SimpleNamespace(command_path="mailctl send")
     assert usage_sentence(given).endswith(f"{sentence} See `mailctl send --help`.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "meant"),
+    [
+        ("stop", ["list", "pause", "resume", "cancel"], ["pause", "cancel"]),
+        ("slow", ["list", "show", "set-rate"], ["set-rate"]),
+        ("stop", ["list", "campaign", "queue"], ["campaign pause", "queue pause"]),
+        ("lst", ["list", "show"], ["list"]),
+        ("nothing", ["list", "show"], []),
+    ],
+)
+def test_another_word_for_a_command_names_it(typed: str, known: list[str], meant: list[str]) -> None:
+    """Rather than the command that is spelt most like it: `slow` is not `show`."""
+    assert meant_commands(typed, known) == meant

@@ -155,6 +155,36 @@ def test_the_rate_of_a_campaign_changes_while_it_is_sent(log: Log) -> None:
     assert campaigns.find_rate("autumn") is None
 
 
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_a_slower_rate_holds_from_the_moment_at_which_it_is_set(log: Log, *, is_repeated: bool) -> None:
+    """What went out at the faster rate does not count against it: the campaign does not stand still first."""
+    campaigns = started(log, rate=4.0, count=60)
+    for _ in range(20):
+        log.forward(0.25)
+        log.claims.claim(list(campaigns.take_due(limit=50)), worker="w")
+    if is_repeated:
+        campaigns.create_or_update("spring", kind="welcome", rate=0.5)
+    else:
+        campaigns.set_rate("spring", 0.5)
+    taken = 0
+    for _ in range(20):
+        log.forward(1)
+        due = list(campaigns.take_due(limit=50))
+        log.claims.claim(due, worker="w")
+        taken += len(due)
+    assert 9 <= taken <= 10
+
+
+def test_setting_the_same_rate_again_changes_nothing(log: Log) -> None:
+    """Whoever sets it over and over sends no faster."""
+    campaigns = started(log, rate=4.0)
+    log.forward(0.5)
+    assert len(campaigns.take_due(limit=50)) == 2
+    campaigns.set_rate("spring", 4.0)
+    log.forward(0.25)
+    assert len(campaigns.take_due(limit=50)) <= 1
+
+
 def test_a_paused_campaign_is_not_taken(log: Log) -> None:
     """Until it is resumed; a message of it that is on the broker is not claimed either."""
     campaigns, pauses = started(log, rate=None, count=4), Pauses(log.engine, clock=log.time)

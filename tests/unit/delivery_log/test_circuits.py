@@ -72,8 +72,8 @@ def test_one_failure_is_the_one_that_opens_the_circuit(log: Log) -> None:
 def test_an_open_circuit_says_what_it_is_about(log: Log) -> None:
     """A server that answers but refuses every email does not count as down."""
     circuits = make_circuits(log)
-    assert "does not work since" in str(circuits.record_failure("no", stage="auth"))
-    assert "accepts no email since" in str(circuits.record_failure("no", stage="rcpt"))
+    assert "has not worked since" in str(circuits.record_failure("no", stage="auth"))
+    assert "has accepted no email since" in str(circuits.record_failure("no", stage="rcpt"))
 
 
 @pytest.mark.parametrize("failures", [2, 3])

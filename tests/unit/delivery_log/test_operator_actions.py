@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.eligibility import HOLD, RELEASE, RETRY
 from mailctl.domain.models import State
@@ -115,6 +116,16 @@ def test_an_email_is_resent_once(log: Log) -> None:
     assert resend(log, email_id) is None
     assert resend(log, email_id, again=True) is not None
     assert log.actions.read_facts([email_id]).resent == {email_id}
+
+
+def test_an_email_that_was_resent_did_not_fail_once_more(log: Log) -> None:
+    """It failed before; that it was resent is no failure that a command deals with."""
+    email_id, since = failed(log), log.time() - timedelta(hours=1)
+    before = [(each.at, each.text) for each in find_failed_attempts(log.engine, since=since)]
+    log.forward(1)
+    assert resend(log, email_id) is not None
+    after = find_failed_attempts(log.engine, since=since)
+    assert [(each.at, each.text) for each in after] == before
 
 
 def test_a_text_alone_is_no_resend(log: Log) -> None:

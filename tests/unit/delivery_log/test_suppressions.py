@@ -23,8 +23,8 @@ OPERATOR = SuppressionSource.OPERATOR
 @pytest.mark.parametrize(
     ("code", "enhanced", "reason", "expected"),
     [
-        (550, "5.1.1", "no", "the address is suppressed since 2026-03-01 (bounce): 550 5.1.1 no"),
-        (None, None, "", "the address is suppressed since 2026-03-01 (bounce)"),
+        (550, "5.1.1", "no", "the address has been suppressed since 2026-03-01 (bounce): 550 5.1.1 no"),
+        (None, None, "", "the address has been suppressed since 2026-03-01 (bounce)"),
     ],
 )
 def test_an_explanation_says_since_when_and_why(

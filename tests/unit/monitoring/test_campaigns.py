@@ -6,8 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.campaign_stats import count_campaigns
+from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.domain.recipient_list import RecipientRow
@@ -22,24 +25,40 @@ from tests.emails import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
 
 def status(states: Mapping[State, int], **more: Any) -> CampaignStatus:
     """Return a campaign of ten emails a second that keeps its rate."""
     fields: dict[str, Any] = {"name": "spring", "kind": "welcome", "rate": 10.0, "kept_rate": 10.0}
+    fields["measured_seconds"] = 60.0
     fields |= {"created_at": NOW, "changed_at": NOW, "pause": None, "at": NOW}
     return CampaignStatus(states=states, **{**fields, **more})
 
 
-def test_the_end_follows_from_what_waits_and_the_rate_that_is_kept() -> None:
-    """Not from the one that was asked for; nothing is said of one that is done, paused or not begun."""
+def test_the_end_follows_from_what_is_ready_and_the_rate() -> None:
+    """From the one that is kept where that is far lower, or where there is no limit."""
     halfway = {State.SENT: 50, State.PENDING: 30, State.QUEUED: 20}
     assert status(halfway).progress == 0.5
-    assert status(halfway, kept_rate=5.0).expected_end == NOW + timedelta(seconds=10)
+    assert status(halfway, kept_rate=2.5).expected_end == NOW + timedelta(seconds=20)
+    assert status(halfway, kept_rate=2.5, rate=None).expected_end == NOW + timedelta(seconds=20)
     for more in ({"pause": object()}, {"kept_rate": 0.0}):
         assert status(halfway, **more).expected_end is None
     assert status({State.SENT: 50}).expected_end is None
+
+
+def test_after_a_change_of_the_rate_the_end_follows_from_the_new_one() -> None:
+    """The emails of the last minute went out at the earlier one."""
+    waiting = {State.SENT: 50, State.PENDING: 50}
+    assert status(waiting, kept_rate=5.0, rate=0.5).expected_end == NOW + timedelta(seconds=100)
+
+
+def test_nothing_is_said_of_the_end_of_emails_that_are_put_off() -> None:
+    """They end at the time of their next attempt, or of their release."""
+    assert status({State.SENT: 50, State.DEFERRED: 10, State.HELD: 5}).expected_end is None
+    both = {State.SENT: 50, State.DEFERRED: 10, State.PENDING: 10}
+    assert status(both).expected_end == NOW + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +82,8 @@ def test_a_campaign_is_behind_if_it_keeps_less_than_half_of_its_rate() -> None:
     assert not status(waiting, kept_rate=0.0).is_behind
     assert not status(waiting, kept_rate=4.0, pause=object()).is_behind
     assert not status({State.SENT: 5}, kept_rate=4.0).is_behind
+    assert not status({State.DEFERRED: 5}, kept_rate=4.0).is_behind
+    assert not status(waiting, kept_rate=4.0, measured_seconds=10.0).is_behind
 
 
 @pytest.fixture
@@ -89,6 +110,35 @@ def test_campaigns_are_listed_the_latest_first(runtime: Runtime) -> None:
     )
     assert autumn.name == "autumn"
     assert list_campaigns(runtime, changed_since=runtime.clock() + timedelta(hours=1)) == []
+
+
+def test_a_campaign_that_has_just_begun_keeps_its_rate(runtime: Runtime) -> None:
+    """Its pace is that since its first email, and what went out before a pause of a minute is forgotten."""
+    start = runtime.clock() + timedelta(hours=1)
+    ids = _recorded(runtime, count=95)
+    _sent(runtime, {each: start - timedelta(minutes=3) for each in ids[65:]})
+    _sent(runtime, {each: start + timedelta(seconds=n / 5) for n, each in enumerate(ids[:65])})
+    [found] = count_campaigns(runtime.engine, now=start + timedelta(seconds=13), name="summer")
+    assert (found.pace.seconds, found.pace.per_second) == (13.0, 5.0)
+
+
+def _recorded(runtime: Runtime, *, count: int) -> list[str]:
+    """Record a campaign of five emails a second, and return the ids of its emails."""
+    rows = [RecipientRow(line=n, email=f"s{n}@example.com") for n in range(count)]
+    recorder = CampaignRecorder(runtime, EmailRequest(kind=WELCOME, campaign="summer"), rate=5.0)
+    list(recorder.record(rows))
+    with runtime.engine.connect() as connection:
+        return list(connection.execute(select(emails.c.id).where(emails.c.campaign == "summer")).scalars())
+
+
+def _sent(runtime: Runtime, times: Mapping[str, datetime]) -> None:
+    """Record that emails were sent at these times."""
+    rows = [
+        {"email_id": each, "at": at, "state": State.SENT, "text": "250 ok", "attempt": 1}
+        for each, at in times.items()
+    ]
+    with runtime.engine.begin() as connection:
+        connection.execute(insert(events), rows)
 
 
 def test_its_own_pause_and_that_of_its_kind_count(runtime: Runtime) -> None:

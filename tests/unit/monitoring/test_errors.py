@@ -91,6 +91,20 @@ def test_one_command_deals_with_a_group(one: FailedAttempt, command: str) -> Non
     assert str(group.command).startswith(command)
 
 
+def test_the_commands_for_a_campaign_concern_only_its_emails() -> None:
+    """Others may have failed in the same way."""
+    attempts = [attempt(1, campaign="spring"), deferred(2, campaign="spring", reply=SmtpReply())]
+    found = group_errors(attempts, since=SINCE, now=NOW, campaign="spring")
+    assert all("--campaign spring" in str(group.command) for group in found)
+
+
+def test_the_words_of_an_attempt_without_a_reply_leave_out_the_stage() -> None:
+    """It is named beside them."""
+    late = {"reply": SmtpReply(), "stage": "rcpt", "text": "deferred at rcpt: timed out after 30 s at rcpt"}
+    [group] = groups(deferred(1, **late))
+    assert group.text == "timed out after 30 s at rcpt"
+
+
 @pytest.mark.parametrize(
     ("minutes", "trend"),
     [

@@ -44,7 +44,7 @@ def test_a_server_that_fails_is_not_healthy_before_its_circuit_opens(runtime: Ru
     assert hop.detail == "the last 2 attempts at own:25 failed: connection refused"
     fail(runtime, "own:25", FAILURES_TO_OPEN)
     [hop] = mail_server_hops(runtime, runtime.workers.list_alive())
-    assert hop.detail.startswith("the mail server own:25 does not work since")
+    assert hop.detail.startswith("the mail server own:25 has not worked since")
 
 
 def test_the_servers_of_workers_count_and_not_that_of_this_process(runtime: Runtime) -> None:

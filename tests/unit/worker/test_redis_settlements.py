@@ -54,8 +54,9 @@ def test_an_outage_is_said_once_and_its_end_as_well(caplog: pytest.LogCaptureFix
         pending.add_failed(noting(done, name), RedisConnectionError("away"))
     pending.settle(CHANNEL)
     assert caplog.messages == [
-        "Redis does not confirm that a message is done (ConnectionError); repeating it until Redis does",
-        "Redis confirmed what was done with 3 messages",
+        "Redis has not confirmed that a message was acknowledged or returned (ConnectionError); trying again"
+        " until it does",
+        "Redis has confirmed the acknowledgement or return of 3 messages",
     ]
 
 

@@ -63,6 +63,23 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
     assert printed.err == "a\\x07b\nerror: a\\x1bb Fix\\x1b it.\n"
 
 
+class Narrow(Output):
+    """The output on a terminal of forty columns."""
+
+    width = 40
+
+
+def test_a_command_is_one_line_however_narrow_the_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of it would do something else when it is pasted; the terminal wraps it for the eye."""
+    command = "mailctl list --state failed --error '550 5.1.1' --since 24h"
+    Narrow().fix(f"Look at all of these emails, and then decide: {command}", indent="   -> ")
+    *words, last = capsys.readouterr().out.splitlines()
+    assert last.strip() == command
+    assert " ".join(" ".join(words).split()) == "-> Look at all of these emails, and then decide:"
+    Output().fix(f"Run: {command}", indent="   -> ")
+    assert capsys.readouterr().out == f"   -> Run: {command}\n"
+
+
 def test_fields_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """The others are aligned."""
     Output().fields([("id", "e1"), ("worker", ""), ("queue", "celery")])

@@ -60,3 +60,13 @@ def test_numbers_stand_to_the_right() -> None:
         line.plain for line in table_lines(["n", "w"], [["1", "a"], ["12", "bb"]], width=80, colors={})
     ]
     assert printed == [" n  w", " 1  a", "12  bb"]
+
+
+def test_a_command_below_its_row_is_one_line() -> None:
+    """So that it is pasted as a whole; other values are wrapped at words."""
+    command = "mailctl list --state failed --error '550 5.1.1' --since 24h --campaign spring"
+    said = "some words that are much too long for a line of such a terminal, are they not"
+    columns = ["emails", "next step", "error"]
+    printed = [line.plain for line in table_lines(columns, [["25", command, said]], width=50, colors={})]
+    assert f"  next step: {command}" in printed
+    assert all(len(line) <= 50 for line in printed if command not in line)

@@ -9,6 +9,7 @@ import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
@@ -38,7 +39,31 @@ def test_what_a_failing_server_defers_is_told_once(scene: Scene) -> None:
         Circuits(scene.runtime.engine, OWN).record_failure("connection refused", stage="connect")
     [found] = find_sending_problems(scene.facts())
     assert (found.name, found.held_up) == ("mail_server_down", FAILURES_TO_OPEN)
-    assert "does not work since" in found.sentence
+    assert "has not worked since" in found.sentence
+
+
+def test_an_email_that_failed_in_two_ways_is_held_up_once(scene: Scene) -> None:
+    """As after a change of the settings that did not help."""
+    scene.worker()
+    for email_id in scene.add(2):
+        scene.defer(email_id, None, "connection refused", stage="connect")
+        then = scene.runtime.clock() - timedelta(minutes=1)
+        scene.change(email_id, state=State.PENDING, reason_code=None, due_at=then, not_before=None)
+        scene.defer(email_id, None, "certificate has expired", stage="tls")
+    for _ in range(FAILURES_TO_OPEN):
+        Circuits(scene.runtime.engine, OWN).record_failure("certificate has expired", stage="tls")
+    [found] = find_sending_problems(scene.facts())
+    assert (found.name, found.held_up) == ("smtp_tls", 2)
+    assert "restart the workers after you change a setting" in found.fix
+
+
+def test_credentials_that_were_not_sent_were_not_rejected(scene: Scene) -> None:
+    """mailctl never sends them without TLS."""
+    scene.worker()
+    Circuits(scene.runtime.engine, OWN).record_failure("credentials are never sent without TLS", stage="auth")
+    [found] = find_sending_problems(scene.facts())
+    assert found.sentence.startswith("Signing in to the mail server fails (")
+    assert "rejects" not in found.sentence
 
 
 def test_a_pause_is_a_problem_if_emails_wait_for_it(scene: Scene) -> None:
