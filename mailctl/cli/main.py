@@ -30,6 +30,9 @@ from mailctl.errors import ExitCode, InvalidInput, MailctlError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: How many objects are made before the interpreter looks for cycles among them. With its own 700, that takes
+#: a tenth of the time in which a command imports what it needs; with these, a process has a few MB of garbage.
+_GC_THRESHOLDS = (20_000, 20, 10)
 #: The commands by the heading of their section in the help.
 SECTIONS = {
     "Send": (
@@ -303,6 +306,7 @@ def _discard_output() -> None:
 
 def run() -> None:
     """Run one command and exit with its exit code."""
+    gc.set_threshold(*_GC_THRESHOLDS)
     streams.prepare()
     code = main()
     _close_log()

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    String,
+    Text,
+    and_,
+    bindparam,
+    column,
+    func,
+    select,
+    update,
+)
 
 from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
 from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
@@ -17,10 +32,11 @@ from mailctl.domain.outcomes import OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Update
+    from sqlalchemy.types import TypeEngine
 
     from mailctl.domain.models import Claim, Deferral, Json, SentClaim
     from mailctl.domain.outcomes import Outcome
@@ -48,16 +64,12 @@ class AttemptResults(Repository):
             The ids of the emails that were not recorded, because another worker has claimed them by now.
         """
         now = self._clock()
-        rows = {each.claim.id: _sent_row(each, now) for each in sent}
         new_events = {each.claim.id: _sent_event(each, now) for each in sent}
-        parameters = {"ids": list(rows), "tokens": list({each.claim.token for each in sent})}
         # If a crash undoes this, the emails count as maybe sent, as they do until this is written.
         with writing(self._engine, durable=self._durable) as connection:
-            claimed = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
-            if claimed:
-                connection.execute(_FINISH, [rows[email_id] for email_id in claimed])
-                connection.execute(_INSERT_EVENTS, [new_events[email_id] for email_id in claimed])
-        return [email_id for email_id in rows if email_id not in set(claimed)]
+            finished = _finish_sent(connection, sent, now)
+            insert_rows(connection, events, [new_events[email_id] for email_id in finished])
+        return [email_id for email_id in new_events if email_id not in set(finished)]
 
     def finish(
         self,
@@ -137,32 +149,79 @@ class AttemptResults(Repository):
         return bool(returned)
 
 
-_SELECT_STILL_CLAIMED = (
-    select(emails.c.id)
-    .where(
-        emails.c.id.in_(bindparam("ids", expanding=True)),
-        emails.c.claim.in_(bindparam("tokens", expanding=True)),
-        UNINDEXED_STATE == State.SENDING,
-    )
-    .with_for_update()
+def _finish_sent(connection: Connection, sent: Sequence[SentClaim], now: datetime) -> Sequence[str]:
+    """Record emails as sent or captured whose claims still hold; return their ids."""
+    rows = {each.claim.id: _sent_row(each, now) for each in sent}
+    if connection.dialect.name == "postgresql":  # which would plan an UPDATE for each email
+        columns = {name: [row[name] for row in rows.values()] for name in _SENT_TYPES}
+        parameters: dict[str, Any] = {**columns, "b_now": now, "ids": list(rows)}
+        return connection.execute(_FINISH_TOGETHER, parameters).scalars().all()
+    parameters = {"ids": list(rows), "tokens": list({each.claim.token for each in sent})}
+    claimed = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
+    if claimed:
+        connection.execute(_FINISH, [rows[email_id] for email_id in claimed])
+    return claimed
+
+
+_SELECT_STILL_CLAIMED = select(emails.c.id).where(
+    emails.c.id.in_(bindparam("ids", expanding=True)),
+    emails.c.claim.in_(bindparam("tokens", expanding=True)),
+    UNINDEXED_STATE == State.SENDING,
 )
-_INSERT_EVENTS = insert(events)
-_FINISH = (
-    update(emails)
-    .where(emails.c.id == bindparam("b_id"))
-    .values(
-        state=bindparam("b_state"),
-        updated_at=bindparam("b_now"),
-        sent_at=bindparam("b_now"),
-        message_id=bindparam("b_message_id"),
-        smtp_code=bindparam("b_code"),
-        smtp_enhanced=bindparam("b_enhanced"),
-        smtp_text=bindparam("b_text"),
-        captured_file=bindparam("b_captured_file"),
-        content=None,
-        **reason_values(None),
-        **CLAIM_CLEARED,
+#: What differs between emails that are recorded as sent together.
+_SENT_TYPES: Mapping[str, TypeEngine[Any]] = MappingProxyType(
+    {
+        "b_id": String(),
+        "b_token": String(),
+        "b_state": String(),
+        "b_message_id": String(),
+        "b_code": Integer(),
+        "b_enhanced": String(),
+        "b_text": Text(),
+        "b_captured_file": Text(),
+    }
+)
+
+
+def _finish(values: Mapping[str, ColumnElement[Any]]) -> Update:
+    """Return the statement that records emails as sent or captured.
+
+    Args:
+        values: what differs between them, by the names of `_SENT_TYPES`.
+    """
+    now = bindparam("b_now", type_=UtcDateTime)
+    return (
+        update(emails)
+        .where(emails.c.id == values["b_id"])
+        .values(
+            state=values["b_state"],
+            updated_at=now,
+            sent_at=now,
+            message_id=values["b_message_id"],
+            smtp_code=values["b_code"],
+            smtp_enhanced=values["b_enhanced"],
+            smtp_text=values["b_text"],
+            captured_file=values["b_captured_file"],
+            content=None,
+            **reason_values(None),
+            **CLAIM_CLEARED,
+        )
     )
+
+
+_FINISH = _finish({name: bindparam(name, type_=type_) for name, type_ in _SENT_TYPES.items()})
+#: Lists of the values of several emails, as a table.
+_SENT = (
+    func.unnest(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in _SENT_TYPES.items()))
+    .table_valued(*(column(name, type_) for name, type_ in _SENT_TYPES.items()), name="given")
+    .render_derived()
+)
+_FINISH_TOGETHER = (
+    _finish(dict(_SENT.c.items()))
+    # By the ids themselves, too: they tell which partitions have the emails.
+    .where(emails.c.id.in_(bindparam("ids", expanding=True)))
+    .where(emails.c.claim == _SENT.c.b_token, UNINDEXED_STATE == State.SENDING)
+    .returning(emails.c.id)
 )
 
 
@@ -174,6 +233,7 @@ def _sent_row(sent: SentClaim, now: datetime) -> dict[str, Any]:
     outcome = sent.outcome
     return {
         "b_id": sent.claim.id,
+        "b_token": sent.claim.token,
         "b_state": sent.state,
         "b_now": now,
         "b_message_id": sent.message_id,

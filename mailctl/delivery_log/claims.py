@@ -145,8 +145,9 @@ class Claims(Repository):
     def _to_claim(self, row: Row[Any], token: str, *, worker: str, asked_at: float) -> Claim:
         content = encryption.open_sealed(row.content, self._keyring, identity_from_row(row))
         lease = Lease(seconds=self._lease.total_seconds(), asked_at=asked_at)
-        claim = claim_of(row, token, worker=worker, content=content, lease=lease)
-        return replace(claim, can_unsubscribe=row.can_unsubscribe)
+        return claim_of(
+            row, token, worker=worker, content=content, lease=lease, can_unsubscribe=row.can_unsubscribe
+        )
 
     def extend(self, claims: Sequence[Claim]) -> None:
         """Extend the leases of those of the claims that still hold; those of the others have ended.
@@ -202,7 +203,15 @@ class Claims(Repository):
             change_state(connection, is_held, State.DEFERRED, text=problem, values=values, now=now, code=code)
 
 
-def claim_of(row: Row[Any], token: str, *, worker: str, content: Content, lease: Lease) -> Claim:
+def claim_of(
+    row: Row[Any],
+    token: str,
+    *,
+    worker: str,
+    content: Content,
+    lease: Lease,
+    can_unsubscribe: bool = False,
+) -> Claim:
     """Return the claim of an email whose row has just been claimed."""
     return Claim(
         id=row.id,
@@ -214,6 +223,7 @@ def claim_of(row: Row[Any], token: str, *, worker: str, content: Content, lease:
         token=token,
         content=content,
         lease=lease,
+        can_unsubscribe=can_unsubscribe,
     )
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
+from sqlalchemy import text as sql_text
 
+from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.models import State
@@ -52,6 +54,15 @@ class GroupableEmails:
     @property
     def _other_kinds(self) -> frozenset[str]:
         return self.own_task_kinds | {CANARY.name}
+
+
+def is_claimable_single() -> ColumnElement[bool]:
+    """Return the condition that an email belongs to no campaign and may still be claimed.
+
+    It is the condition of a partial index, literally, so that the index is used; the state has to be named
+    besides.
+    """
+    return and_(emails.c.campaign.is_(None), sql_text(IS_CLAIMABLE))
 
 
 def may_start(moment: datetime | BindParameter[datetime]) -> ColumnElement[bool]:

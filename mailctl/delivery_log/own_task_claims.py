@@ -171,7 +171,9 @@ class OwnTaskClaims(Repository):
 
     def hold_stale(self) -> int:
         """Hold the emails of tasks whose workers let the lease run out; return how many."""
-        return self._hold_lost(and_(emails.c.is_own_task, emails.c.lease_until < self._clock()))
+        # The index on the state finds the few that are being sent.
+        is_sending = emails.c.state == State.SENDING
+        return self._hold_lost(and_(is_sending, emails.c.is_own_task, emails.c.lease_until < self._clock()))
 
     def end_revoked(self, email_id: str, *, has_expired: bool) -> None:
         """Record that a worker has discarded a message because it was revoked, or has expired."""

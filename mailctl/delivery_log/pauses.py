@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
 from mailctl.delivery_log.campaign_rates import return_to_log
-from mailctl.delivery_log.due import WAITING_STATES, may_start, waiting_campaigns
+from mailctl.delivery_log.due import WAITING_STATES, is_claimable_single, may_start, waiting_campaigns
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
@@ -121,7 +121,7 @@ class Pauses(Repository):
     ) -> int:
         found = (
             select(emails.c.id)
-            .where(emails.c.state == state, _is_in_campaign(campaign), where)
+            .where(emails.c.state == state, _is_waiting_in(campaign), where)
             .limit(_BATCH_SIZE)
             .with_for_update(skip_locked=True)
         )
@@ -161,8 +161,8 @@ def _return(
     return_to_log(connection, where, text=text, values=values, now=now, code=ReasonCode.PAUSED)
 
 
-def _is_in_campaign(campaign: str | None) -> ColumnElement[bool]:
-    return emails.c.campaign.is_(None) if campaign is None else emails.c.campaign == campaign
+def _is_waiting_in(campaign: str | None) -> ColumnElement[bool]:
+    return is_claimable_single() if campaign is None else emails.c.campaign == campaign
 
 
 def _is_in_scope(scope: PauseScope, name: str) -> ColumnElement[bool]:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, not_, select, true, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    not_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.campaign_rates import return_to_log
-from mailctl.delivery_log.due import WAITING_STATES, may_start, route_condition
+from mailctl.delivery_log.due import WAITING_STATES, is_claimable_single, may_start, route_condition
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
@@ -33,6 +45,7 @@ if TYPE_CHECKING:
 
 #: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
 RESERVE_SECONDS = 5
+_MOMENT: BindParameter[datetime] = bindparam("moment", type_=UtcDateTime)
 _MARK_QUEUED = StateChange(
     and_(
         emails.c.id.in_(bindparam("ids", expanding=True)),
@@ -122,18 +135,14 @@ class Publications(Repository):
             but_routes: no emails with one of these routes.
         """
         now = self._clock()
-        may_be_taken = and_(groupable.condition, route_condition(but=but_routes))
-        values = {"queued_at": now, "queued_in": worker_id, "is_grouped": True}
+        parameters: dict[str, Any] = {"moment": now, "queued_in": worker_id}
         found: list[str] = []
         with writing(self._engine) as connection:
-            # The condition of the partial index, literally, so that the index is used.
-            for which in (sql_text(IS_WAITING_SECURITY_EMAIL), true()):
-                for state in WAITING_STATES if len(found) < limit else ():
-                    due = _due(state, and_(which, may_be_taken), limit=limit - len(found), now=now)
-                    is_due = emails.c.id.in_(due.scalar_subquery())
+            for taking in _take_group(groupable, frozenset(but_routes)):
+                if len(found) < limit:
+                    parameters["wanted"] = limit - len(found)
                     text = "published to the broker in a group"
-                    rows = change_state(connection, is_due, State.QUEUED, text=text, values=values, now=now)
-                    found += [row.id for row in rows]
+                    found += [row.id for row in taking.run(connection, parameters, text=text, now=now)]
         return found
 
     def wake_relays(self) -> None:
@@ -225,23 +234,59 @@ def _is_unpublished(email_id: str) -> ColumnElement[bool]:
     return and_(emails.c.id == email_id, emails.c.state.in_([State.PENDING, State.DEFERRED]))
 
 
-def _is_due(state: State, *, now: datetime) -> ColumnElement[bool]:
+@lru_cache(maxsize=16)
+def _take_group(groupable: GroupableEmails, but_routes: frozenset[str]) -> list[StateChange]:
+    """Return the statements that take a group, in order; building them takes longer than running them."""
+    may_be_taken = and_(groupable.condition, route_condition(but=but_routes))
+    values = {"queued_at": _MOMENT, "queued_in": bindparam("queued_in"), "is_grouped": True}
+    # The condition of the partial index, literally, so that the index is used; that of the index of all due
+    # emails must not be there, which SQLite would prefer, and read all that wait to find these few.
+    is_security = and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None))
+    due = [
+        _due(state, may_be_taken, limit=bindparam("wanted", type_=Integer), now=_MOMENT, which=each)
+        for each in (is_security, is_claimable_single())
+        for state in WAITING_STATES
+    ]
+    return [StateChange(emails.c.id.in_(each.scalar_subquery()), State.QUEUED, values=values) for each in due]
+
+
+def _is_due(
+    state: State,
+    *,
+    now: datetime | BindParameter[datetime],
+    which: ColumnElement[bool] | None = None,
+) -> ColumnElement[bool]:
     # Celery itself has the message of an own task that waits for its next attempt.
     is_not_celerys = true() if state is not State.DEFERRED else emails.c.is_own_task.is_(False)
     return and_(
         emails.c.state == state,
         is_not_celerys,
-        emails.c.campaign.is_(None),
+        is_claimable_single() if which is None else which,
         emails.c.due_at <= now,
         is_not_paused(),
     )
 
 
-def _due(state: State, where: ColumnElement[bool], *, limit: int, now: datetime) -> Select[Any]:
-    """Return the query for due emails, the oldest first, that no other relay is taking."""
+def _due(
+    state: State,
+    where: ColumnElement[bool],
+    *,
+    limit: int | BindParameter[int],
+    now: datetime | BindParameter[datetime],
+    which: ColumnElement[bool] | None = None,
+) -> Select[Any]:
+    """Return the query for due emails, the oldest first, that no other relay is taking.
+
+    Args:
+        state: their state.
+        where: a further condition.
+        limit: how many at most.
+        now: the current time.
+        which: the condition of the partial index that has them; None for that of all due emails.
+    """
     return (
         select(emails.c.id)
-        .where(_is_due(state, now=now), where)
+        .where(_is_due(state, now=now, which=which), where)
         .order_by(emails.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -13,6 +13,9 @@ from mailctl.domain.reason_codes import ReasonCode
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
+#: Members by value: calling the class of an enum takes several times as long as looking up a key.
+_STATES = {str(state): state for state in State}
+_REASON_CODES = {str(code): code for code in ReasonCode}
 #: The columns of an `Email`: all but the encrypted content.
 EMAIL_COLUMNS = (
     emails.c.id,
@@ -63,7 +66,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
     return Email(
         id=row.id,
         kind=row.kind,
-        state=State(row.state),
+        state=_STATES[row.state],
         queue=row.queue,
         to=row.to_address,
         user_id=row.user_id,
@@ -97,7 +100,7 @@ def event_from_row(row: Row[tuple[object, ...]]) -> Event:
     """Return the event in a row of the events table."""
     return Event(
         at=row.at,
-        state=State(row.state),
+        state=_STATES[row.state],
         attempt=row.attempt,
         worker=row.worker,
         code=row.code,
@@ -109,4 +112,4 @@ def event_from_row(row: Row[tuple[object, ...]]) -> Event:
 
 
 def _reason_code(value: str | None) -> ReasonCode | None:
-    return None if value is None else ReasonCode(value)
+    return None if value is None else _REASON_CODES[value]

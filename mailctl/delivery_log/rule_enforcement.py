@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from mailctl.delivery_log.due import is_claimable_single
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
 from mailctl.delivery_log.suppressions import (
     SuppressionScope,
@@ -327,7 +328,7 @@ _LAST_WAITING = (
     select(emails.c.due_at)
     .where(
         emails.c.state == State.PENDING,
-        emails.c.campaign.is_(None),
+        is_claimable_single(),
         emails.c.reason_code == ReasonCode.OVER_GLOBAL_LIMIT,
     )
     .order_by(emails.c.due_at.desc())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from string import Formatter
 from typing import TYPE_CHECKING
 
@@ -82,7 +82,7 @@ class Kind:
     @property
     def subject_variables(self) -> frozenset[str]:
         """The variables that the subject prints."""
-        return frozenset(name for _, name, _, _ in Formatter().parse(self.subject or "") if name is not None)
+        return _variables_of(self.subject or "")
 
     def subject_line(self, project_name: str, context: Mapping[str, Json]) -> str:
         """Return the subject of an email with these variables.
@@ -96,6 +96,11 @@ class Kind:
         except (LookupError, ValueError, TypeError, AttributeError):
             reason = f"of kind {self.name} cannot be formatted with these variables."
             raise InvalidInput("subject", reason) from None
+
+
+@lru_cache(maxsize=64)
+def _variables_of(subject: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in Formatter().parse(subject) if name is not None)
 
 
 WELCOME = Kind(

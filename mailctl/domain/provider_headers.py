@@ -29,7 +29,7 @@ def id_headers(providers: Collection[str], email_id: str) -> dict[str, str]:
         email_id: the id. An id of another program that providers may not take gets no header; its email is
             then matched by the Message-ID, where the provider returns that.
     """
-    if not _ID.fullmatch(email_id):
+    if not providers or not _ID.fullmatch(email_id):
         return {}
     metadata = json.dumps({ID_KEY: email_id})
     headers = {

@@ -143,4 +143,8 @@ def _locale(value: object) -> str:
         return DEFAULT_LOCALE
 
 
-_format_time = lru_cache(maxsize=64)(format_long_time)
+def _format_time(at: datetime) -> str:
+    return _format_minute(at.replace(second=0, microsecond=0))
+
+
+_format_minute = lru_cache(maxsize=64)(format_long_time)

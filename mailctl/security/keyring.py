@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def is_unbound(sealed: bytes) -> bool:
     return sealed.startswith(UNBOUND_VERSION)
 
 
+@lru_cache(maxsize=64)
 def _label(purpose: str, use: str) -> bytes:
     return join_unambiguously("mailctl", purpose, use, "v2")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select
 
 from mailctl.delivery_log.circuits import read_circuits_in_use
-from mailctl.delivery_log.due import EMAILS_OF_MESSAGE, may_start, message_queue
+from mailctl.delivery_log.due import EMAILS_OF_MESSAGE, is_claimable_single, may_start, message_queue
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.queries.queue_stats import newest_events
@@ -135,7 +135,7 @@ def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime
     since = now - timedelta(seconds=STALL_SECONDS)
     waits = and_(
         emails.c.state == State.PENDING,
-        emails.c.campaign.is_(None),
+        is_claimable_single(),
         emails.c.updated_at < since,
         may_start(since),
         is_not_paused(),

@@ -12,6 +12,15 @@ IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 IS_WAITING_REPORT = "waits"
 #: The condition of an index on reports by which campaigns pause themselves.
 COUNTS_AGAINST_CAMPAIGN = "campaign IS NOT NULL"
+#: The condition of an index on claimable emails that belong to no campaign. Statements that need it repeat
+#: `IS_CLAIMABLE` literally: SQLite does not conclude it from one state that is a parameter.
+IS_CLAIMABLE_SINGLE = f"campaign IS NULL AND {IS_CLAIMABLE}"
+HAS_CAMPAIGN = "campaign IS NOT NULL"
+HAS_USER = "user_id IS NOT NULL"
+#: The condition of an index on emails that were requested together with others.
+HAS_GROUP = "group_id IS NOT NULL"
+#: The condition of an index on claimable emails that expire.
+EXPIRES = f"{IS_CLAIMABLE} AND expires_at IS NOT NULL"
 IS_WAITING_SECURITY_EMAIL = "kind IN ('reset', 'verification', 'new-ip') AND state IN ('pending', 'deferred')"
 #: The condition of an index on emails whose messages are in the memory of a worker.
 IS_IN_WORKER_MEMORY = "queued_in IS NOT NULL"
@@ -25,8 +34,12 @@ def add_partial_indices() -> None:
     They are separate, because the options of a dialect import the whole dialect.
     """
     for name, columns, where in (
-        ("mailctl_emails_lease", [emails.c.lease_until], "lease_until IS NOT NULL"),
-        ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], IS_CLAIMABLE),
+        ("mailctl_emails_due", [emails.c.state, emails.c.due_at], IS_CLAIMABLE_SINGLE),
+        ("mailctl_emails_campaign_due", [emails.c.state, emails.c.campaign, emails.c.due_at], HAS_CAMPAIGN),
+        ("mailctl_emails_campaign", [emails.c.campaign, emails.c.seq], HAS_CAMPAIGN),
+        ("mailctl_emails_user", [emails.c.user_id, emails.c.seq], HAS_USER),
+        ("mailctl_emails_group", [emails.c.group_id], HAS_GROUP),
+        ("mailctl_emails_expiry", [emails.c.state, emails.c.expires_at], EXPIRES),
         ("mailctl_emails_security", [emails.c.state, emails.c.due_at], IS_WAITING_SECURITY_EMAIL),
         ("mailctl_emails_held", [emails.c.queued_in], IS_IN_WORKER_MEMORY),
         ("mailctl_emails_source", [emails.c.source, emails.c.created_at], HAS_SOURCE),

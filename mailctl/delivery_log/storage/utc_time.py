@@ -28,6 +28,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return process and lru_cache(maxsize=64)(process)
 
     @override
+    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any] | None:
+        """Convert the text of a time in SQLite once for all rows that have it."""
+        process = super().result_processor(dialect, coltype)
+        return lru_cache(maxsize=64)(process) if process and dialect.name == "sqlite" else process
+
+    @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse naive times, and convert aware ones to UTC, for SQLite without the time zone."""
         if value is None:

@@ -77,8 +77,8 @@ def _other_logs(facts: LogFacts) -> Iterator[IncidentProblem]:
             sentence=f"Worker {name} consumes {', '.join(queues)} but has another delivery log:"
             " it takes emails of this log and cannot send them",
             # Which of the two is wrong is not known here, so that nothing is to be stopped.
-            fix="Give it and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart what"
-            f" was wrong; show the workers: {mailctl_command('workers')}",
+            fix="Give it and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart"
+            f" what was wrong; show the workers: {mailctl_command('workers')}",
             held_up=sum(facts.ready_by_queue.get(queue, 0) for queue in queues),
         )
 

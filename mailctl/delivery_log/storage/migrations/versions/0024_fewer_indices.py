@@ -1,0 +1,41 @@
+"""Fewer and smaller indices: each change of an email's state writes to all that contain its row."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from mailctl.delivery_log.storage.partial_indices import (
+    EXPIRES,
+    HAS_CAMPAIGN,
+    HAS_GROUP,
+    HAS_USER,
+    IS_CLAIMABLE_SINGLE,
+)
+
+revision = "0024"
+down_revision = "0023"
+branch_labels = None
+depends_on = None
+
+_EMAILS = "mailctl_emails"
+
+
+def upgrade() -> None:
+    """Drop the index on leases, and rebuild those that need not contain every email."""
+    # Emails with a lease are few, and the index on the state finds them.
+    op.drop_index("mailctl_emails_lease", table_name=_EMAILS)
+    for name, columns, where in (
+        ("mailctl_emails_due", ["state", "due_at"], IS_CLAIMABLE_SINGLE),
+        ("mailctl_emails_campaign", ["campaign", "seq"], HAS_CAMPAIGN),
+        ("mailctl_emails_user", ["user_id", "seq"], HAS_USER),
+        ("mailctl_emails_group", ["group_id"], HAS_GROUP),
+        ("mailctl_emails_expiry", ["state", "expires_at"], EXPIRES),
+    ):
+        op.drop_index(name, table_name=_EMAILS)
+        _create(name, columns, where)
+    _create("mailctl_emails_campaign_due", ["state", "campaign", "due_at"], HAS_CAMPAIGN)
+
+
+def _create(name: str, columns: list[str], where: str) -> None:
+    op.create_index(name, _EMAILS, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
