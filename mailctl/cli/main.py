@@ -168,7 +168,7 @@ SECTIONS = {
         LazyCommand(
             "db",
             "mailctl.cli.commands.db:app",
-            "Manage the schema of the delivery log, and rotate its encryption key.",
+            "Manage the schema, the partitions and the encryption key of the delivery log.",
         ),
         LazyCommand("prune", "mailctl.cli.commands.prune:prune", "Delete old emails from the delivery log."),
         LazyCommand("schema", "mailctl.cli.commands.schema:schema", "Print the JSON Schemas of `--json`."),
