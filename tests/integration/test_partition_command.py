@@ -10,6 +10,7 @@ import pytest
 from jsonschema import validate
 from sqlalchemy import text
 
+from mailctl.connection_urls import DatabaseUrl
 from mailctl.delivery_log.storage.partitions.conversion import Conversion
 from mailctl.delivery_log.storage.partitions.layout import ranges_from
 from mailctl.delivery_log.storage.partitions.planning import plan_partitions
@@ -102,6 +103,27 @@ def test_missing_partitions_are_reported_and_created(mailctl: Mailctl, log: Runt
         assert "The emails of today have no partition" in checked(mailctl)
         create()
         assert "partitions of 7 days" in checked(mailctl)
+
+
+def test_a_worker_that_may_not_create_tables_says_so_and_works_on(
+    mailctl: Mailctl, log: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Emails are recorded without their partition."""
+    assert mailctl("db", "partition", "--yes").code == ExitCode.DONE
+    drop_partitions_of_days(log)
+    url = log.engine.url.set(username="mailctl_clerk").render_as_string(hide_password=False)
+    with log.engine.begin() as connection:
+        connection.exec_driver_sql("DROP ROLE IF EXISTS mailctl_clerk")
+        connection.exec_driver_sql("CREATE ROLE mailctl_clerk LOGIN")
+        connection.exec_driver_sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO mailctl_clerk")
+    with closing(
+        Runtime(log.settings.model_copy(update={"mailctl_database_url": DatabaseUrl(url)}))
+    ) as clerk:
+        PartitionWatch(clerk).check()
+    assert "cannot create partitions of the delivery log" in caplog.text
+    with log.engine.begin() as connection:
+        connection.exec_driver_sql("DROP OWNED BY mailctl_clerk")
+        connection.exec_driver_sql("DROP ROLE mailctl_clerk")
 
 
 def drop_partitions_of_days(log: Runtime) -> None:

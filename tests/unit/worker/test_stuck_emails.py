@@ -49,6 +49,7 @@ def make(
         campaign_guard=Calls(pause_failing=()),
         catalog=BUILT_IN_CATALOG,
         rollup=rollup or Calls(),
+        engine=SimpleNamespace(dialect=SimpleNamespace(name="sqlite")),
     )
     return StuckEmails(runtime, broker=broker, worker_id="w-1", **more)  # type: ignore[arg-type]
 
