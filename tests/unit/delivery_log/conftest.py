@@ -23,7 +23,7 @@ from mailctl.delivery_log.storage.tables import emails, metadata
 from mailctl.delivery_log.storage.urls import sqlite_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, User
+from mailctl.domain.models import Content, Deferral, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.security.keyring import Keyring
@@ -107,10 +107,14 @@ class Log:
 
     def defer(self, claim: Claim, outcome: Outcome, *, seconds: float = 60, counts: bool = True) -> bool:
         """Record that an email is tried again after some seconds."""
-        until = self.now + timedelta(seconds=seconds)
-        return self.results.defer(
-            claim, until=until, outcome=outcome, counts_as_attempt=counts, message_id="<m@example.com>"
+        deferral = Deferral(
+            claim=claim,
+            until=self.now + timedelta(seconds=seconds),
+            outcome=outcome,
+            counts_as_attempt=counts,
+            message_id="<m@example.com>",
         )
+        return not self.results.defer(deferral)
 
     def change(self, email_id: str, **values: Any) -> None:
         """Set columns of an email."""

@@ -16,7 +16,7 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionSource
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, Deferral, State, User
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
 from tests.unit.delivery_log.conftest import KEYRING, LATER, LEASE, SENT
@@ -105,7 +105,7 @@ def test_a_deferred_email_is_claimed_by_the_retry(log: Log, claims: OwnTaskClaim
     """No relay publishes it, as Celery has its message; before its time it is left alone."""
     [first] = claim(claims, message(log)).claims
     until = log.now + timedelta(minutes=10)
-    log.results.defer(first, until=until, outcome=LATER, counts_as_attempt=True, message_id=None)
+    log.results.defer(Deferral(claim=first, until=until, outcome=LATER))
     assert claim(claims, message(log)).refusal.startswith("it is deferred")
     log.forward(600)
     assert log.publications.reserve_due(limit=5) == []
@@ -123,7 +123,7 @@ def test_a_task_runs_for_the_recipients_that_are_left(log: Log, claims: OwnTaskC
     """And no more when there is none."""
     first, second = claim(claims, message(log, ZOE, BOB)).claims
     log.results.finish(first, State.SENT, outcome=SENT)
-    log.results.defer(second, until=log.now, outcome=LATER, counts_as_attempt=True, message_id=None)
+    log.results.defer(Deferral(claim=second, until=log.now, outcome=LATER))
     [again] = claim(claims, message(log, ZOE, BOB), retries=1).claims
     assert again.content.user.email == BOB
 

@@ -11,7 +11,7 @@ import pytest
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, Deferral, State, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
@@ -70,10 +70,8 @@ class Scene:
         """Let an attempt fail for now."""
         outcome = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(code=code, text=text), stage=stage)
         until = self.runtime.clock() + timedelta(minutes=1)
-        claim = self.claim(email_id)
-        self.runtime.attempt_results.defer(
-            claim, until=until, outcome=outcome, counts_as_attempt=True, message_id=None
-        )
+        deferral = Deferral(claim=self.claim(email_id), until=until, outcome=outcome)
+        self.runtime.attempt_results.defer(deferral)
 
     def refuse(self, email_id: str, code: int, enhanced: str, text: str) -> None:
         """Let an attempt fail for good at RCPT."""

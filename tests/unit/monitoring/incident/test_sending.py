@@ -9,7 +9,7 @@ import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
 from mailctl.delivery_log.pauses import PauseScope
-from mailctl.domain.models import State
+from mailctl.domain.models import Deferral, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
@@ -125,7 +125,7 @@ def test_what_waits_for_its_turn_has_not_failed(scene: Scene) -> None:
     assert outcome.reason_code is ReasonCode.SEND_RATE
     until = scene.runtime.clock() + timedelta(seconds=5)
     scene.runtime.attempt_results.defer(
-        scene.claim(email_id), until=until, outcome=outcome, counts_as_attempt=False, message_id=None
+        Deferral(claim=scene.claim(email_id), until=until, outcome=outcome, counts_as_attempt=False)
     )
     assert names(find_sending_problems(scene.facts())) == []
 
