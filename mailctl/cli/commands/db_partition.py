@@ -63,8 +63,7 @@ def partition(
       0  The log has the partitions; with --undo: it has none.
       2  The log is on SQLite, or its tables belong to another database user.
       3  There is no delivery log.
-      4  It was not confirmed, the log has partitions of other days, or it is
-         used without a pause.
+      4  Not confirmed, partitions of other days, or others use it without a pause.
       5  The database cannot be reached.
 
     \b
