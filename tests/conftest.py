@@ -67,7 +67,16 @@ TABLES = {
     ),
     "failover": (
         "failover: two mail servers under load, and what they accepted",
-        ("what fails", "emails", "by the first", "by the second", "lost", "doubled", "longest wait, s"),
+        (
+            "what fails",
+            "emails",
+            "by the first",
+            "by the second",
+            "lost",
+            "doubled",
+            "in doubt",
+            "longest wait of the others, s",
+        ),
     ),
     "our faults": (
         "our faults: what became of the emails, and how often it was reported",
