@@ -67,6 +67,10 @@ QUESTIONS: dict[str, tuple[Callable[[Log], object], str]] = {
         lambda log: log.recovery.release_stale(max_resends=2),
         "mailctl_emails_state",
     ),
+    "which were begun by processes that have died": (
+        lambda log: log.recovery.release_of_dead_processes(list_alive=tuple, max_resends=2),
+        "mailctl_emails_state",
+    ),
     "which leases of own tasks have ended": (
         lambda log: OwnTaskClaims(log.engine, KEYRING, lease=LEASE, clock=log.clock).hold_stale(),
         "mailctl_emails_state",
