@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from mailctl.delivery_log.storage.partitions.conversion import Progress
-    from mailctl.delivery_log.storage.partitions.planning import Plan
+    from mailctl.delivery_log.storage.partitions.planning import PartitionPlan
     from mailctl.settings import Settings
 
 _DAY = timedelta(days=1)
@@ -51,7 +51,7 @@ class Partitioning:
         self._is_undo = is_undo
         self._mode = AccessMode.READ if is_dry_run else AccessMode.UPDATE
 
-    def plan(self) -> Plan:
+    def plan(self) -> PartitionPlan:
         """Return what is to be done.
 
         Raises:
@@ -66,7 +66,7 @@ class Partitioning:
                 return plan_undo(engine)
             return plan_partitions(engine, now=clock_of(engine)(), days=self._days)
 
-    def run(self, plan: Plan) -> Iterator[Progress]:
+    def run(self, plan: PartitionPlan) -> Iterator[Progress]:
         """Carry a plan out; yield the progress after each small transaction.
 
         Raises:

@@ -12,7 +12,7 @@ from mailctl.views.base import Count, View
 if TYPE_CHECKING:
     from mailctl.delivery_log.rekey import RekeyResult
     from mailctl.delivery_log.retention import PrunableCounts
-    from mailctl.delivery_log.storage.partitions.planning import Plan
+    from mailctl.delivery_log.storage.partitions.planning import PartitionPlan
     from mailctl.delivery_log.storage.schema_version import SchemaVersion
 
 
@@ -69,7 +69,7 @@ class PartitionView(View):
     dry_run: bool
 
     @classmethod
-    def of(cls, plan: Plan, *, dry_run: bool) -> PartitionView:
+    def of(cls, plan: PartitionPlan, *, dry_run: bool) -> PartitionView:
         """Return the view of a plan."""
         return cls(
             action=plan.action,

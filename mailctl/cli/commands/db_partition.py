@@ -16,7 +16,7 @@ from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from mailctl.cli.terminal.output import Output
-    from mailctl.delivery_log.storage.partitions.planning import Plan
+    from mailctl.delivery_log.storage.partitions.planning import PartitionPlan
     from mailctl.operations.partitioning import Partitioning
     from mailctl.views.maintenance import PartitionView
 
@@ -83,7 +83,7 @@ def partition(
     session.output.result(partial(_view, plan, dry_run=dry_run), _result(plan, dry_run=dry_run))
 
 
-def _run(output: Output, partitioning: Partitioning, plan: Plan) -> None:
+def _run(output: Output, partitioning: Partitioning, plan: PartitionPlan) -> None:
     with output.spinner("beginning") as update:
         try:
             for progress in partitioning.run(plan):
@@ -94,13 +94,13 @@ def _run(output: Output, partitioning: Partitioning, plan: Plan) -> None:
             raise
 
 
-def _result(plan: Plan, *, dry_run: bool) -> str:
+def _result(plan: PartitionPlan, *, dry_run: bool) -> str:
     if dry_run and plan.action is not PartitionAction.NOTHING:
         return f"would {_describe(plan)[0].lower()}{_describe(plan)[1:]}"
     return _OUTCOMES[plan.action].format(days=pluralize(plan.days or 0, "day"), number=len(plan.ranges))
 
 
-def _describe(plan: Plan) -> str:
+def _describe(plan: PartitionPlan) -> str:
     """Return what a plan is, as a clause that begins with a verb in the imperative."""
     size = f"about {pluralize(plan.rows, 'row')} ({plan.bytes / _MEGABYTE:,.0f} MB)"
     verb = "Continue to copy" if plan.is_begun else "Copy"
@@ -122,7 +122,7 @@ _OUTCOMES = {
 }
 
 
-def _view(plan: Plan, *, dry_run: bool) -> PartitionView:
+def _view(plan: PartitionPlan, *, dry_run: bool) -> PartitionView:
     from mailctl.views.maintenance import PartitionView
 
     return PartitionView.of(plan, dry_run=dry_run)

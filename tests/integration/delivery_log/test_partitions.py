@@ -23,7 +23,7 @@ from mailctl.delivery_log.storage.engine import open_engine, reading, writing
 from mailctl.delivery_log.storage.partial_indices import add_partial_indices
 from mailctl.delivery_log.storage.partitions.conversion import Conversion, Step
 from mailctl.delivery_log.storage.partitions.creation import create_missing
-from mailctl.delivery_log.storage.partitions.layout import Layout, read_layout
+from mailctl.delivery_log.storage.partitions.layout import PartitionLayout, read_layout
 from mailctl.delivery_log.storage.partitions.planning import plan_partitions, plan_undo
 from mailctl.delivery_log.storage.schema_version import HEAD, VERSION_TABLE, upgrade
 from mailctl.delivery_log.storage.tables import emails, events, feedback, metadata
@@ -99,7 +99,7 @@ def feedback_row(email_id: str) -> dict[str, Any]:
     return {"digest": email_id, "email_id": email_id, "received_at": NOW, **kind, **texts, **flags}
 
 
-def layout_of(engine: Engine) -> Layout | None:
+def layout_of(engine: Engine) -> PartitionLayout | None:
     with reading(engine) as connection:
         return read_layout(connection)
 
@@ -390,7 +390,7 @@ class TestFinding:
                 cursor.execute("SET LOCAL enable_seqscan = off")
                 cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
                 answer = cursor.fetchone()[0]
-                found.append((answer if isinstance(answer, list) else json.loads(answer))[0]["Plan"])
+                found.append((answer if isinstance(answer, list) else json.loads(answer))[0]["PartitionPlan"])
 
         event.listen(parted.engine, "before_cursor_execute", explain)
         yield found

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from mailctl.delivery_log.storage.partitions.layout import Layout
+    from mailctl.delivery_log.storage.partitions.layout import PartitionLayout
 
 #: Statements at the same time that reach all partitions, for which the server should have room.
 _STATEMENTS = 10
@@ -75,7 +75,7 @@ def read_condition(engine: Engine, *, now: datetime) -> PartitionCondition:
     )
 
 
-def find_layout(engine: Engine) -> Layout | None:
+def find_layout(engine: Engine) -> PartitionLayout | None:
     """Return the partitions of a log; None if it has none.
 
     Raises:

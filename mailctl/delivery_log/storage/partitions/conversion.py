@@ -236,7 +236,7 @@ def _insert_copies(connection: Connection, table: str, where: str) -> None:
 
 
 def _copy_changes(connection: Connection) -> int:
-    """Copy the rows that have changed again; return how many changes there were."""
+    """Copy again the rows that changed first; return how many changes there were."""
     first = f"SELECT number FROM {state.CHANGES_TABLE} ORDER BY number LIMIT {_CHANGES}"
     taken = f"DELETE FROM {state.CHANGES_TABLE} WHERE number IN ({first}) RETURNING table_name, seq"
     rows = connection.execute(text(taken)).all()

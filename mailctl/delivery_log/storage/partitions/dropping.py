@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, column, delete, false, func, not_, o
 
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.partitions.conversion_state import is_converting
-from mailctl.delivery_log.storage.partitions.layout import KEYS, DayRange, Layout, read_layout
+from mailctl.delivery_log.storage.partitions.layout import KEYS, DayRange, PartitionLayout, read_layout
 from mailctl.delivery_log.storage.partitions.locks import is_locked_out, limit_lock_waits, take_turn
 from mailctl.delivery_log.storage.tables import emails, events, feedback, rollup_changes, rollup_periods
 from mailctl.domain.email_ids import day_of
@@ -76,13 +76,13 @@ def _has_id_of(days: DayRange, ids: ColumnElement[str]) -> ColumnElement[bool]:
     return and_(ids >= first, ids < end)
 
 
-def _usable_layout(connection: Connection) -> Layout | None:
+def _usable_layout(connection: Connection) -> PartitionLayout | None:
     """Return the layout, unless the log is being converted: a dropped partition would come back."""
     layout = read_layout(connection)
     return None if layout is None or is_converting(connection) else layout
 
 
-def _ended(layout: Layout | None, before: datetime) -> list[DayRange]:
+def _ended(layout: PartitionLayout | None, before: datetime) -> list[DayRange]:
     # The last one says how many days the next one has.
     return [days for days in layout.ranges[:-1] if days.end <= day_of(before)] if layout else []
 

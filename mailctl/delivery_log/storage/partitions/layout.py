@@ -65,7 +65,7 @@ class DayRange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class PartitionLayout:
     """The partitions of a log."""
 
     #: In order; there may be gaps.
@@ -97,11 +97,11 @@ def ranges_from(first: int, *, until: int, days: int) -> Iterator[DayRange]:
         yield DayRange(first=start, end=start + days)
 
 
-def read_layout(connection: Connection) -> Layout | None:
+def read_layout(connection: Connection) -> PartitionLayout | None:
     """Return the partitions of a log; None if it has none."""
     if connection.dialect.name != "postgresql" or not connection.execute(_IS_PARTITIONED).scalar():
         return None
     bounds: Sequence[str] = connection.execute(_SELECT_PARTITIONS).scalars().all()
     matches = [_BOUNDS.search(each) for each in bounds]
     found = [DayRange(first=int(match[1], 16), end=int(match[2], 16)) for match in matches if match]
-    return Layout(ranges=tuple(sorted(found, key=lambda each: each.first)))
+    return PartitionLayout(ranges=tuple(sorted(found, key=lambda each: each.first)))

@@ -49,7 +49,7 @@ WHERE oid = to_regclass('{next(iter(KEYS))}') AND pg_get_userbyid(relowner) <> c
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PartitionPlan:
     """What a conversion would do."""
 
     action: PartitionAction
@@ -69,7 +69,7 @@ class Plan:
         return self.action not in (PartitionAction.CREATE, PartitionAction.NOTHING)
 
 
-def plan_partitions(engine: Engine, *, now: datetime, days: int | None) -> Plan:
+def plan_partitions(engine: Engine, *, now: datetime, days: int | None) -> PartitionPlan:
     """Return what is to be done so that the log has partitions.
 
     Args:
@@ -94,12 +94,12 @@ def plan_partitions(engine: Engine, *, now: datetime, days: int | None) -> Plan:
         wanted = known or days or DEFAULT_DAYS
         if layout is not None:
             if states:
-                return Plan(action=PartitionAction.DISCARD, days=layout.days, ranges=layout.ranges)
+                return PartitionPlan(action=PartitionAction.DISCARD, days=layout.days, ranges=layout.ranges)
             missing = tuple(layout.missing(day_of(now)))
-            return Plan(action=PartitionAction.CREATE, days=layout.days, ranges=missing)
+            return PartitionPlan(action=PartitionAction.CREATE, days=layout.days, ranges=missing)
         rows, size = _size(connection)
         ranges = () if states else _ranges(connection, today=day_of(now), days=wanted)
-        return Plan(
+        return PartitionPlan(
             action=PartitionAction.CONVERT,
             days=wanted,
             ranges=ranges,
@@ -109,7 +109,7 @@ def plan_partitions(engine: Engine, *, now: datetime, days: int | None) -> Plan:
         )
 
 
-def plan_undo(engine: Engine) -> Plan:
+def plan_undo(engine: Engine) -> PartitionPlan:
     """Return what is to be done so that the log has no partitions.
 
     Raises:
@@ -120,9 +120,13 @@ def plan_undo(engine: Engine) -> Plan:
         _refuse_other_owner(connection)
         layout, states = read_layout(connection), read_states(connection)
         if layout is None:
-            return Plan(action=PartitionAction.DISCARD if states else PartitionAction.NOTHING, days=None)
+            return PartitionPlan(
+                action=PartitionAction.DISCARD if states else PartitionAction.NOTHING, days=None
+            )
         rows, size = _size(connection)
-        return Plan(action=PartitionAction.UNDO, days=None, rows=rows, bytes=size, is_begun=bool(states))
+        return PartitionPlan(
+            action=PartitionAction.UNDO, days=None, rows=rows, bytes=size, is_begun=bool(states)
+        )
 
 
 def _refuse_other_databases(engine: Engine) -> None:

@@ -6,14 +6,14 @@ from datetime import date
 
 import pytest
 
-from mailctl.delivery_log.storage.partitions.layout import AHEAD, DayRange, Layout, ranges_from
+from mailctl.delivery_log.storage.partitions.layout import AHEAD, DayRange, PartitionLayout, ranges_from
 
 
-def layout(*ranges: tuple[int, int]) -> Layout:
-    return Layout(ranges=tuple(DayRange(first=first, end=end) for first, end in ranges))
+def layout(*ranges: tuple[int, int]) -> PartitionLayout:
+    return PartitionLayout(ranges=tuple(DayRange(first=first, end=end) for first, end in ranges))
 
 
-def missing(found: Layout, today: int) -> list[tuple[int, int]]:
+def missing(found: PartitionLayout, today: int) -> list[tuple[int, int]]:
     return [(each.first, each.end) for each in found.missing(today)]
 
 
