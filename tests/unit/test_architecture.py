@@ -39,7 +39,6 @@ PROVED_ELSEWHERE = {
     "delivery_log/storage/utc_time.py": "tests/integration/test_log_wording.py, on SQLite and PostgreSQL",
     "monitoring/incident/evidence.py": "tests/acceptance/test_incidents.py",
     "monitoring/incident/services.py": "tests/acceptance/test_incidents.py",
-    "operations/partitioning.py": "tests/integration/test_partition_command.py, on PostgreSQL",
     "operations/bulk_actions.py": "tests/integration/test_acting_commands.py",
     "operations/partitioning.py": "tests/integration/test_partition_command.py, on PostgreSQL",
     "users/__init__.py": "tests/unit/users/test_directories.py",
