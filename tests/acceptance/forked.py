@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: What most commands and workers import, with all that these import in their turn.
-_PRELOADED = [
+PRELOADED = [
     "mailctl.cli.main",
     "mailctl.cli.send_single",
     "mailctl.cli.commands.send",
@@ -142,7 +142,7 @@ class Forked:
 @cache
 def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mailctl.settings import Settings
 from tests.acceptance.blocks import blocks_of
 from tests.acceptance.console import steps_of
 from tests.acceptance.every_command import ROWS, Office, Row, commands
+from tests.acceptance.forked import PRELOADED
 from tests.acceptance.screen import MOTION, Screen
 
 CAMPAIGNS = Path(__file__).parents[2] / "docs" / "how-to" / "campaigns.md"
@@ -42,6 +44,11 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_none_is_left_out() -> None:
     """A new command needs a row."""
     assert {row.command for row in ROWS} == commands()
+
+
+def test_what_is_preloaded_exists() -> None:
+    """The process that imports it says nothing of a module that has gone: every command imports the rest."""
+    assert [name for name in PRELOADED if find_spec(name) is None] == []
 
 
 @pytest.mark.parametrize(
