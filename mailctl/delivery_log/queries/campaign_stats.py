@@ -113,13 +113,13 @@ def _count_states(connection: Connection, names: Collection[str]) -> dict[str, d
     With the states as a condition, all that is read is in the index of due emails.
     """
     states: defaultdict[str, dict[State, int]] = defaultdict(dict)
-    query = select(emails.c.campaign, emails.c.state, func.count().label("count")).group_by(
+    query = select(emails.c.campaign, emails.c.state, func.count()).group_by(
         emails.c.campaign, emails.c.state
     )
     for some in batches(list(names)):
         wanted = query.where(emails.c.state.in_(list(State)), emails.c.campaign.in_(some))
-        for row in connection.execute(wanted):
-            states[row.campaign][State(row.state)] = row.count
+        for campaign, state, count in connection.execute(wanted):
+            states[campaign][State(state)] = count
     return states
 
 
