@@ -49,7 +49,11 @@ EnvFileOption = Annotated[
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print JSON instead of text.", rich_help_panel=SHARED_OPTIONS_PANEL),
+    typer.Option(
+        "--json",
+        help="Print JSON instead of text; a list is one object per line.",
+        rich_help_panel=SHARED_OPTIONS_PANEL,
+    ),
 ]
 #: `--json` of a command that prints no JSON: its help does not offer it, and the command refuses it.
 _HiddenJsonOption = Annotated[bool, typer.Option("--json", help="Refused.", hidden=True)]

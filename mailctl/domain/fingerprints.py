@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 MANY_DOMAINS = 5
 #: What differs between two texts that say the same: addresses, hosts, ids, times, and what is in brackets.
 _PARTICULARS = re.compile(r"<[^>]*>|\[[^]]*\]|\([^)]*\)|\S*[@\d.:/=_]\S*")
+#: How many texts a process remembers: a dashboard reads the same errors again and again.
+_REMEMBERED = 20_000
 #: The stages at which a mail server knows the recipient.
 _RECIPIENT_STAGES = frozenset({"rcpt", "data", "body"})
 
@@ -37,6 +40,7 @@ class Fingerprint:
     wording: str
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def strip_particulars(text: str) -> str:
     """Return the words of a text that do not differ from email to email, in lower case.
 

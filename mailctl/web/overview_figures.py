@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.monitoring.incident.evidence import read_recent_facts
 from mailctl.monitoring.incident.report import find_logged_incident
 from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.process.per_process import PerProcess
@@ -14,12 +15,15 @@ from mailctl.process.per_process import PerProcess
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mailctl.monitoring.incident.evidence import RecentFacts
     from mailctl.monitoring.incident.models import Incident
     from mailctl.monitoring.snapshot import Snapshot, Trend
     from mailctl.runtime import Runtime
 
 #: How long the figures are shown before they are read again, in seconds.
 SHARED_SECONDS = 2.0
+#: How long the errors and campaigns of its incident are shown, which take longest to read.
+RECENT_FACTS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,18 @@ class OverviewFigures:
         return self._runtime is runtime and now - self._read_at < SHARED_SECONDS
 
 
+@dataclass(frozen=True, kw_only=True)
+class _SharedFacts:
+    """The errors and campaigns that several readings share."""
+
+    facts: RecentFacts
+    runtime: Runtime
+    #: When they had been read, in monotonic seconds.
+    read_at: float
+
+
 _figures: PerProcess[OverviewFigures] = PerProcess()
+_recent_facts: PerProcess[_SharedFacts] = PerProcess()
 
 
 def overview_figures(runtime: Runtime, *, clock: Callable[[], float] = time.monotonic) -> OverviewFigures:
@@ -68,10 +83,22 @@ def _read(runtime: Runtime, clock: Callable[[], float]) -> OverviewFigures:
     snapshot = take_snapshot(runtime)
     paused = (pause.name for pause in runtime.pauses.read() if pause.scope is PauseScope.QUEUE)
     return OverviewFigures(
-        incident=find_logged_incident(runtime),
+        incident=find_logged_incident(runtime, recent=_read_recent(runtime, clock)),
         snapshot=snapshot,
         trend=take_trend(runtime, now=snapshot.at),
         paused_queues=frozenset(paused),
         _runtime=runtime,
         _read_at=clock(),
     )
+
+
+def _read_recent(runtime: Runtime, clock: Callable[[], float]) -> RecentFacts:
+    """Return the errors and campaigns, which are read again if they are older than `RECENT_FACTS_SECONDS`."""
+
+    def is_usable(known: _SharedFacts) -> bool:
+        return known.runtime is runtime and clock() - known.read_at < RECENT_FACTS_SECONDS
+
+    return _recent_facts.get(
+        lambda: _SharedFacts(facts=read_recent_facts(runtime), runtime=runtime, read_at=clock()),
+        is_usable=is_usable,
+    ).facts

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert
 
 from mailctl.delivery_log.storage import tables
-from mailctl.delivery_log.storage.encryption import seal
+from mailctl.delivery_log.storage.encryption import RowIdentity, seal
 from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, Content, State, User
 from mailctl.domain.reason_codes import ReasonCode
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 
+#: One row for all contents, which nobody opens.
+_ROW = RowIdentity(id="any", kind="welcome", recipient="zoe@example.com", expires_at=None)
 EMAILS, CHUNK, SEED = 100_000, 5_000, 5
 #: Hours over which the emails are spread.
 HOURS = 72
@@ -55,7 +57,7 @@ REFUSALS = (
 def fill(runtime: Runtime) -> None:
     """Record the emails, their events, and what else a log has."""
     chance, now = random.Random(SEED), datetime.now(UTC)
-    content = seal(Content(user=User(email="zoe@example.com", first_name="Zoe")), runtime.keyring)
+    content = seal(Content(user=User(email="zoe@example.com", first_name="Zoe")), runtime.keyring, _ROW)
     states = chance.choices(list(STATES), weights=list(STATES.values()), k=EMAILS)
     emails = [_email(number, state, content, chance, now) for number, state in enumerate(states)]
     emails.sort(key=lambda row: row["created_at"])

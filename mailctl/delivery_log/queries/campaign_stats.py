@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import case, func, select
 
 from mailctl.delivery_log.queries.queue_stats import RATE_WINDOW, newest_events
+from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import campaigns, emails
 from mailctl.domain.models import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
 #: The states in which an attempt, or the email, has ended.
 _ENDED_STATES = (State.SENT, State.CAPTURED, State.FAILED)
@@ -31,7 +32,7 @@ _MIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class CampaignPace:
     """How fast emails of a campaign end."""
 
     #: Emails a second.
@@ -52,7 +53,7 @@ class CampaignCounts:
     created_at: datetime | None
     states: Mapping[State, int]
     #: How fast its emails ended in the last minutes.
-    pace: Pace
+    pace: CampaignPace
     #: When its last email was recorded, and when one was last changed.
     recorded_at: datetime
     changed_at: datetime
@@ -73,20 +74,18 @@ def count_campaigns(
         LogUnavailable: the delivery log cannot be read.
     """
     where: ColumnElement[bool] = emails.c.campaign.is_not(None) if name is None else emails.c.campaign == name
-    counted = (
+    changed_at = func.max(emails.c.updated_at)
+    times = (
         select(
             emails.c.campaign,
-            emails.c.state,
-            func.count().label("count"),
             func.max(emails.c.created_at).label("recorded_at"),
-            func.max(emails.c.updated_at).label("changed_at"),
+            changed_at.label("changed_at"),
         )
         .where(where)
-        .group_by(emails.c.campaign, emails.c.state)
+        .group_by(emails.c.campaign)
     )
     if changed_since is not None:
-        active = select(emails.c.campaign).where(emails.c.updated_at >= changed_since, where).distinct()
-        counted = counted.where(emails.c.campaign.in_(active))
+        times = times.having(changed_at >= changed_since)
     recent = newest_events(since=now - RATE_WINDOW)
     is_short = recent.c.at > now - _SHORT_WINDOW
     short = (func.count().filter(is_short), func.min(case((is_short, recent.c.at))))
@@ -96,16 +95,32 @@ def count_campaigns(
         .where(recent.c.state.in_(_ENDED_STATES), where)
         .group_by(emails.c.campaign)
     )
-    groups: defaultdict[str, list[Any]] = defaultdict(list)
     with reading(engine) as connection:
-        for row in connection.execute(counted):
-            groups[row.campaign].append(row)
+        found = {row.campaign: row for row in connection.execute(times)}
+        states = _count_states(connection, found)
         paces = {campaign: _pace(*row, now=now) for campaign, *row in connection.execute(ended)}
         recorded: dict[str, Any] = {row.id: row for row in connection.execute(select(campaigns))}
-    found = [
-        _counts(each, rows, recorded.get(each), paces.get(each, Pace())) for each, rows in groups.items()
+    counts = [
+        _counts(row, states[each], recorded.get(each), paces.get(each, CampaignPace()))
+        for each, row in found.items()
     ]
-    return sorted(found, key=lambda each: each.recorded_at, reverse=True)
+    return sorted(counts, key=lambda each: each.recorded_at, reverse=True)
+
+
+def _count_states(connection: Connection, names: Collection[str]) -> dict[str, dict[State, int]]:
+    """Return how many emails of these campaigns are in each state.
+
+    With the states as a condition, all that is read is in the index of due emails.
+    """
+    states: defaultdict[str, dict[State, int]] = defaultdict(dict)
+    query = select(emails.c.campaign, emails.c.state, func.count()).group_by(
+        emails.c.campaign, emails.c.state
+    )
+    for some in batches(list(names)):
+        wanted = query.where(emails.c.state.in_(list(State)), emails.c.campaign.in_(some))
+        for campaign, state, count in connection.execute(wanted):
+            states[campaign][State(state)] = count
+    return states
 
 
 def campaign_names(engine: Engine) -> list[str]:
@@ -121,22 +136,22 @@ def campaign_names(engine: Engine) -> list[str]:
 
 def _pace(
     number: int, first: datetime, short_number: int, short_first: datetime | None, *, now: datetime
-) -> Pace:
+) -> CampaignPace:
     """Return the pace of emails that ended: how many since when, in the last minutes and in the last one."""
     if short_number >= _MANY and short_first is not None:
         number, first = short_number, short_first
     seconds = max((now - first).total_seconds(), _MIN_SECONDS)
-    return Pace(per_second=number / seconds, seconds=seconds)
+    return CampaignPace(per_second=number / seconds, seconds=seconds)
 
 
-def _counts(name: str, rows: list[Any], campaign: Any, pace: Pace) -> CampaignCounts:
+def _counts(times: Any, states: Mapping[State, int], campaign: Any, pace: CampaignPace) -> CampaignCounts:
     return CampaignCounts(
-        name=name,
+        name=times.campaign,
         kind=campaign.kind if campaign else None,
         rate=campaign.rate if campaign else None,
         created_at=campaign.created_at if campaign else None,
-        states={State(row.state): row.count for row in rows},
+        states=states,
         pace=pace,
-        recorded_at=max(row.recorded_at for row in rows),
-        changed_at=max(row.changed_at for row in rows),
+        recorded_at=times.recorded_at,
+        changed_at=times.changed_at,
     )

@@ -80,6 +80,9 @@ class RecentSeries:
         self._entered: defaultdict[int, Counter[State]] = defaultdict(Counter)
         #: How many emails that were recorded in an interval were sent after so many milliseconds.
         self._latencies: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        #: The same of all intervals together, and the percentiles of those that have not changed since.
+        self._total: Counter[int] = Counter()
+        self._known_percentiles: dict[int, tuple[float, ...] | None] = {}
         self._recorded: dict[int, int] = {}
 
     def read(self, *, now: datetime) -> tuple[list[TimeSeriesPoint], Latency]:
@@ -103,13 +106,19 @@ class RecentSeries:
                 self._length,
                 self._entered[number] + entered[number],
                 recorded.get(number, 0),
-                _percentiles(self._latencies[number] + latencies[number]),
+                self._percentiles_of(number, latencies),
             )
             for number in numbers
         ]
-        return points, _summarize(
-            [counts[number] for counts in (self._latencies, latencies) for number in numbers]
-        )
+        return points, _summarize(self._total, [latencies[number] for number in numbers])
+
+    def _percentiles_of(self, number: int, unsettled: Mapping[int, Counter[int]]) -> tuple[float, ...] | None:
+        """Return the percentiles of an interval, which are computed again only if it has changed."""
+        if new := unsettled.get(number):
+            return _percentiles(self._latencies[number] + new)
+        if number not in self._known_percentiles:
+            self._known_percentiles[number] = _percentiles(self._latencies[number])
+        return self._known_percentiles[number]
 
     def _read_events(
         self, connection: Connection, *, since: datetime, now: datetime
@@ -133,6 +142,9 @@ class RecentSeries:
         for row in connection.execute(self._count_latencies(is_settled, start)):
             counts = self._latencies if row.is_settled else latencies
             counts[row.point][row.milliseconds] += row.number
+            if row.is_settled:
+                self._total[row.milliseconds] += row.number
+                self._known_percentiles.pop(row.point, None)
         self._next_seq = end
         return entered, latencies
 
@@ -176,7 +188,13 @@ class RecentSeries:
         return self._recorded | found
 
     def _drop_before(self, first: int) -> None:
-        kept: tuple[dict[int, Any], ...] = (self._entered, self._latencies, self._recorded)
+        for number in [number for number in self._latencies if number < first]:
+            self._total.subtract(self._latencies[number])
+            for milliseconds in self._latencies[number]:
+                if not self._total[milliseconds]:
+                    del self._total[milliseconds]
+        kept: tuple[dict[int, Any], ...]
+        kept = (self._entered, self._latencies, self._known_percentiles, self._recorded)
         for counts in kept:
             for number in [number for number in counts if number < first]:
                 del counts[number]
@@ -196,9 +214,9 @@ def _percentiles(milliseconds: Counter[int]) -> tuple[float, ...] | None:
     return tuple(found)
 
 
-def _summarize(intervals: list[Counter[int]]) -> Latency:
-    total: Counter[int] = Counter()
-    for counts in intervals:
+def _summarize(settled: Counter[int], others: list[Counter[int]]) -> Latency:
+    total = settled.copy()
+    for counts in others:
         total.update(counts)
     found = _percentiles(total)
     if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.unfinished import UnfinishedEmails, count_unfinished
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.errors import MailctlError
+from mailctl.monitoring.campaigns import list_campaigns
 from mailctl.monitoring.errors import find_errors
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.pauses import Pause
+    from mailctl.monitoring.campaigns import CampaignStatus
     from mailctl.monitoring.errors import ErrorGroup
     from mailctl.runtime import Runtime
 
@@ -29,15 +32,41 @@ ERROR_WINDOW = timedelta(hours=1)
 RECENT = timedelta(minutes=15)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecentFacts:
+    """What the log has of the last minutes, which takes longest to read and changes slowly."""
+
+    #: The errors of the last hour that still occur.
+    errors: tuple[ErrorGroup, ...]
+    #: The campaigns whose emails have changed lately.
+    campaigns: tuple[CampaignStatus, ...]
+
+
+def read_recent_facts(runtime: Runtime) -> RecentFacts:
+    """Return the errors that still occur, and the campaigns that are being sent.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read.
+    """
+    now = runtime.clock()
+    found = find_errors(runtime, since=now - ERROR_WINDOW)
+    return RecentFacts(
+        errors=tuple(group for group in found if group.last_at >= now - RECENT),
+        campaigns=tuple(list_campaigns(runtime, changed_since=now - RECENT)),
+    )
+
+
 class LogFacts:
     """Facts of the delivery log at one moment.
 
     Args:
         runtime: the components of this process.
+        recent: what was read of the last minutes a moment ago; None reads it when it is needed.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, recent: RecentFacts | None = None) -> None:
         self.runtime = runtime
+        self._known_recent = recent
         self.now = runtime.clock()
         #: Returns the queues of each worker that answers on the broker, by node name. None if the broker
         #: cannot be asked.
@@ -78,10 +107,14 @@ class LogFacts:
         return tuple(read_circuits_in_use(self.runtime.engine, self.workers))
 
     @cached_property
+    def recent(self) -> RecentFacts:
+        """The errors that still occur, and the campaigns that are being sent."""
+        return self._known_recent or read_recent_facts(self.runtime)
+
+    @property
     def errors(self) -> tuple[ErrorGroup, ...]:
         """The errors of the last hour that still occur."""
-        found = find_errors(self.runtime, since=self.now - ERROR_WINDOW)
-        return tuple(group for group in found if group.last_at >= self.now - RECENT)
+        return self.recent.errors
 
     @cached_property
     def other_consumers(self) -> dict[str, tuple[str, ...]]:

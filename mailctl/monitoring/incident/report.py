@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mailctl.broker.inspector import BrokerInspector
+    from mailctl.monitoring.incident.evidence import RecentFacts
     from mailctl.runtime import Runtime
 
 _LOG = "The delivery log"
@@ -61,18 +62,19 @@ def find_incident(
     return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
 
 
-def find_logged_incident(runtime: Runtime) -> Incident:
+def find_logged_incident(runtime: Runtime, *, recent: RecentFacts | None = None) -> Incident:
     """Return what is wrong now by the delivery log alone, which takes milliseconds.
 
     A broker that does not work shows in it once emails have waited for a while to be published.
 
     Args:
         runtime: the components of this process.
+        recent: the errors and campaigns that were read a moment ago; None reads them.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
-    facts = LogFacts(runtime)
+    facts = LogFacts(runtime, recent=recent)
     return Incident(at=facts.now, problems=in_order(find_problems_in_log(facts)), summary=_summary(facts))
 
 

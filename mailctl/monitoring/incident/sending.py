@@ -9,8 +9,6 @@ from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
-from mailctl.monitoring.campaigns import list_campaigns
-from mailctl.monitoring.incident.evidence import RECENT
 from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.smtp.classify import is_server_stage, reply_category
 from mailctl.timefmt import (
@@ -101,7 +99,7 @@ def _paused(facts: LogFacts) -> Iterator[IncidentProblem]:
 
 
 def _campaigns(facts: LogFacts) -> Iterator[IncidentProblem]:
-    for campaign in list_campaigns(facts.runtime, changed_since=facts.now - RECENT):
+    for campaign in facts.recent.campaigns:
         if campaign.is_failing:
             may_be_paused = bool(campaign.waiting) and campaign.pause is None
             step = "pause" if may_be_paused else "show"

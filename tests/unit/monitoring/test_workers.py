@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.broker.control import Node
-from mailctl.delivery_log.queries.unfinished import UnfinishedEmails
-from mailctl.domain.models import State
 from mailctl.errors import BrokerUnavailable, NotFound
 from mailctl.monitoring.worker_signals import STOP_REQUESTED
 from mailctl.monitoring.workers import PingResult, WorkerService
@@ -86,31 +84,6 @@ class TestListing:
             ("earlier", NOW - timedelta(minutes=5), 0),
         ]
         assert found.workers == ()
-
-    def test_the_emails_of_its_successor_are_not_those_of_a_dead_worker(self) -> None:
-        """Both have the same name; what was claimed before the second one started is of the first."""
-        dead = worker(name="celery@web", started_at=NOW - timedelta(hours=1))
-        successor = replace(dead, id="w2", started_at=NOW - timedelta(minutes=1))
-        claims = {
-            at: UnfinishedEmails(
-                state=State.SENDING,
-                queue="celery",
-                kind="welcome",
-                campaign=None,
-                reason_code=None,
-                worker="celery@web",
-                is_later=False,
-                count=1,
-                changed_at=NOW - timedelta(minutes=at),
-                lease_until=NOW,
-                not_before=None,
-            )
-            for at in (0, 30)
-        }
-        held_by_successor = [at for at, group in claims.items() if group.may_be_held_by(successor)]
-        assert held_by_successor == [0]
-        assert not claims[0].may_be_held_by(None)
-        assert claims[30].may_be_held_by(dead)
 
     def test_with_a_private_broker_nobody_is_asked(self, empty_log: Engine) -> None:
         """A worker of another host cannot be stopped from here."""

@@ -117,3 +117,15 @@ def test_a_replaced_log_is_read_anew(log: Log) -> None:
     with writing(log.engine) as connection:
         connection.execute(delete(events).where(events.c.seq > 1))
     assert sum(point.sent for point in kept.read(now=log.now)[0]) == 0
+
+
+def test_a_series_that_is_kept_says_what_a_new_one_says(log: Log) -> None:
+    """Minute after minute, while emails settle and the first ones leave the window."""
+    kept = RecentSeries(log.engine, window=3 * MINUTE, step=MINUTE, kinds=BUILT_IN_KINDS)
+    for number in range(12):
+        after = 1 + number % 3
+        for _ in range(2):
+            end(log, State.SENT, SENT, after=after)
+            log.forward(30 - after)
+        new = RecentSeries(log.engine, window=3 * MINUTE, step=MINUTE, kinds=BUILT_IN_KINDS)
+        assert kept.read(now=log.now) == new.read(now=log.now)

@@ -12,6 +12,7 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.models import Deferral, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.monitoring.incident.evidence import LogFacts, RecentFacts, read_recent_facts
 from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
 from tests.unit.monitoring.incident.conftest import OWN, names
 
@@ -147,3 +148,16 @@ def test_a_paused_campaign_is_not_to_be_paused(scene: Scene) -> None:
         "mailctl campaign pause spring",
         "mailctl campaign show spring",
     ]
+
+
+def test_errors_that_are_known_are_not_read_again(scene: Scene) -> None:
+    """Whoever looks every other second shares what takes longest to read."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.defer(email_id, 451, "too many messages, slow down", stage="mail")
+    known = read_recent_facts(scene.runtime)
+    assert len(known.errors) == 1
+    [found] = find_sending_problems(LogFacts(scene.runtime, recent=known))
+    assert "too many messages" in found.sentence
+    nothing = RecentFacts(errors=(), campaigns=())
+    assert names(find_sending_problems(LogFacts(scene.runtime, recent=nothing))) == []
