@@ -66,7 +66,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
     return Email(
         id=row.id,
         kind=row.kind,
-        state=_STATES[row.state],
+        state=_STATES.get(row.state) or State(row.state),
         queue=row.queue,
         to=row.to_address,
         user_id=row.user_id,
@@ -100,7 +100,7 @@ def event_from_row(row: Row[tuple[object, ...]]) -> Event:
     """Return the event in a row of the events table."""
     return Event(
         at=row.at,
-        state=_STATES[row.state],
+        state=_STATES.get(row.state) or State(row.state),
         attempt=row.attempt,
         worker=row.worker,
         code=row.code,
@@ -112,4 +112,4 @@ def event_from_row(row: Row[tuple[object, ...]]) -> Event:
 
 
 def _reason_code(value: str | None) -> ReasonCode | None:
-    return None if value is None else _REASON_CODES[value]
+    return None if value is None else _REASON_CODES.get(value) or ReasonCode(value)

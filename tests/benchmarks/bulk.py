@@ -18,7 +18,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import MAX_CHUNK_ROWS, CampaignRecorder
 from mailctl.settings import BULK_QUEUE
 from tests.benchmarks.bench import PROCESSES, Bench, Figure, at_least, in_rounds, wait_until
-from tests.benchmarks.naive import DONE
+from tests.benchmarks.naive import DONE, QUEUE
 from tests.servers import PostgresServer
 
 if TYPE_CHECKING:
@@ -201,6 +201,7 @@ def _delays(bench: Bench) -> float:
 def _client(bench: Bench) -> Celery:
     """Return what a service without mailctl has: an app with the naive task."""
     client = Celery("client", broker=bench.redis.url, backend=bench.redis.url, set_as_current=False)
+    client.conf.task_default_queue = QUEUE
 
     @client.task(name=TASK, shared=False)
     def send(address: str, name: str) -> None:

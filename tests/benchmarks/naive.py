@@ -13,9 +13,12 @@ from pydantic import SecretStr
 URL = os.environ.get("NAIVE_REDIS", "")
 #: Counts what has been sent.
 DONE = "naive-done"
+#: Not Celery's default, which the worker beside it consumes too: it would return the messages, and slow both.
+QUEUE = "naive"
 
 app = Celery("naive", broker=URL, backend=URL)
 app.conf.worker_hijack_root_logger = False
+app.conf.task_default_queue = QUEUE
 
 
 @app.task(name="naive.send", shared=False)

@@ -24,18 +24,20 @@ _EMAILS = "mailctl_emails"
 def upgrade() -> None:
     """Drop the index on leases, and rebuild those that need not contain every email."""
     # Emails with a lease are few, and the index on the state finds them.
-    op.drop_index("mailctl_emails_lease", table_name=_EMAILS)
+    _drop("mailctl_emails_lease")
     for name, columns, where in (
         ("mailctl_emails_due", ["state", "due_at"], IS_CLAIMABLE_SINGLE),
+        ("mailctl_emails_campaign_due", ["state", "campaign", "due_at"], HAS_CAMPAIGN),
         ("mailctl_emails_campaign", ["campaign", "seq"], HAS_CAMPAIGN),
         ("mailctl_emails_user", ["user_id", "seq"], HAS_USER),
         ("mailctl_emails_group", ["group_id"], HAS_GROUP),
         ("mailctl_emails_expiry", ["state", "expires_at"], EXPIRES),
     ):
-        op.drop_index(name, table_name=_EMAILS)
-        _create(name, columns, where)
-    _create("mailctl_emails_campaign_due", ["state", "campaign", "due_at"], HAS_CAMPAIGN)
+        _drop(name)
+        condition = sa.text(where)
+        op.create_index(name, _EMAILS, columns, sqlite_where=condition, postgresql_where=condition)
 
 
-def _create(name: str, columns: list[str], where: str) -> None:
-    op.create_index(name, _EMAILS, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+def _drop(name: str) -> None:
+    # An administrator may have dropped an index that was never used.
+    op.drop_index(name, table_name=_EMAILS, if_exists=True)
