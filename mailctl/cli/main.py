@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: How many objects are made before the interpreter looks for cycles among them. With its own 700, that takes
-#: a tenth of the time in which a command imports what it needs; with these, a process has a few MB of garbage.
+#: a tenth of the time in which a command imports modules; with these, a process has a few MB of garbage.
 _GC_THRESHOLDS = (20_000, 20, 10)
 #: The commands by the heading of their section in the help.
 SECTIONS = {

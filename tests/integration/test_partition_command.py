@@ -10,7 +10,6 @@ import pytest
 from jsonschema import validate
 from sqlalchemy import text
 
-from mailctl.connection_urls import DatabaseUrl
 from mailctl.delivery_log.storage.partitions.conversion import Conversion
 from mailctl.delivery_log.storage.partitions.layout import ranges_from
 from mailctl.delivery_log.storage.partitions.planning import plan_partitions
@@ -21,6 +20,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.errors import ExitCode
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from mailctl.settings.connection_urls import DatabaseUrl
 from mailctl.views.schemas import find_schema
 from mailctl.worker.partition_watch import PartitionWatch
 

@@ -31,7 +31,7 @@ _MIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class CampaignPace:
     """How fast emails of a campaign end."""
 
     #: Emails a second.
@@ -52,7 +52,7 @@ class CampaignCounts:
     created_at: datetime | None
     states: Mapping[State, int]
     #: How fast its emails ended in the last minutes.
-    pace: Pace
+    pace: CampaignPace
     #: When its last email was recorded, and when one was last changed.
     recorded_at: datetime
     changed_at: datetime
@@ -103,7 +103,8 @@ def count_campaigns(
         paces = {campaign: _pace(*row, now=now) for campaign, *row in connection.execute(ended)}
         recorded: dict[str, Any] = {row.id: row for row in connection.execute(select(campaigns))}
     found = [
-        _counts(each, rows, recorded.get(each), paces.get(each, Pace())) for each, rows in groups.items()
+        _counts(each, rows, recorded.get(each), paces.get(each, CampaignPace()))
+        for each, rows in groups.items()
     ]
     return sorted(found, key=lambda each: each.recorded_at, reverse=True)
 
@@ -121,15 +122,15 @@ def campaign_names(engine: Engine) -> list[str]:
 
 def _pace(
     number: int, first: datetime, short_number: int, short_first: datetime | None, *, now: datetime
-) -> Pace:
+) -> CampaignPace:
     """Return the pace of emails that ended: how many since when, in the last minutes and in the last one."""
     if short_number >= _MANY and short_first is not None:
         number, first = short_number, short_first
     seconds = max((now - first).total_seconds(), _MIN_SECONDS)
-    return Pace(per_second=number / seconds, seconds=seconds)
+    return CampaignPace(per_second=number / seconds, seconds=seconds)
 
 
-def _counts(name: str, rows: list[Any], campaign: Any, pace: Pace) -> CampaignCounts:
+def _counts(name: str, rows: list[Any], campaign: Any, pace: CampaignPace) -> CampaignCounts:
     return CampaignCounts(
         name=name,
         kind=campaign.kind if campaign else None,
