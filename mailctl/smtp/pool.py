@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.session_shares import SessionDemand
+from mailctl.smtp.background_work import BackgroundWork
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
+from mailctl.smtp.idle_sessions import IdleSessions
 from mailctl.smtp.pacing import ProcessSessionLimit
 from mailctl.smtp.pool_limits import NO_SESSION, NOT_ITS_TURN, PoolLimits
 from mailctl.smtp.probe import probe_session
@@ -31,7 +33,7 @@ from mailctl.smtp.session_slots import (
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from mailctl.delivery_log.session_shares import SessionShares
     from mailctl.domain.models import Envelope
@@ -68,11 +70,10 @@ class SmtpPool:
         self._server = server
         self._limits = limits or PoolLimits()
         self._slots = SessionSlots(self._limits.connections)
-        #: The most recently used session is last and is leased first, so that the others can expire.
-        self._idle: list[SmtpSession] = []
+        self._idle = IdleSessions(self._limits)
         self._leased: set[SmtpSession] = set()
         self._closing: set[SmtpSession] = set()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundWork()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._session_limit = ProcessSessionLimit(self._limits.connections)
@@ -139,16 +140,15 @@ class SmtpPool:
         try:
             return await probe_session(session, self._server)
         finally:
-            self._run_in_background(session.quit())
+            self._background.start(session.quit())
 
     async def close(self) -> None:
         """Close idle sessions with QUIT; leased sessions are closed when their message is done."""
         self._is_closed = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
-        sessions, self._idle = self._idle, []
-        self._quit_in_background(sessions)
-        await asyncio.shield(self._wait_for_quits())
+        self._quit_in_background(self._idle.pop_all())
+        await asyncio.shield(self._background.wait(seconds=_CLOSE_SECONDS))
         if self._share is not None:
             await self._share.close()
 
@@ -287,7 +287,7 @@ class SmtpPool:
                 if not self._has_opened:
                     self._has_opened = True
                     if self._share is not None:
-                        self._run_in_background(self._share.note_begun())
+                        self._background.start(self._share.note_begun())
                 self._session_limit.note_opened(sessions=self._open_sessions, now=time.monotonic())
                 # Two may follow: it is not being opened any more, and it is one more that is open.
                 self._waiting.wake_next()
@@ -307,7 +307,7 @@ class SmtpPool:
     def _release(self, session: SmtpSession, outcome: Outcome) -> None:
         """Return the session to the pool, reset it or close it, whatever the outcome was."""
         if session in self._leased and session.can_be_reused(outcome):
-            self._run_in_background(self._reset_and_return(session))  # it keeps its slot meanwhile
+            self._background.start(self._reset_and_return(session))  # it keeps its slot meanwhile
             return
         if session in self._leased and outcome.kind is OutcomeKind.ACCEPTED:
             self._return_to_idle(session)
@@ -344,7 +344,7 @@ class SmtpPool:
         self._leased.discard(session)
         session.used_at = time.monotonic()
         is_excess = self._open_sessions >= self._session_limit.allowed and self._session_limit.is_shared
-        if self._is_closed or is_excess or self._is_expired(session, now=session.used_at):
+        if self._is_closed or is_excess or self._idle.is_expired(session, now=session.used_at):
             self._quit_in_background([session])
             return
         self._idle.append(session)
@@ -359,33 +359,15 @@ class SmtpPool:
             session.close()
             self._waiting.wake_next()
 
-    def _pop_expired(self, now: float) -> list[SmtpSession]:
-        """Remove and return the idle sessions that have expired, and those that other workers need."""
-        expired = [session for session in self._idle if self._is_expired(session, now=now)]
-        if self._session_limit.is_shared:
-            rest = [session for session in self._idle if session not in expired]
-            excess = len(self._leased) + len(rest) - self._session_limit.allowed
-            expired += rest[: max(0, excess)]
-        self._idle = [session for session in self._idle if session not in expired]
-        return expired
-
-    def _is_expired(self, session: SmtpSession, *, now: float) -> bool:
-        limits = self._limits
-        return (
-            not session.is_connected
-            or session.transactions >= limits.messages_per_session
-            or now - session.used_at > limits.max_idle_seconds
-            or now - session.opened_at > limits.max_age_seconds
-        )
-
     def _discard_expired(self) -> None:
         """Close expired sessions until the one that would be leased next has not expired."""
-        now = time.monotonic()
-        while self._idle and self._is_expired(self._idle[-1], now=now):
-            self._quit_in_background([self._idle.pop()])
+        self._quit_in_background(self._idle.pop_expired_last(now=time.monotonic()))
 
     def _sweep(self) -> None:
-        self._quit_in_background(self._pop_expired(time.monotonic()))
+        """Close the idle sessions that have expired, and those that other workers need."""
+        limit = self._session_limit
+        most = max(0, limit.allowed - len(self._leased)) if limit.is_shared else None
+        self._quit_in_background(self._idle.pop_expired(now=time.monotonic(), most=most))
 
     def _schedule_sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -401,7 +383,7 @@ class SmtpPool:
     def _quit_in_background(self, sessions: list[SmtpSession]) -> None:
         for session in sessions:
             self._closing.add(session)
-            self._run_in_background(self._quit(session))
+            self._background.start(self._quit(session))
 
     async def _quit(self, session: SmtpSession) -> None:
         try:
@@ -409,18 +391,6 @@ class SmtpPool:
         finally:
             self._closing.discard(session)
             self._waiting.wake_next()
-
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _wait_for_quits(self) -> None:
-        if self._background:
-            _, late = await asyncio.wait(set(self._background), timeout=_CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
-        await asyncio.sleep(0)  # lets the loop close the transports that were aborted
 
     @cached_property
     def _tls_context(self) -> ssl.SSLContext:

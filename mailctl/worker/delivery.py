@@ -20,9 +20,9 @@ from mailctl.domain.models import Claim, Envelope, State
 from mailctl.domain.request import EmailRequest
 from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
-from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.worker.delivery_options import DeliveryOptions
 from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
+from mailctl.worker.message_results import failed_result, suppressed_result
 from mailctl.worker.outcomes import (
     SENT_STATE_BY_KIND,
     AttemptResult,
@@ -126,7 +126,7 @@ class Delivery:
         if claimed.unreadable:
             return DeliveryResult(email_id=email_id, state=State.DEFERRED, text=claimed.unreadable[0][1])
         if email_id in claimed.suppressed:
-            return self._suppressed_result(email_id, claimed.suppressed[email_id])
+            return suppressed_result(email_id, claimed.suppressed[email_id])
         if not claimed.claims:
             return DeliveryResult(email_id=email_id, state=None, text="nothing to do")
         return self._send(claimed.claims[0], options)
@@ -188,11 +188,11 @@ class Delivery:
                 task_id, request.kind, arguments, queue=queue, reason=str(error)
             )
         for email_id, reason in invalid.items():
-            result = self._failed_result(email_id, request.kind, reason)
+            result = failed_result(email_id, request.kind, reason)
         if task_id in invalid:
             return result
         if task_id in suppressed:
-            return self._suppressed_result(task_id, suppressed[task_id])
+            return suppressed_result(task_id, suppressed[task_id])
         if request.not_before is not None:
             text = f"scheduled for {request.not_before:%F %T}Z"
             return DeliveryResult(email_id=task_id, state=State.PENDING, text=text)
@@ -211,10 +211,6 @@ class Delivery:
             first_id=first_id,
             seals_tokens=self._settings.seals_link_tokens,
         )
-
-    def _suppressed_result(self, email_id: str, reason: str) -> DeliveryResult:
-        _log.warning("email %s suppressed: %s", email_id, mask_addresses_in_text(reason))
-        return DeliveryResult(email_id=email_id, state=State.SUPPRESSED, text=reason)
 
     def record_invalid_message(
         self, task_id: str, kind: Kind, arguments: Mapping[str, Json], *, queue: str, reason: str
@@ -237,12 +233,7 @@ class Delivery:
             EmailRequest(kind=kind), [content], queue=queue, now=self._clock(), first_id=email_id
         )
         self._outbox.record_failed_message(draft, reason=reason)
-        return self._failed_result(email_id, kind, reason)
-
-    def _failed_result(self, email_id: str, kind: Kind, reason: str) -> DeliveryResult:
-        text = mask_addresses_in_text(reason)
-        _log.error("email %s (%s) failed: %s", email_id, kind.name, text)
-        return DeliveryResult(email_id=email_id, state=State.FAILED, text=text)
+        return failed_result(email_id, kind, reason)
 
     def deliver_batch(
         self, ids: Sequence[str], *, worker: str, options: DeliveryOptions = _DEFAULT_OPTIONS

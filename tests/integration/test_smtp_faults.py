@@ -55,7 +55,7 @@ def expected_kind(stage: str, fault: str, *, is_reused: bool) -> OutcomeKind:
     if stage == "body" and fault in ("drop", "reset", "stall", "garbage"):
         return K.AMBIGUOUS
     if fault == "5xx":
-        return K.CONFIG if stage in OPENING else K.BOUNCED
+        return K.CONFIG if stage in OPENING else K.REFUSED
     is_stale = fault in ("drop", "reset") or (fault == "421" and stage == "mail")
     return K.ACCEPTED if is_reused and is_stale and stage != "body" else K.DEFERRED
 
@@ -112,7 +112,7 @@ class TestFaults:
             refused, accepted = send(plain(server), message("gone"), message("here"))
             assert [each.message_id for each in server.wait_for(1)] == ["<here@mail.example.com>"]
             assert server.sessions == 2
-        assert (refused.kind, accepted.kind) == (K.BOUNCED, K.ACCEPTED)
+        assert (refused.kind, accepted.kind) == (K.REFUSED, K.ACCEPTED)
 
     def test_a_server_that_takes_the_message_and_dies_leaves_doubt(self) -> None:
         """It has the message, and we cannot know: ambiguous, and not sent again by itself."""
@@ -134,7 +134,7 @@ class TestFaults:
         script: Script = {"rcpt": ["550 5.1.1 no such user"], "rset": [FAULTS[fault]]}
         with ScriptedSmtpServer(script=script) as server:
             refused, accepted = send(client_of(plain(server), fault), message(), message("two"))
-        assert (refused.kind, str(refused)) == (K.BOUNCED, "550 5.1.1 no such user")
+        assert (refused.kind, str(refused)) == (K.REFUSED, "550 5.1.1 no such user")
         assert accepted.kind is K.ACCEPTED
 
     def test_a_server_that_is_not_there_means_later(self) -> None:

@@ -137,7 +137,7 @@ class TestDelivery:
             outcomes = send(plain(server), replace(message(), recipient=recipient), message("two"))
             assert not any("x.org" in line for _, _, line in server.log)
             assert [each.recipients for each in server.wait_for(1)] == [("two@example.com",)]
-        assert [outcome.kind for outcome in outcomes] == [K.BOUNCED, K.ACCEPTED]
+        assert [outcome.kind for outcome in outcomes] == [K.REFUSED, K.ACCEPTED]
 
 
 class TestSessions:
@@ -161,7 +161,7 @@ class TestSessions:
         with ScriptedSmtpServer(script={"rcpt": ["550 5.1.1 no such user"]}) as server:
             outcomes = with_pool(plain(server), scenario)
             assert server.sessions == 1
-        assert [outcome.kind for outcome in outcomes] == [K.BOUNCED, K.ACCEPTED]
+        assert [outcome.kind for outcome in outcomes] == [K.REFUSED, K.ACCEPTED]
 
     def test_no_more_sessions_than_allowed(self) -> None:
         """Mail servers count connections."""
@@ -232,7 +232,7 @@ class TestSessions:
             outcomes = with_pool(plain(server), _one_a_moment_after_the_other)
             assert server.sessions == 2
             assert len(server.messages) == 1
-        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.BOUNCED]
+        assert [outcome.kind for outcome in outcomes] == [K.ACCEPTED, K.REFUSED]
 
     def test_a_lost_session_is_replaced_once_only(self) -> None:
         """A server that drops everybody gets no second retry at once."""

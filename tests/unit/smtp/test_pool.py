@@ -102,28 +102,6 @@ def test_a_session_ends_after_its_number_of_messages() -> None:
     assert session.has_quit
 
 
-@pytest.mark.parametrize(
-    ("change", "is_expired"),
-    [
-        ({}, False),
-        ({"is_connected": False}, True),
-        ({"used_at": 79.0}, True),
-        ({"opened_at": -201.0}, True),
-        ({"transactions": 100}, True),
-    ],
-)
-def test_idle_sessions_expire(change: dict[str, Any], is_expired: bool) -> None:
-    """By idle time, age, number of messages, or because the server closed them."""
-    session = FakeSession()
-    session.used_at = session.opened_at = 99.0
-    vars(session).update(change)
-
-    async def expired() -> bool:
-        return Pool(SERVER)._is_expired(session, now=100.0)  # type: ignore[arg-type]
-
-    assert asyncio.run(expired()) is is_expired
-
-
 def test_a_closed_pool_opens_no_session() -> None:
     """A message that comes too late is not sent."""
 
