@@ -163,10 +163,10 @@ class _ActionRunner:
         """Say that the filters select no email: as a note, and as JSON if that is wanted."""
         explanation = nothing_to_do_message(self.session.runtime, self.action, filters)
         if self.session.output.as_json:
-            from mailctl.views.actions import NothingToDoView
+            from mailctl.views.actions import EmptySelectionView
 
             self.session.output.record(
-                NothingToDoView.model_validate({"action": self.action.name, "explanation": explanation})
+                EmptySelectionView.model_validate({"action": self.action.name, "explanation": explanation})
             )
         else:
             self.session.output.note(explanation)

@@ -181,12 +181,9 @@ def _group(
 
 
 def _words(attempt: FailedAttempt) -> str:
-    """Return what was said, without the stage; the words of an event have the code of the reply already."""
+    """Return what was said; the words of an event have the code of the reply already."""
     reply = attempt.reply
-    if reply.text != attempt.text and str(reply):
-        return str(reply)
-    _, is_found, said = attempt.text.partition(f" at {attempt.stage}: ")
-    return said if is_found and attempt.stage else attempt.text
+    return attempt.text if reply.text == attempt.text else str(reply) or attempt.text
 
 
 def _command(

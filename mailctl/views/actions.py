@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ActionName = Literal["retry", "cancel", "hold", "release", "resend", "purge"]
 
 
-class NothingToDoView(View):
+class EmptySelectionView(View):
     """The result of an action whose filters select no email."""
 
     action: ActionName

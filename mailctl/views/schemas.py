@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mailctl.errors import UnknownName
 from mailctl.views import SCHEMA_VERSION
-from mailctl.views.actions import ActionResultView, NothingToDoView
+from mailctl.views.actions import ActionResultView, EmptySelectionView
 from mailctl.views.api_keys import ApiKeyView, NewApiKeyView
 from mailctl.views.base import View
 from mailctl.views.campaigns import (
@@ -129,7 +129,7 @@ SCHEMAS: Mapping[str, ObjectSchema] = dict(
         _schema("error-group", ErrorGroupView, "errors"),
         _schema("event", FeedEntryView, "events"),
         _schema("action-result", ActionResultView, *_ACTIONS),
-        _schema("nothing-to-do", NothingToDoView, *_ACTIONS),
+        _schema("empty-selection", EmptySelectionView, *_ACTIONS),
         _schema("suppression", SuppressionView, "suppress list"),
         _schema("feedback", IngestView, "feedback ingest", "feedback tail-log"),
         _schema("feedback-watch", WatchView, "feedback watch --once"),

@@ -98,13 +98,6 @@ def test_the_commands_for_a_campaign_concern_only_its_emails() -> None:
     assert all("--campaign spring" in str(group.command) for group in found)
 
 
-def test_the_words_of_an_attempt_without_a_reply_leave_out_the_stage() -> None:
-    """It is named beside them."""
-    late = {"reply": SmtpReply(), "stage": "rcpt", "text": "deferred at rcpt: timed out after 30 s at rcpt"}
-    [group] = groups(deferred(1, **late))
-    assert group.text == "timed out after 30 s at rcpt"
-
-
 @pytest.mark.parametrize(
     ("minutes", "trend"),
     [
