@@ -100,15 +100,9 @@ def count_campaigns(
         states = _count_states(connection, found)
         paces = {campaign: _pace(*row, now=now) for campaign, *row in connection.execute(ended)}
         recorded: dict[str, Any] = {row.id: row for row in connection.execute(select(campaigns))}
-<<<<<<< HEAD
     counts = [
         _counts(row, states[each], recorded.get(each), paces.get(each, CampaignPace()))
         for each, row in found.items()
-=======
-    found = [
-        _counts(each, rows, recorded.get(each), paces.get(each, CampaignPace()))
-        for each, rows in groups.items()
->>>>>>> r-house
     ]
     return sorted(counts, key=lambda each: each.recorded_at, reverse=True)
 
@@ -150,11 +144,7 @@ def _pace(
     return CampaignPace(per_second=number / seconds, seconds=seconds)
 
 
-<<<<<<< HEAD
 def _counts(times: Any, states: Mapping[State, int], campaign: Any, pace: CampaignPace) -> CampaignCounts:
-=======
-def _counts(name: str, rows: list[Any], campaign: Any, pace: CampaignPace) -> CampaignCounts:
->>>>>>> r-house
     return CampaignCounts(
         name=times.campaign,
         kind=campaign.kind if campaign else None,
