@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FIRST_TRIAL_SECONDS = 60.0
 MAX_TRIAL_SECONDS = 600.0
 #: How long a process keeps its only session while others have none and wait for it.
-TURN = timedelta(seconds=5)
+TURN = timedelta(seconds=20)
 #: Processes that open their first session at a time, and how long the server's answer to it is awaited.
 FIRST_PROCESSES = 2
 BEGINNING = timedelta(seconds=1)
