@@ -41,6 +41,7 @@ PROVED_ELSEWHERE = {
     "monitoring/incident/evidence.py": "tests/acceptance/test_incidents.py",
     "monitoring/incident/services.py": "tests/acceptance/test_incidents.py",
     "operations/bulk_actions.py": "tests/integration/test_acting_commands.py",
+    "operations/partitioning.py": "tests/integration/test_partition_command.py, on PostgreSQL",
     "users/__init__.py": "tests/unit/users/test_directories.py",
     "web/overview_figures.py": "tests/integration/web/test_pages.py",
     "web/pages/emails.py": "tests/integration/web/test_pages.py",
