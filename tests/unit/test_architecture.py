@@ -31,7 +31,6 @@ PROVED_ELSEWHERE = {
     "delivery_log/queries/accepted.py": "tests/acceptance/test_feedback_by_mail.py, with the log of Postfix",
     "delivery_log/queries/campaign_stats.py": "tests/integration/test_campaign_commands.py",
     "delivery_log/queries/failed_attempts.py": "tests/integration/test_finding.py",
-    "delivery_log/queries/unfinished.py": "tests/integration/test_depth.py, which compares all surfaces",
     "delivery_log/report_effects.py": "tests/unit/delivery_log/test_feedback_reports.py",
     "delivery_log/rollup.py": "tests/integration/delivery_log/test_rollup.py",
     "delivery_log/storage/migrations/": "tests/integration/test_log_schema.py, on SQLite and PostgreSQL",
@@ -43,7 +42,6 @@ PROVED_ELSEWHERE = {
     "operations/bulk_actions.py": "tests/integration/test_acting_commands.py",
     "operations/partitioning.py": "tests/integration/test_partition_command.py, on PostgreSQL",
     "users/__init__.py": "tests/unit/users/test_directories.py",
-    "web/overview_figures.py": "tests/integration/web/test_pages.py",
     "web/pages/emails.py": "tests/integration/web/test_pages.py",
 }
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
