@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -77,7 +77,7 @@ def files_of(folder: Path) -> str:
 
 
 def rows_of(path: Path, table: str) -> str:
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         return repr(database.execute(f"SELECT * FROM {table}").fetchall())
 
 

@@ -149,7 +149,7 @@ def test_the_log_may_not_grow(site: Site, check: Checker) -> None:
         ["bash", "-c", command], cwd=site.terminal.folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr.count("\n")) == (5, 1), done
-    with sqlite3.connect(home / "mailctl.db") as connection:
+    with closing(sqlite3.connect(home / "mailctl.db", isolation_level=None)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     site.start_worker("-c", "1")

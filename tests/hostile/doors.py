@@ -8,6 +8,7 @@ import json
 import sqlite3
 import sys
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +187,7 @@ def _sign_in(**more: Any) -> dict[str, Any]:
 def _query(column: str) -> Callable[[Site, Any], bool]:
     def door(site: Site, value: Any) -> bool:
         row = {"email": TO, "username": "", "first_name": "", column: value}
-        with sqlite3.connect(site.users_database) as database:
+        with closing(sqlite3.connect(site.users_database, isolation_level=None)) as database:
             database.execute("DELETE FROM accounts")
             try:
                 database.execute("INSERT INTO accounts VALUES (1, :email, :username, :first_name)", row)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -44,7 +45,7 @@ class Site:
             (templates / f"password-reset.{ending}").write_text("Hello {{ greeting_name }}")
             (templates / f"invoice.{ending}").write_text("{{ number }}")
         self.users_database = folder / "service.db"
-        with sqlite3.connect(self.users_database) as database:
+        with closing(sqlite3.connect(self.users_database, isolation_level=None)) as database:
             database.execute("CREATE TABLE accounts (id INTEGER, email TEXT, username TEXT, first_name TEXT)")
         for name in Settings.model_fields:
             monkeypatch.delenv(name.upper(), raising=False)
