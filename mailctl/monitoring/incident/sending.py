@@ -60,14 +60,18 @@ def _mail_server(facts: LogFacts, circuit: Circuit) -> IncidentProblem:
     ]
     whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(facts.workers) else ""
     attempts = "the last attempt" if circuit.failures == 1 else f"the last {circuit.failures} attempts"
-    found = str(circuit) if circuit.is_open else f"{attempts} at {circuit.server} failed: {circuit.reason}"
+    found, probe = f"{attempts} at {circuit.server} failed: {circuit.reason}", ""
+    if circuit.is_open:
+        found = str(circuit)
+        probe = f"; the next probe is at {format_time(circuit.probe_at, TimeStyle.SENTENCE_CLOCK)}"
     sentence = f"{cause.sentence}: {found}{whose}"
     return IncidentProblem(
         subject=ProblemSubject.MAIL_SERVER,
         name=cause.name,
         sentence=f"{sentence[:1].upper()}{sentence[1:]}",
         fix=f"On the worker's host, run: {mailctl_command('check-config')}"
-        " (restart the workers after you change a setting; otherwise sending resumes once the server works)",
+        " (restart the workers after you change a setting; otherwise sending resumes once the server works"
+        f"{probe})",
         held_up=_waiting_for_server(facts),
     )
 

@@ -41,6 +41,7 @@ def test_what_a_failing_server_defers_is_told_once(scene: Scene) -> None:
     [found] = find_sending_problems(scene.facts())
     assert (found.name, found.held_up) == ("mail_server_down", FAILURES_TO_OPEN)
     assert "has not worked since" in found.sentence
+    assert "sending resumes once the server works; the next probe is at " in found.fix
 
 
 def test_an_email_that_failed_in_two_ways_is_held_up_once(scene: Scene) -> None:
