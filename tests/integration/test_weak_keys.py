@@ -51,7 +51,7 @@ WEAK = {
 #: These seal and open nothing, and help to put it right.
 WITHOUT_KEYS = {
     *(("init",), ("version",), ("help",), ("config", "show"), ("config", "diff")),
-    *(("check-config",), ("db", "current"), ("db", "upgrade")),
+    *(("check-config",), ("db", "current"), ("db", "partition"), ("db", "upgrade")),
 }
 
 
