@@ -71,7 +71,7 @@ def test_wrong_smtp_password(production: Terminal, desk: Desk, on_call: OnCall) 
     [tried] = [desk.why(task_id) for task_id in ids[:1]]
     assert "EMAIL_HOST_PASSWORD" in tried["causes"][0]["sentence"]
     assert "535" in tried["facts"]["error"]
-    desk.wait_for(lambda: any("does not work" in (desk.why(each)["facts"]["circuit"] or "") for each in ids))
+    desk.wait_for(lambda: any("has not worked" in (desk.why(each)["facts"]["circuit"] or "") for each in ids))
     assert on_call.first(ids[0]) == ("smtp_auth", "smtp_auth")
 
 

@@ -56,7 +56,7 @@ FAULTS = (
     ),
     ("rcpt", "550 we would rather not"),
 )
-ALARM = re.compile(r"ERROR.*the mail server \S+ (accepts no email|does not work) since")
+ALARM = re.compile(r"ERROR.*the mail server \S+ (has accepted no email|has not worked) since")
 
 
 @pytest.fixture

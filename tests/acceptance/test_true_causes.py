@@ -345,9 +345,9 @@ def test_the_mail_server_of_another_worker_fails(
     assert (code, "127.0.0.1:1 failed" in failed["mail-server"]) == (1, True), failed
     for _ in range(3):
         desk.send()
-    desk.wait_for(lambda: "does not work" in operator.health()[1].get("mail-server", ""))
-    assert "127.0.0.1:1 does not work" in operator.monitor()["mail-server"]
-    assert "127.0.0.1:1 does not work" in operator.check_config()["mail server"]
+    desk.wait_for(lambda: "has not worked" in operator.health()[1].get("mail-server", ""))
+    assert "127.0.0.1:1 has not worked" in operator.monitor()["mail-server"]
+    assert "127.0.0.1:1 has not worked" in operator.check_config()["mail server"]
     sentence = desk.why(task_id)["causes"][0]["sentence"]
     assert "127.0.0.1" in sentence
     assert on_call.first(task_id) == ("mail_server_down", "mail_server_down")
