@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: What most commands and workers import, with all that these import in their turn.
+#: What most commands and workers import, with all that these import in their turn. Not the tasks: a worker
+#: imports those after the app of a service, whose own tasks of the same names go first.
 PRELOADED = [
     "mailctl.cli.main",
     "mailctl.cli.send_single",
@@ -43,7 +44,6 @@ PRELOADED = [
     "mailctl.diagnosis.status",
     "mailctl.smtp.paced_sender",
     "mailctl.smtp.server_pools",
-    "mailctl.tasks",
     "mailctl.worker.bootsteps",
     "mailctl.worker.broker_refusals",
     "mailctl.worker.consumer_connection",
