@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trustme
 
-from tests.servers.streams import StreamListener
+from tests.servers.streams import StreamListener, abort
 from tests.smtp_conversation import (
     AcceptThenDrop,
     Action,
@@ -237,7 +237,7 @@ class ScriptedSmtpServer:
             pass
         finally:
             if self._is_stopping:
-                writer.transport.abort()
+                abort(writer.transport)
             else:
                 writer.close()
             with self._changed:

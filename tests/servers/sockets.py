@@ -10,7 +10,7 @@ import threading
 from typing import Self
 
 from tests.servers.process import PATIENCE
-from tests.servers.streams import StreamListener
+from tests.servers.streams import StreamListener, abort
 
 #: Connections that a client makes at most for one question if it fails fast.
 FEW_ATTEMPTS = 2
@@ -140,7 +140,7 @@ class Proxy:
 
     def _reset(self) -> None:
         for writer in self._open:
-            writer.transport.abort()
+            abort(writer.transport)
         self._passes.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -152,7 +152,7 @@ class Proxy:
         finally:
             self._open -= ends
             for end in ends:
-                end.transport.abort()
+                abort(end.transport)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ssl.SSLError):

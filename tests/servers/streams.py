@@ -25,6 +25,12 @@ _BACKLOG = 512
 _TURNS_TO_CLOSE = 5
 
 
+def abort(transport: asyncio.WriteTransport) -> None:
+    """Close a transport at once; one with TLS that has closed has no protocol any more in Python 3.11.2."""
+    with contextlib.suppress(AttributeError):
+        transport.abort()
+
+
 class StreamListener:
     """Listens from `open` to `close`, in the running loop.
 
@@ -77,7 +83,7 @@ class StreamListener:
             await asyncio.gather(*tasks, return_exceptions=True)
         # Also those of conversations that ended before, with something left to say.
         for transport in list(self._transports):
-            transport.abort()
+            abort(transport)
         for _ in range(_TURNS_TO_CLOSE):
             await asyncio.sleep(0)
         for client in list(self._clients):

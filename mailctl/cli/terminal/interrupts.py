@@ -19,9 +19,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """Records whether the command has been asked to stop."""
 
-    is_requested: bool = False
+    #: The signal that asked it to; None if there was none.
+    number: int | None = None
 
-    def handle(self, _number: int, _frame: FrameType | None) -> None:
+    @property
+    def is_requested(self) -> bool:
+        """Whether there was a signal."""
+        return self.number is not None
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
         """Record a signal; a second one stops the command at once.
 
         Raises:
@@ -29,7 +35,7 @@ class Interrupt:
         """
         if self.is_requested:
             raise KeyboardInterrupt
-        self.is_requested = True
+        self.number = number
 
 
 @contextmanager
@@ -48,6 +54,15 @@ def deferred_interrupts() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until all is drawn: the next lines would be printed over half of it."""
+    with deferred_interrupts() as interrupt:
+        yield
+    if interrupt.number is not None:
+        signal.raise_signal(interrupt.number)
 
 
 @contextmanager

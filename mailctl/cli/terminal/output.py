@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mailctl.cli.terminal.interrupts import drawing
 from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.cli.terminal.streams import is_unicode
 from mailctl.cli.terminal.styles import COLORS
@@ -210,7 +211,9 @@ class Output:
 
             def show(draw: Callable[[int, int], Sequence[Text]]) -> None:
                 size = self._stdout.size
-                live.update(Group(*draw(size.width, size.height)[: size.height]), refresh=True)
+                lines = draw(size.width, size.height)[: size.height]
+                with drawing():
+                    live.update(Group(*lines), refresh=True)
 
             yield show
 
@@ -224,10 +227,12 @@ class Output:
         from rich.live import Live
 
         with Live(console=self._stdout, auto_refresh=False, vertical_overflow="crop") as live:
-            yield (
-                lambda rows: live.update(Group(*self._table(columns, rows)), refresh=True),
-                lambda: max(1, self._stdout.height - 2),
-            )
+
+            def show(rows: Sequence[Sequence[str]]) -> None:
+                with drawing():
+                    live.update(Group(*self._table(columns, rows)), refresh=True)
+
+            yield show, lambda: max(1, self._stdout.height - 2)
 
     @contextmanager
     def spinner(self, text: str) -> Iterator[Callable[[str], None]]:

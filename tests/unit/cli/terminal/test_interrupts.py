@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mailctl.cli.terminal.interrupts import Interrupt, deferred_interrupts, watching
+from mailctl.cli.terminal.interrupts import Interrupt, deferred_interrupts, drawing, watching
 
 
 def test_the_first_signal_is_recorded_and_the_second_raises() -> None:
@@ -60,3 +60,22 @@ def test_ctrl_c_ends_a_watch_without_an_error() -> None:
         raise KeyboardInterrupt
     with pytest.raises(ValueError, match="other"), watching():
         raise ValueError("other")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_being_drawn_is_drawn_to_its_end(number: signal.Signals) -> None:
+    """Then the signal has its usual effect."""
+    drawn = []
+
+    def draw() -> None:
+        with drawing():
+            signal.raise_signal(number)
+            drawn.append("the rest")
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            draw()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert drawn == ["the rest"]
