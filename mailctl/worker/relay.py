@@ -240,12 +240,11 @@ class Relay:
         self._close_parts()
 
     def _close_parts(self) -> None:
-        try:
-            self._publisher.close()
-            self._change_detector.close()
-            self._new_emails.close()
-        except Exception as error:
-            _log.debug("the relay could not close its connections (%s)", describe_failure(error))
+        for part in (self._publisher, self._change_detector, self._new_emails):
+            try:
+                part.close()
+            except Exception as error:
+                _log.debug("the relay could not close a connection (%s)", describe_failure(error))
 
     def _log_change(self, error: MailctlError | None) -> None:
         """Log an error when it begins and when it ends, not at every tick."""
