@@ -110,7 +110,7 @@ def _install_redaction(app: Celery) -> None:
     app.control.inspect = app.subclass_with_self(PrivateInspect, reverse="control.inspect")
 
 
-class PrivateReceiver(EventReceiver):  # type: ignore[misc]
+class PrivateReceiver(EventReceiver):  # type: ignore[misc]  # Celery has no types
     """Receives task events, and redacts the arguments of email tasks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -143,7 +143,7 @@ class PrivateReceiver(EventReceiver):  # type: ignore[misc]
         return kind, event
 
 
-class PrivateInspect(Inspect):  # type: ignore[misc]
+class PrivateInspect(Inspect):  # type: ignore[misc]  # Celery has no types
     """Asks workers for their tasks, and redacts the arguments of email tasks."""
 
     @override

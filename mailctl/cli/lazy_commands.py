@@ -107,12 +107,12 @@ class _PlainHelp:
     """The parts of the help that commands and groups have in common."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return usage_pieces(super().collect_usage_pieces(ctx))  # type: ignore[misc]
+        return usage_pieces(super().collect_usage_pieces(ctx))  # type: ignore[misc]  # of the class beside it
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Click calls it
         write_description(self, formatter)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Click calls it
         write_tail(self, formatter)
 
 

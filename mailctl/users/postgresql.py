@@ -21,7 +21,7 @@ def _register_loaders(connection: Any, _record: Any) -> None:
     from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 
     def lenient(loader: type[Any]) -> type[Any]:
-        class Lenient(loader):  # type: ignore[misc]
+        class Lenient(loader):  # type: ignore[misc]  # known at run time only
             def load(self, data: Any) -> Any:
                 try:
                     return super().load(data)

@@ -50,7 +50,7 @@ def _python_type(kind: TypeEngine[Any]) -> type | None:
     try:
         return kind.python_type
     except NotImplementedError:
-        return None
+        return None  # a type of the service that SQLAlchemy knows no Python type for
 
 
 def stored_id_values(kind: TypeEngine[Any], user_id: str) -> list[object]:

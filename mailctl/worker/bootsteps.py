@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 
 
-class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
+class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
     """Starts the relay after the pool, and stops it before the pool.
 
     It does not depend on the consumer, whose start blocks until the worker ends.

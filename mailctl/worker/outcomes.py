@@ -47,6 +47,7 @@ _NOT_RECORDED = "email %s: its outcome cannot be recorded (%s)"
 _LOST_LEASE = "another worker has claimed email %s in the meantime"
 
 _T = TypeVar("_T")
+_R = TypeVar("_R", SentClaim, Deferral)
 
 #: The composed message and its outcome, or the exception that ended the attempt.
 AttemptResult = tuple[Envelope, Outcome] | BaseException
@@ -149,17 +150,8 @@ class OutcomeRecorder:
 
     def _record_deferrals(self, deferrals: Sequence[Deferral]) -> list[DeliveryResult]:
         """Record emails that are tried again; one that cannot be recorded keeps back no other."""
-        if not deferrals:
-            return []
-        try:
-            self._defer(*deferrals)
-        except Exception as error:  # without the traceback, which may quote the email
-            if len(deferrals) > 1:
-                return [recorded for each in deferrals for recorded in self._record_deferrals([each])]
-            [one] = deferrals
-            _log.error(_NOT_RECORDED, one.claim.id, type(error).__name__)
-            return []
-        return [_log_deferral(each) for each in deferrals]
+        recorded = _record_together(deferrals, lambda some: self._defer(*some))
+        return [_log_deferral(each) for each in recorded]
 
     def _record_or_log(self, claim: Claim, result: AttemptResult) -> list[DeliveryResult]:
         try:
@@ -170,17 +162,7 @@ class OutcomeRecorder:
 
     def _record_sent(self, sent: Sequence[SentClaim]) -> list[DeliveryResult]:
         """Record emails that were sent or captured; one that cannot be recorded keeps back no other."""
-        if not sent:
-            return []
-        try:
-            self._finish_all(sent)
-        except Exception as error:  # without the traceback, which may quote the email
-            if len(sent) > 1:
-                return [recorded for each in sent for recorded in self._record_sent([each])]
-            [one] = sent
-            _log.error(_NOT_RECORDED, one.claim.id, type(error).__name__)
-            return []
-        return [_result_of(each) for each in sent]
+        return [_result_of(each) for each in _record_together(sent, self._finish_all)]
 
     def _follow_up(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
         """Do what follows from an email that was sent or captured, once that is recorded."""
@@ -319,6 +301,21 @@ class OutcomeRecorder:
         if outcome.kind is OutcomeKind.CAPTURED and self._settings.debug:
             for name, url in envelope.links.items():
                 _log.info("email %s %s: %s", claim.id, name, url, extra=log_extra(claim.id, "link_shown"))
+
+
+def _record_together(results: Sequence[_R], record: Callable[[Sequence[_R]], object]) -> Sequence[_R]:
+    """Record results, each by itself if all together fail; return those that are recorded."""
+    if not results:
+        return []
+    try:
+        record(results)
+    except Exception as error:  # without the traceback, which may quote the email
+        if len(results) > 1:
+            return [one for each in results for one in _record_together([each], record)]
+        [failed] = results
+        _log.error(_NOT_RECORDED, failed.claim.id, type(error).__name__)
+        return []
+    return results
 
 
 def _as_sent(claim: Claim, result: AttemptResult) -> SentClaim | None:
