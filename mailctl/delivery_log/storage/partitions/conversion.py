@@ -8,6 +8,7 @@ Interrupted anywhere, the log works as before, and the next call continues.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -91,16 +92,9 @@ class Conversion:
                 connection.execute(text(f"ANALYZE {table}"))
 
     def _begin(self) -> None:
-        try:
-            with writing(self._engine) as connection:
-                limit_lock_waits(connection)
-                take_turn(connection)
-                if not state.is_converting(connection):
-                    _begin_on(connection, self._ranges)
-        except LogUnavailable as error:
-            if is_locked_out(error):
-                raise _busy_error() from error
-            raise
+        with _turn(self._engine) as connection:
+            if not state.is_converting(connection):
+                _begin_on(connection, self._ranges)
 
     def _copy(self) -> Iterator[Progress]:
         """Copy the rows that the tables had at the beginning, in the order of their numbers."""
@@ -133,16 +127,10 @@ class Conversion:
         for attempt in range(_ATTEMPTS):
             yield from self._catch_up()
             yield Progress(step=Step.REPLACING, done=attempt)
-            try:
-                with writing(self._engine) as connection:
-                    limit_lock_waits(connection)
-                    take_turn(connection)
-                    if state.is_converting(connection):
-                        _replace_on(connection)
+            with suppress(Refused), _turn(self._engine) as connection:
+                if state.is_converting(connection):
+                    _replace_on(connection)
                 return
-            except LogUnavailable as error:
-                if not is_locked_out(error):
-                    raise
         raise _busy_error()
 
     def _catch_up(self) -> Iterator[Progress]:
@@ -165,11 +153,18 @@ def discard_conversion(engine: Engine) -> None:
         LogUnavailable: the delivery log cannot be used.
         Refused: others use the log without a pause.
     """
+    with _turn(engine) as connection:
+        state.discard(connection)
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[Connection]:
+    """Yield a transaction that no other conversion shares, and that waits for others' locks only briefly."""
     try:
         with writing(engine) as connection:
             limit_lock_waits(connection)
             take_turn(connection)
-            state.discard(connection)
+            yield connection
     except LogUnavailable as error:
         if is_locked_out(error):
             raise _busy_error() from error
