@@ -10,11 +10,11 @@ from kombu.exceptions import KombuError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.confirms import CONFIRM_SECONDS, REPLY_SECONDS, PublishersBlocked
-from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ExitCode
 from mailctl.process.deadlines import call_with_deadline
+from mailctl.process.fork_safety import no_fork
 from mailctl.settings.credential_masking import mask_credentials, mask_url
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from celery import states
 from mailctl.broker.adapters import adapter_for
 from mailctl.broker.confirms import PublishersBlocked
 from mailctl.broker.connection import ask_broker, drop_connection, error_reason
-from mailctl.broker.fork_safety import no_fork
 from mailctl.broker.refusals import refusal_of
 from mailctl.broker.task_results import (
     as_raw_reader,
@@ -30,6 +29,7 @@ from mailctl.broker.worker_replies import ask_workers, queue_names, task_ids, ta
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, stores_results
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.process.deadlines import call_with_deadline
+from mailctl.process.fork_safety import no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

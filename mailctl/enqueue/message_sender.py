@@ -17,8 +17,8 @@ from mailctl.broker.connection import (
     fail_fast_connection,
     limit_waits,
 )
-from mailctl.broker.fork_safety import no_fork
 from mailctl.errors import BrokerUnavailable
+from mailctl.process.fork_safety import no_fork
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping

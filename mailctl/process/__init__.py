@@ -1,1 +1,1 @@
-"""Mechanisms within one process: values of its own, calls with a deadline, and a clock."""
+"""Mechanisms within one process: values of its own, safe forks, calls with a deadline, and a clock."""

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.broker.fork_safety import no_fork
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.errors import MailctlError
+from mailctl.process.fork_safety import no_fork
 from mailctl.process.per_process import PerProcess
 from mailctl.security.address_masking import masking_logger
 from mailctl.timefmt import pluralize

@@ -204,7 +204,7 @@ def test_pool_process_killed_for_its_memory(
     smtp_server.script["banner"] = [Stall(60), Stall(60)]
     worker = production.worker("-c", "1", MAILCTL_LEASE_SECONDS="3600")
     task_id = desk.send()
-    desk.wait_for_state(task_id, "sending")
+    desk.wait_for(lambda: smtp_server.sessions == 1)
     [child] = children_of(worker.process.pid)
     os.kill(child, signal.SIGKILL)
     desk.wait_for(lambda: smtp_server.sessions == 2)

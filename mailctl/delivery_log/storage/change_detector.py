@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from mailctl.delivery_log.storage import sqlite
+from mailctl.process.fork_safety import close_before_forks, no_fork
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,6 +26,7 @@ class ChangeDetector:
         self._version: int | None = None
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._path = sqlite.sqlite_path(engine.url)
+        close_before_forks(self._close_connection)
 
     def mark_seen(self) -> None:
         """Mark all changes until now as seen."""
@@ -42,20 +44,31 @@ class ChangeDetector:
 
     def close(self) -> None:
         """Close the connection."""
+        with no_fork():
+            self._close_connection()
+
+    def _close_connection(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            # The versions that different connections tell cannot be compared.
+            self._connection = self._version = None
 
     def _read(self) -> int | None:
         """Return SQLite's `data_version`, which writes of other connections change; None if unknown."""
         if not self.is_sqlite:
             return None
-        try:
-            if self._connection is not None and sqlite.is_replaced(self._connection.info, self._path):
-                self.close()
-            if self._connection is None:
-                self._connection = self._engine.raw_connection()
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError):
-            self.close()
-            return None
+        with no_fork():
+            try:
+                return self._read_version()
+            except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError):
+                self._close_connection()
+                return None
+
+    def _read_version(self) -> int:
+        if self._connection is not None and sqlite.is_replaced(self._connection.info, self._path):
+            self._close_connection()
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+            # It stays open between two looks, during which a fork need not wait.
+            self._connection.detach()
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

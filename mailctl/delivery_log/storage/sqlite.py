@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
+from mailctl.delivery_log.storage.fork_safe_pool import ForkSafePool
 from mailctl.settings.file_owners import is_link_of_stranger
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ LINK_OF_STRANGER = "it is a symbolic link of another user"
 def open_writer(url: URL) -> Engine:
     """Return an engine that reads and writes, and does not connect yet."""
     engine = sqlalchemy.create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}, hide_parameters=True
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        poolclass=ForkSafePool,
+        hide_parameters=True,
     )
 
     _follow_replaced_file(engine)
@@ -92,7 +96,7 @@ def open_external_reader(url: URL) -> Engine:
             f"{path.as_uri()}?mode=ro", uri=True, timeout=READER_TIMEOUT_SECONDS, check_same_thread=False
         )
 
-    return sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+    return sqlalchemy.create_engine(url, creator=connect, poolclass=ForkSafePool, hide_parameters=True)
 
 
 def open_log_reader(url: URL) -> Engine:
@@ -110,7 +114,7 @@ def open_log_reader(url: URL) -> Engine:
         # This user may not create files beside a log that nobody has open.
         return _connect_query_only(path, "mode=ro&immutable=1")
 
-    engine = sqlalchemy.create_engine(url, creator=connect, hide_parameters=True)
+    engine = sqlalchemy.create_engine(url, creator=connect, poolclass=ForkSafePool, hide_parameters=True)
     _follow_replaced_file(engine)
     event.listen(engine, "begin", _begin_deferred)
     return engine

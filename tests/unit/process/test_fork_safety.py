@@ -8,7 +8,7 @@ import sys
 #: A thread is inside when the main thread forks; the child says whether it had left by then.
 _SCRIPT = """
 import os, threading
-from mailctl.broker.fork_safety import no_fork
+from mailctl.process.fork_safety import no_fork
 
 entered, is_forking, left = threading.Event(), threading.Event(), []
 

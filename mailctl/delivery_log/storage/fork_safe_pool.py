@@ -1,0 +1,54 @@
+"""The connections of an engine on a SQLite file, none of which a forked process inherits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.pool import QueuePool
+
+from mailctl.process.fork_safety import close_before_forks, hold_forks, no_fork, release_forks
+
+if TYPE_CHECKING:
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+#: The key in the information of a connection with the thread that delays forks while it uses the connection.
+_THREAD = "mailctl_thread"
+
+
+class ForkSafePool(QueuePool):
+    """Delays forks while a connection is in use, and closes the others before a fork.
+
+    SQLite forbids to carry a connection into a forked process, even one that is not used there.
+    """
+
+    def __init__(self, *positional: Any, **named: Any) -> None:
+        super().__init__(*positional, **named)
+        close_before_forks(self.close_idle)
+
+    def connect(self) -> PoolProxiedConnection:
+        """Return a connection; forks of this process wait until it is returned, or detached."""
+        thread = hold_forks()
+        try:
+            connection = super().connect()
+        except BaseException:
+            release_forks(thread)
+            raise
+        connection.record_info[_THREAD] = thread  # type: ignore[index]  # it has a record until it is detached
+        return connection
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        super().dispose()
+
+    def dispose(self) -> None:
+        """Close the connections that nobody uses, for good."""
+        with no_fork():
+            super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        thread = (record.record_info or {}).pop(_THREAD, None)
+        try:
+            super()._do_return_conn(record)
+        finally:
+            if thread is not None:
+                release_forks(thread)
