@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 
+from mailctl.delivery_log.opening import open_delivery_log
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.settings import Settings
 from mailctl.worker.clocks import IntervalTimer
@@ -20,6 +22,7 @@ from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -90,17 +93,25 @@ class Site:
 
 
 @pytest.fixture
-def site(empty_log: Engine) -> Iterator[Site]:
+def new_log(tmp_path: Path) -> Iterator[Engine]:
+    """An engine on a log that has just been created."""
+    engine = open_delivery_log(Settings(mailctl_home=tmp_path), AccessMode.CREATE)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def site(new_log: Engine) -> Iterator[Site]:
     """The relay of a worker whose broker is in memory."""
-    made = Site(empty_log)
+    made = Site(new_log)
     yield made
     made.relay._close_parts()
 
 
 @pytest.fixture
-def shared(empty_log: Engine) -> Iterator[Site]:
+def shared(new_log: Engine) -> Iterator[Site]:
     """The relay of a worker whose broker is outside the process."""
-    made = Site(empty_log, broker="redis://localhost:1/0")
+    made = Site(new_log, broker="redis://localhost:1/0")
     yield made
     made.relay._close_parts()
 
