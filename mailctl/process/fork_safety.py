@@ -18,8 +18,8 @@ from weakref import WeakMethod
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: The longest time in seconds that a fork waits.
-_MAX_FORK_WAIT_SECONDS = 5.0
+#: The longest time in seconds that a fork waits; a thread may wait ten for the lock of a database in SQLite.
+_MAX_FORK_WAIT_SECONDS = 15.0
 
 
 class _ForkGate:
