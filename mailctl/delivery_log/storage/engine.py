@@ -24,6 +24,7 @@ from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of
 from mailctl.delivery_log.storage.late_creation import late_creation_of
+from mailctl.delivery_log.storage.pools import ClosingPool
 from mailctl.delivery_log.storage.time_limit import (
     CONNECT_TIMEOUT_SECONDS,
     is_server_limited,
@@ -109,6 +110,7 @@ def _open_server(
             connection_class = postgresql.LimitedConnection
         engine = sqlalchemy.create_engine(
             url.difference_update_query([PREPARE_THRESHOLD]),
+            poolclass=ClosingPool,
             pool_pre_ping=True,
             pool_timeout=CONNECT_TIMEOUT_SECONDS,
             connect_args=arguments,

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
-from mailctl.delivery_log.storage.fork_safe_pool import ForkSafePool
+from mailctl.delivery_log.storage.pools import ForkSafePool
 from mailctl.settings.file_owners import is_link_of_stranger
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The connections of an engine on a SQLite file, none of which a forked process inherits."""
+"""The connections of an engine: closed with it, and for SQLite before this process is forked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,23 @@ if TYPE_CHECKING:
 _THREAD = "mailctl_thread"
 
 
-class ForkSafePool(QueuePool):
+class ClosingPool(QueuePool):
+    """Closes a connection that is returned after its engine was disposed of, as by an abandoned thread."""
+
+    _is_disposed = False
+
+    def dispose(self) -> None:
+        """Close the connections that nobody uses, and each other one when it is returned."""
+        self._is_disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if self._is_disposed:
+            record.close()
+        super()._do_return_conn(record)
+
+
+class ForkSafePool(ClosingPool):
     """Delays forks while a connection is in use, and closes the others before a fork.
 
     SQLite forbids to carry a connection into a forked process, even one that is not used there.
@@ -37,11 +53,11 @@ class ForkSafePool(QueuePool):
         return connection
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses."""
-        super().dispose()
+        """Close the connections that nobody uses; others are opened when they are needed."""
+        QueuePool.dispose(self)
 
     def dispose(self) -> None:
-        """Close the connections that nobody uses, for good."""
+        """Close the connections that nobody uses, and each other one when it is returned."""
         with no_fork():
             super().dispose()
 

@@ -1,10 +1,16 @@
-"""A process that is forked while its parent uses a log in SQLite uses the log like any other."""
+"""Connections are closed with their engine, and none to SQLite is carried into a forked process."""
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from mailctl.delivery_log.storage.sqlite import open_writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +73,15 @@ def test_a_forked_process_writes_to_the_log_that_its_parent_was_writing_to(tmp_p
         "status: 0 changed: True",
         "authors: ['parent', 'child']",
     ], done.stderr
+
+
+def test_a_connection_returned_after_its_engine_was_disposed_of_is_closed(tmp_path: Path) -> None:
+    """A thread that was abandoned at a deadline may have it until later."""
+    engine = open_writer(make_url(f"sqlite:///{tmp_path / 'log.db'}"))
+    abandoned, later = engine.raw_connection(), engine.raw_connection()
+    driver = abandoned.driver_connection
+    later.close()
+    engine.dispose()
+    abandoned.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        driver.execute("SELECT 1")
