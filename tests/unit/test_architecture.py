@@ -35,7 +35,7 @@ PROVED_ELSEWHERE = {
     "delivery_log/rollup.py": "tests/integration/delivery_log/test_rollup.py",
     "delivery_log/storage/migrations/": "tests/integration/test_log_schema.py, on SQLite and PostgreSQL",
     "delivery_log/storage/notifications.py": "tests/integration/test_new_email_watch.py, on PostgreSQL",
-    "delivery_log/storage/partitions/": "tests/integration/delivery_log/test_partitions.py, on PostgreSQL",
+    "delivery_log/storage/partitions/": "tests/integration/delivery_log/partitions, on PostgreSQL",
     "delivery_log/storage/utc_time.py": "tests/integration/test_log_wording.py, on SQLite and PostgreSQL",
     "monitoring/incident/evidence.py": "tests/acceptance/test_incidents.py",
     "monitoring/incident/services.py": "tests/acceptance/test_incidents.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.pool import QueuePool
@@ -10,6 +11,9 @@ from mailctl.process.fork_safety import close_before_forks, hold_forks, no_fork,
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+# SQLAlchemy logs each step of a pool under the name of its class, and sets the same level for its own pools.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 #: The key in the information of a connection with the thread that delays forks while it uses the connection.
 _THREAD = "mailctl_thread"

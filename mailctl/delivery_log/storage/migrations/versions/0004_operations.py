@@ -3,13 +3,14 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+
+_IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 
 
 def upgrade() -> None:
@@ -63,6 +64,6 @@ def upgrade() -> None:
         "mailctl_emails_expiry",
         "mailctl_emails",
         ["expires_at"],
-        sqlite_where=sa.text(IS_CLAIMABLE),
-        postgresql_where=sa.text(IS_CLAIMABLE),
+        sqlite_where=sa.text(_IS_CLAIMABLE),
+        postgresql_where=sa.text(_IS_CLAIMABLE),
     )

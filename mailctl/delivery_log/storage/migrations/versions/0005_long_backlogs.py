@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE, IS_IN_WORKER_MEMORY
-
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -15,8 +13,8 @@ def upgrade() -> None:
     """Add indices, and the state to one that SQLite did not prefer without."""
     op.drop_index("mailctl_emails_expiry", "mailctl_emails")
     for name, columns, where in (
-        ("mailctl_emails_expiry", ["state", "expires_at"], IS_CLAIMABLE),
-        ("mailctl_emails_held", ["queued_in"], IS_IN_WORKER_MEMORY),
+        ("mailctl_emails_expiry", ["state", "expires_at"], "state IN ('pending', 'queued', 'deferred')"),
+        ("mailctl_emails_held", ["queued_in"], "queued_in IS NOT NULL"),
     ):
         op.create_index(
             name, "mailctl_emails", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)

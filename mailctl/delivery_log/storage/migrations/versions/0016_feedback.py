@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.partial_indices import COUNTS_AGAINST_CAMPAIGN, IS_WAITING_REPORT
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 
 revision = "0016"
@@ -47,8 +46,8 @@ def upgrade() -> None:
     op.create_index("mailctl_feedback_email", "mailctl_feedback", ["email_id"])
     op.create_index("mailctl_feedback_received", "mailctl_feedback", ["received_at"])
     for name, column, condition in (
-        ("mailctl_feedback_waiting", "email_id", IS_WAITING_REPORT),
-        ("mailctl_feedback_campaign", "campaign", COUNTS_AGAINST_CAMPAIGN),
+        ("mailctl_feedback_waiting", "email_id", "waits"),
+        ("mailctl_feedback_campaign", "campaign", "campaign IS NOT NULL"),
     ):
         where = sa.text(condition)
         op.create_index(name, "mailctl_feedback", [column], sqlite_where=where, postgresql_where=where)

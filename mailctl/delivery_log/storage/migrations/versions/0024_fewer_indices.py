@@ -5,20 +5,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mailctl.delivery_log.storage.partial_indices import (
-    EXPIRES,
-    HAS_CAMPAIGN,
-    HAS_GROUP,
-    HAS_USER,
-    IS_CLAIMABLE_SINGLE,
-)
-
 revision = "0024"
 down_revision = "0023"
 branch_labels = None
 depends_on = None
 
 _EMAILS = "mailctl_emails"
+_IS_CLAIMABLE = "state IN ('pending', 'queued', 'deferred')"
 
 
 def upgrade() -> None:
@@ -26,12 +19,12 @@ def upgrade() -> None:
     # Emails with a lease are few, and the index on the state finds them.
     _drop("mailctl_emails_lease")
     for name, columns, where in (
-        ("mailctl_emails_due", ["state", "due_at"], IS_CLAIMABLE_SINGLE),
-        ("mailctl_emails_campaign_due", ["state", "campaign", "due_at"], HAS_CAMPAIGN),
-        ("mailctl_emails_campaign", ["campaign", "seq"], HAS_CAMPAIGN),
-        ("mailctl_emails_user", ["user_id", "seq"], HAS_USER),
-        ("mailctl_emails_group", ["group_id"], HAS_GROUP),
-        ("mailctl_emails_expiry", ["state", "expires_at"], EXPIRES),
+        ("mailctl_emails_due", ["state", "due_at"], f"campaign IS NULL AND {_IS_CLAIMABLE}"),
+        ("mailctl_emails_campaign_due", ["state", "campaign", "due_at"], "campaign IS NOT NULL"),
+        ("mailctl_emails_campaign", ["campaign", "seq"], "campaign IS NOT NULL"),
+        ("mailctl_emails_user", ["user_id", "seq"], "user_id IS NOT NULL"),
+        ("mailctl_emails_group", ["group_id"], "group_id IS NOT NULL"),
+        ("mailctl_emails_expiry", ["state", "expires_at"], f"{_IS_CLAIMABLE} AND expires_at IS NOT NULL"),
     ):
         _drop(name)
         condition = sa.text(where)
