@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mailctl.delivery_log.heartbeats import Worker
+from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS, Worker
 from mailctl.delivery_log.process_identity import ProcessIdentity
 from tests.emails import NOW
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
+
+    from mailctl.delivery_log.heartbeats import WorkerRegistry
 
 
 #: What a process runs with.
@@ -21,3 +26,23 @@ def worker(at: datetime = NOW, **more: Any) -> Worker:
     fields: dict[str, Any] = {"id": "w1", "name": "celery@web", "host": "web", "pid": 7, "pool": "prefork"}
     fields |= {"concurrency": 2, "queues": ("celery",), "started_at": at, "seen_at": at}
     return Worker(**{**fields, **more})
+
+
+@contextmanager
+def kept_alive(registry: WorkerRegistry, living: Worker) -> Iterator[None]:
+    """Record the heartbeats of a worker until the end of the block, however long that takes."""
+    is_over = threading.Event()
+
+    def beat() -> None:
+        while not is_over.wait(HEARTBEAT_SECONDS):
+            registry.record_heartbeat(living)
+
+    registry.record_heartbeat(living)
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        registry.unregister(living.id)

@@ -12,7 +12,7 @@ import pytest
 
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
-from tests.workers import worker
+from tests.workers import kept_alive, worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +83,8 @@ def test_sending_needs_nothing_that_publishes_while_a_worker_does(tmp_path: Path
     (tmp_path / ".env").write_text("CELERY_BROKER_URL=redis://127.0.0.1:1/0\n")
     send = ("send", "welcome", "--email", "zoe@example.com")
     with closing(Runtime(Settings(mailctl_home=tmp_path / ".mailctl"))) as runtime:
-        runtime.workers.record_heartbeat(worker(runtime.clock(), publishes_at_once=True))
-        assert not imported(tmp_path, *send) & PUBLISHING
-        runtime.workers.unregister(worker().id)
+        with kept_alive(runtime.workers, worker(runtime.clock(), publishes_at_once=True)):
+            assert not imported(tmp_path, *send) & PUBLISHING
         assert imported(tmp_path, *send) >= PUBLISHING
         states = runtime.history.count_by_state()
     assert states == {"pending": 2}
