@@ -14,6 +14,7 @@ from mailctl.delivery_log.outbox import Outbox
 from mailctl.delivery_log.publications import Publications
 from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.recovery import Recovery
+from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.partitions.conversion import Conversion
 from mailctl.delivery_log.storage.partitions.planning import plan_partitions
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
 KEYRING = Keyring(["a-secret-key-for-tests"])
+
+
+@pytest.fixture(autouse=True)
+def _patient_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers of SQLite wait for each other however slow the disk is, on which other work may wait, too."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 240)
 
 
 class Clock:
