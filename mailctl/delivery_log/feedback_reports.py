@@ -29,7 +29,7 @@ from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.outcomes import SmtpReply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Engine, Row
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _IS_WAITING = text(f"{feedback.name}.{IS_WAITING_REPORT}")
 #: Whoever knows a Message-ID can make unproven reports: of one email, no more than these are recorded.
 _MAX_UNPROVEN = 5
+#: Whoever got an email has its token, and can make proven ones: of each kind, about as many as these.
+_MAX_PROVEN = 100
 #: Reports of one call that share a transaction with those of others; more are one of their own.
 _MAX_SHARED = 50
 #: Reports that waited, in one transaction.
@@ -204,14 +206,30 @@ def _verdict(report: Report, *, is_known: bool, is_new: bool) -> FeedbackResult:
 
 def _insert(connection: Connection, matched: Sequence[NewReport], *, now: datetime) -> list[NewReport]:
     """Insert reports; return those that were not known."""
-    proven = [_feedback_row(each, now=now) for each in matched if each.report.is_proven]
-    inserted = insert_new(connection, feedback, proven)
+    proven = [each for each in matched if each.report.is_proven]
+    enough = _often_reported(connection, {each.email.id for each in proven})
+    rows = [
+        _feedback_row(each, now=now) for each in proven if (each.email.id, each.report.kind) not in enough
+    ]
+    inserted = insert_new(connection, feedback, rows)
     for each in matched:
         if not each.report.is_proven and not _has_enough_unproven(connection, each.email.id):
             inserted |= insert_new(connection, feedback, [_feedback_row(each, now=now)])
     # The same report may be among them twice.
     first = {each.report.digest: each for each in reversed(matched)}
     return [each for digest, each in reversed(first.items()) if digest in inserted]
+
+
+def _often_reported(connection: Connection, email_ids: Collection[str]) -> set[tuple[str, str]]:
+    """Return which emails have as many proven reports of a kind as are recorded."""
+    often = (
+        select(feedback.c.email_id, feedback.c.kind)
+        .where(feedback.c.proof == PROVEN)
+        .group_by(feedback.c.email_id, feedback.c.kind)
+        .having(func.count() >= _MAX_PROVEN)
+    )
+    found = (often.where(feedback.c.email_id.in_(some)) for some in batches(sorted(email_ids)))
+    return {(row.email_id, row.kind) for query in found for row in connection.execute(query)}
 
 
 def _has_enough_unproven(connection: Connection, email_id: str) -> bool:

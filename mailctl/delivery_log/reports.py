@@ -29,7 +29,7 @@ class FeedbackResult(StrEnum):
 
     RECORDED = "recorded"  #: a new report of an email in this log, proven
     LIKELY = "likely"  #: a new report of an email in this log, unproven
-    REPEATED = "repeated"  #: known already
+    REPEATED = "repeated"  #: known already, or one of very many about its email
     UNMATCHED = "unmatched"  #: of no email in this log
     FORGED = "forged"  #: its token or signature is wrong
     STALE = "stale"  #: its signature is too old to be accepted

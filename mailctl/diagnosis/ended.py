@@ -12,6 +12,7 @@ from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import OPEN_CATEGORIES, OUR_FAULTS, ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.smtp.classify import is_recipient_refusal, reply_category
 
@@ -72,7 +73,9 @@ def _after_handover(case: Case) -> str:
 def _handover(case: Case) -> str:
     sent_at = case.email.sent_at
     when = f" at {wording.format_time(sent_at)}" if sent_at else ""
-    return f"accepted by the mail server{when}"
+    # Of several, a name says more: the settings of now may not be those of then.
+    is_named = case.email.server not in (None, DEFAULT_SERVER)
+    return f"accepted by the mail server{f' {case.email.server}' if is_named else ''}{when}"
 
 
 def _reported(report: LoggedReport) -> str:

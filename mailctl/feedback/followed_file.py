@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from mailctl.errors import InvalidInput
+from mailctl.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_log = logging.getLogger("mailctl.feedback")
+
 _CHUNK = 65_536
+#: Octets at the start of a file by which it is told from another one.
+_HEAD = 512
 #: How far `lines_before` goes back, in octets.
 _MAX_BEFORE = 64 * 1_048_576
 
@@ -31,6 +38,8 @@ class Place:
 
     inode: int
     offset: int
+    #: A hash of how the file begins: a file that was emptied may have grown beyond the place.
+    head: str = ""
 
 
 class FollowedFile:
@@ -49,12 +58,20 @@ class FollowedFile:
 
     def __init__(self, path: Path, *, state: Path | None, from_start: bool) -> None:
         self._path, self._state = path, state
-        self._file = self._open()
-        self._rest = b""
-        self._start = self._seek(from_start=from_start)
+        saved = self._saved()
+        self._file = (self._open_rotated(saved) if saved else None) or self._open()
+        #: The beginning of a line whose end has not been read, and how much of that line is not kept.
+        self._rest, self._left_out = b"", 0
+        #: Why the next file cannot be read, as far as it was logged.
+        self._is_told = ""
+        self._start = self._seek(saved, from_start=from_start)
+        self._head = self._head_before(self._start)
 
     def _open(self) -> BinaryIO:
         try:
+            # Opening a pipe would wait for its other end.
+            if self._path.is_fifo():
+                raise InvalidInput("FILE", f"{self._path} is a pipe.", fix="Name the file of the log.")
             return self._path.open("rb")
         except OSError as error:
             reason = error.strerror or type(error).__name__
@@ -62,10 +79,19 @@ class FollowedFile:
                 "FILE", f"{self._path} cannot be read: {reason}.", fix="Run as a user who may read it."
             ) from None
 
-    def _seek(self, *, from_start: bool) -> int:
-        saved, size = self._saved(), self._size()
+    def _open_rotated(self, saved: Place) -> BinaryIO | None:
+        """Return the file in which reading has ended, under its new name; None if it has none."""
+        with contextlib.suppress(OSError):
+            for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
+                if path.stat().st_ino == saved.inode:
+                    return path.open("rb")
+        return None
+
+    def _seek(self, saved: Place | None, *, from_start: bool) -> int:
+        size = self._size()
         if saved is not None:
             is_same = saved.inode == self._inode() and saved.offset <= size
+            is_same = is_same and saved.head in ("", self._head_before(saved.offset))
             return self._file.seek(saved.offset if is_same else 0)
         return self._file.seek(0 if from_start else size)
 
@@ -78,38 +104,55 @@ class FollowedFile:
 
     def lines(self) -> Iterator[str]:
         """Yield the complete lines that are there now, also of the file that took the place of this one."""
+        if self._was_emptied():
+            self._begin(self._file)
         yield from self._read()
-        if self._was_rotated():
+        if self._was_rotated() and (following := self._open_following()) is not None:
             yield from self._read()
             self._file.close()
-            self._file, self._rest = self._open(), b""
+            self._begin(following)
             yield from self._read()
-        elif self._size() < self._file.tell():
-            self._file.seek(0)
-            self._rest = b""
-            yield from self._read()
+
+    def _begin(self, file: BinaryIO) -> None:
+        """Read a file from its start."""
+        file.seek(0)
+        self._file, self._rest, self._left_out, self._head = file, b"", 0, ""
 
     def _read(self) -> Iterator[str]:
         while chunk := self._file.read(_CHUNK):
-            *complete, self._rest = (self._rest + chunk).split(b"\n")
-            # A line without an end is no line of a log.
-            self._rest = self._rest if len(self._rest) <= _CHUNK else b""
+            *complete, rest = (self._rest + chunk).split(b"\n")
+            # What follows the beginning of a long line is no line of its own.
+            self._left_out = (0 if complete else self._left_out) + max(0, len(rest) - _CHUNK)
+            self._rest = rest[:_CHUNK]
             for line in complete:
                 yield line.decode("utf-8", "replace")
+        self._head = self._head_before(self._file.tell())
 
     @property
     def place(self) -> Place:
         """Where reading has ended."""
-        return Place(inode=self._inode(), offset=self._file.tell() - len(self._rest))
+        offset = self._file.tell() - len(self._rest) - self._left_out
+        return Place(inode=self._inode(), offset=offset, head=self._head_before(offset))
 
     def save(self, place: Place) -> None:
-        """Save the position from which a later run continues."""
+        """Save the position from which a later run continues.
+
+        Raises:
+            ConfigurationError: it cannot be saved.
+        """
         if self._state is None:
             return
-        self._state.parent.mkdir(parents=True, exist_ok=True)
         partial = self._state.with_suffix(".new")
-        partial.write_text(json.dumps(asdict(place)))
-        partial.replace(self._state)
+        try:
+            self._state.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(asdict(place)))
+            partial.replace(self._state)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigurationError(
+                f"The position in {self._path} cannot be saved as {self._state}: {reason}.",
+                fix="Set MAILCTL_HOME to a folder that this user may write.",
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -118,7 +161,8 @@ class FollowedFile:
     def _saved(self) -> Place | None:
         try:
             found = json.loads(self._state.read_text()) if self._state else {}
-            return Place(inode=int(found["inode"]), offset=max(0, int(found["offset"])))
+            offset = max(0, int(found["offset"]))
+            return Place(inode=int(found["inode"]), offset=offset, head=str(found.get("head", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -127,6 +171,26 @@ class FollowedFile:
             return self._path.stat().st_ino != self._inode()
         except OSError:
             return False  # between the two steps of a rotation
+
+    def _was_emptied(self) -> bool:
+        """Whether the file is another one by now, although it has kept its place on the disk."""
+        read = self._file.tell()
+        return self._size() < read or self._head != self._head_before(read)
+
+    def _head_before(self, offset: int) -> str:
+        """Return a hash of how the file begins, by nothing that comes after an offset."""
+        head = os.pread(self._file.fileno(), min(offset, _HEAD), 0)
+        return hashlib.sha256(head).hexdigest()[:16] if head else ""
+
+    def _open_following(self) -> BinaryIO | None:
+        """Return the file that took the place of this one; None as long as it cannot be read."""
+        try:
+            return self._path.open("rb")
+        except OSError as error:
+            if self._is_told != (reason := error.strerror or type(error).__name__):
+                _log.warning("the log that has taken the place of %s cannot be read: %s", self._path, reason)
+            self._is_told = reason
+            return None
 
     def _inode(self) -> int:
         return os.fstat(self._file.fileno()).st_ino

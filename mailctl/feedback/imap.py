@@ -5,61 +5,62 @@ from __future__ import annotations
 import base64
 import contextlib
 import imaplib
+import math
 import re
 import select
 import ssl
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
-from mailctl.errors import ConfigurationError
+from mailctl.domain.feedback_sources import MailboxAddress, parse_mailbox_url
+from mailctl.errors import MailctlError
 from mailctl.feedback.received_mail import MAX_OCTETS
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
     from pathlib import Path
 
+    from _typeshed import ReadableBuffer
+
     from mailctl.smtp.oauth import TokenSource
+
+_log = masking_logger("mailctl.feedback")
 
 #: Seconds for connecting and for each command.
 _TIMEOUT_SECONDS = 60.0
 #: Seconds of one IDLE: after that, the folder is read in any case.
 _IDLE_SECONDS = 20.0
 _POLL_SECONDS = 0.5
-#: Octets of a line of the server, at most; and of what is read of the connection at once.
-_MAX_LINE, _RECEIVED_AT_ONCE = 1_000_000, 65_536
+#: Octets of a line, which has the numbers of all unseen messages, of a literal, and of an answer, at most;
+#: seconds for an answer; and octets that are read of the connection at once.
+_MAX_LINE, _MAX_LITERAL, _MAX_ANSWER = 16 * 1024 * 1024, MAX_OCTETS + 65_536, 64 * 1024 * 1024
+_ANSWER_SECONDS, _RECEIVED_AT_ONCE = 900.0, 65_536
+#: Seconds before a message is tried again that the server did not hand over, or mark as seen.
+_SET_ASIDE_SECONDS = 300.0
+#: Messages that may end the connection while a mailbox is read once.
+_MAX_ENDED = 10
 #: Messages that are read before the process looks whether it should stop.
 _BATCH = 50
-_PORTS = {"imaps": 993, "imap": 143}
-SETTING = "MAILCTL_FEEDBACK_IMAP"
 
 #: What goes wrong with a connection; the source reconnects.
 IMAP_ERRORS = (OSError, imaplib.IMAP4.error, EOFError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImapMailbox:
+class ImapMailbox(MailboxAddress):
     """A mailbox, and how to sign in.
 
     Args:
-        host: the host name of the server, which its certificate must have.
-        port: its port.
-        user: the name to sign in with.
-        folders: the folders to read.
-        has_implicit_tls: whether TLS begins with the connection; otherwise STARTTLS is required.
         password: the password; unused with `tokens`.
         tokens: returns access tokens for XOAUTH2; None signs in with the password.
         ca_file: a PEM file of certificate authorities to trust instead of the system's.
     """
 
-    host: str
-    port: int
-    user: str
-    folders: tuple[str, ...]
-    has_implicit_tls: bool
     password: str = field(default="", repr=False)
     tokens: TokenSource | None = field(default=None, repr=False, compare=False)
     ca_file: Path | None = None
@@ -73,35 +74,17 @@ def parse_mailbox(
     Raises:
         ConfigurationError: it is no such URL, or there is neither a password nor a source of tokens.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise _invalid_url() from None
-    if parts.scheme not in _PORTS or not parts.hostname or not parts.username or parts.password:
-        raise _invalid_url()
-    if not password and tokens is None:
-        raise ConfigurationError(
-            f"{SETTING} needs a password or access tokens.",
-            fix=f"Set {SETTING}_PASSWORD or {SETTING}_TOKEN_COMMAND.",
-        )
-    return ImapMailbox(
-        host=parts.hostname,
-        port=port or _PORTS[parts.scheme],
-        user=unquote(parts.username),
-        folders=tuple(unquote(name) for name in parts.path.strip("/").split(",") if name) or ("INBOX",),
-        has_implicit_tls=parts.scheme == "imaps",
-        password=password,
-        tokens=tokens,
-        ca_file=ca_file,
-    )
+    where = parse_mailbox_url(url, has_credentials=bool(password) or tokens is not None)
+    return ImapMailbox(**vars(where), password=password, tokens=tokens, ca_file=ca_file)
 
 
-def _invalid_url() -> ConfigurationError:
-    return ConfigurationError(
-        f"{SETTING} is no URL of a mailbox without a password.",
-        fix="Give one such as imaps://bounces%40example.com@mail.example.com/INBOX,Junk.",
-    )
+def describe_imap_error(error: imaplib.IMAP4.error) -> str:
+    """Return what is wrong, without the words of the server, which may quote names."""
+    if isinstance(error, imaplib.IMAP4.readonly):
+        return "the folder is read-only, so that no message can be marked as seen"
+    if isinstance(error, imaplib.IMAP4.abort):
+        return "the server has ended the connection, or does not speak IMAP"
+    return "the server refused a command, such as signing in or opening the folder"
 
 
 class _Connection(imaplib.IMAP4):
@@ -114,6 +97,8 @@ class _Connection(imaplib.IMAP4):
     _received = b""
     #: Which it was received from.
     _source: object = None
+    #: Octets since the last command, and until when its answer has to end.
+    _answered, _deadline = 0, math.inf
 
     @property
     def has_received(self) -> bool:
@@ -123,6 +108,8 @@ class _Connection(imaplib.IMAP4):
 
     @override
     def read(self, size: int) -> bytes:
+        if size > _MAX_LITERAL:
+            raise self.abort("a literal is too long")
         parts, missing = [], size
         while missing > 0 and (self._received or self._receive()):
             parts.append(self._received[:missing])
@@ -134,16 +121,24 @@ class _Connection(imaplib.IMAP4):
     def readline(self) -> bytes:
         if self._received and self._source is not self.socket():
             # Somebody on the way may have added it in clear.
-            raise self.error("the server spoke before TLS began")
+            raise self.abort("the server spoke before TLS began")
         while b"\n" not in self._received and self._receive():
             if len(self._received) > _MAX_LINE:
-                raise self.error("a line is too long")
+                raise self.abort("a line is too long")
         line, end, self._received = self._received.partition(b"\n")
         return line + end
+
+    @override
+    def send(self, data: ReadableBuffer) -> None:
+        super().send(data)
+        self._answered, self._deadline = 0, time.monotonic() + _ANSWER_SECONDS
 
     def _receive(self) -> bool:
         sock = self.socket()
         data = sock.recv(_RECEIVED_AT_ONCE)
+        self._answered += len(data)
+        if self._answered > _MAX_ANSWER or time.monotonic() > self._deadline:
+            raise self.abort("an answer does not end")
         self._received, self._source = self._received + data, sock
         return bool(data)
 
@@ -164,6 +159,8 @@ class ImapSource:
     def __init__(self, mailbox: ImapMailbox, folder: str, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._mailbox, self._folder, self._idle_seconds = mailbox, folder, idle_seconds
         self.name = f"imap/{folder}"
+        #: When a message that keeps back others, by its UID, is tried again.
+        self._set_aside: dict[bytes, float] = {}
 
     def run(self, take: Callable[[bytes], object], *, stopped: threading.Event, once: bool) -> None:
         """Take unseen messages until it is stopped, and mark them as seen.
@@ -176,17 +173,63 @@ class ImapSource:
         Raises:
             IMAP_ERRORS: the connection failed, or the server refused something.
         """
+        for _ in range(_MAX_ENDED if once else 0):
+            was_set_aside = len(self._set_aside)
+            try:
+                return self._run(take, stopped=stopped, once=once)
+            except IMAP_ERRORS:
+                # By a message of which the server makes nothing: the next connection leaves it out.
+                if len(self._set_aside) == was_set_aside:
+                    raise
+                _log.warning("the source %s cannot read a message", self.name)
+        return self._run(take, stopped=stopped, once=once)
+
+    def _run(self, take: Callable[[bytes], object], *, stopped: threading.Event, once: bool) -> None:
         connection = self._connect()
         try:
             _require(connection.select(quote_folder(self._folder)))
             while not stopped.is_set():
-                if _take_unseen(connection, take, stopped=stopped):
+                if self._take_unseen(connection, take, stopped=stopped):
                     continue
                 if once:
                     return
                 _wait(connection, stopped, seconds=self._idle_seconds)
         finally:
             _close(connection)
+
+    def _take_unseen(
+        self, connection: imaplib.IMAP4, take: Callable[[bytes], object], *, stopped: threading.Event
+    ) -> bool:
+        """Take some unseen messages; return whether any was taken."""
+        found = _require(connection.uid("SEARCH", "UNSEEN"))
+        now = time.monotonic()
+        self._set_aside = {uid: until for uid, until in self._set_aside.items() if until > now}
+        uids = [uid for uid in (found[0] or b"").split() if uid not in self._set_aside][:_BATCH]
+        # By one that ends the connection as well, and that the next connection would begin with.
+        taken = [self._take_one(connection, uid, take) for uid in uids if not stopped.is_set()]
+        return any(taken)
+
+    def _take_one(self, connection: imaplib.IMAP4, uid: bytes, take: Callable[[bytes], object]) -> bool:
+        """Take a message, and mark it as seen; return whether that was possible."""
+        self._set_aside[uid] = time.monotonic() + _SET_ASIDE_SECONDS
+        # No more than what is read at all; PEEK leaves the message unseen (RFC 3501 section 6.4.5).
+        kind, parts = connection.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAX_OCTETS + 1}>)")
+        if kind != "OK":
+            _log.warning("the source %s cannot read a message", self.name)
+            return False
+        data = next((part[1] for part in parts if isinstance(part, tuple)), None)
+        if data is None:
+            return False  # somebody else has deleted it meanwhile
+        try:
+            take(data)
+        except MailctlError:
+            del self._set_aside[uid]
+            raise
+        if connection.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Seen)")[0] != "OK":
+            _log.warning("the source %s cannot mark a message as seen", self.name)
+            return False
+        del self._set_aside[uid]
+        return True
 
     def _connect(self) -> _Connection:
         box = self._mailbox
@@ -249,25 +292,6 @@ def _sign_in_with_password(connection: imaplib.IMAP4, user: str, password: str) 
 
 def _xoauth2(user: str, token: str) -> bytes:
     return f"user={user}\x01auth=Bearer {token}\x01\x01".encode()
-
-
-def _take_unseen(
-    connection: imaplib.IMAP4, take: Callable[[bytes], object], *, stopped: threading.Event
-) -> bool:
-    """Take some unseen messages; return whether there were any."""
-    found = _require(connection.uid("SEARCH", "UNSEEN"))
-    uids = (found[0] or b"").split()[:_BATCH]
-    for uid in uids:
-        if stopped.is_set():
-            break
-        # No more than what is read at all; PEEK leaves the message unseen (RFC 3501 section 6.4.5).
-        parts = _require(connection.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAX_OCTETS + 1}>)"))
-        data = next((part[1] for part in parts if isinstance(part, tuple)), None)
-        if data is None:
-            continue  # somebody else has deleted it meanwhile
-        take(data)
-        _require(connection.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Seen)"))
-    return bool(uids)
 
 
 def _wait(connection: _Connection, stopped: threading.Event, *, seconds: float) -> None:

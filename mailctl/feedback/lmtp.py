@@ -10,27 +10,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailctl.errors import ConfigurationError, MailctlError
+from mailctl.delivery_log.reports import FeedbackResult
+from mailctl.domain.feedback_sources import parse_lmtp_address
+from mailctl.errors import MailctlError
 from mailctl.feedback.received_mail import MAX_OCTETS
 from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 _log = masking_logger("mailctl.feedback")
 
-#: Seconds that a client may take between two lines.
-_IDLE_SECONDS = 300.0
-_MAX_RECIPIENTS = 100
-#: Octets of a line (RFC 5321 section 4.5.3.1.6 requires 1,000; some programs ignore that).
-_MAX_LINE = 64 * 1024
+#: Seconds that a client may be silent, and that it may take for a whole message.
+_IDLE_SECONDS, _MESSAGE_SECONDS = 300.0, 1_800.0
+#: Seconds in which a client that sends too much may notice the reply: closing at once would discard that.
+_HANG_UP_SECONDS = 5.0
+_MAX_SESSIONS, _MAX_RECIPIENTS = 100, 100
+#: Octets of a command: extensions add to the 512 that RFC 5321 section 4.5.3.1.4 requires. Lines of a message
+#: are limited by its size alone, as that section recommends: a bounce may quote HTML on one line.
+_MAX_COMMAND = 4_096
+#: Octets of what is read at once; and of what is read of a command and of a message to find its end.
+_CHUNK, _MAX_LINE, _MAX_READ = 64 * 1024, 1024 * 1024, 4 * MAX_OCTETS
+#: The end of a message (RFC 5321 section 4.1.1.4).
+_END = (b".\r\n", b".\n")
 _PATH = re.compile(rb"(?:MAIL FROM|RCPT TO):\s*<([^<>\s]{0,320})>", re.IGNORECASE)
 _GREETING = (
     b"250-mailctl\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n"
     b"250-PIPELINING\r\n250 SIZE %d\r\n"
 )
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class _TooMuch(Exception):
+    """A client has sent so much that the end of it is not waited for."""
 
 
 @dataclass
@@ -46,22 +58,18 @@ class LmtpSource:
 
     Args:
         address: HOST:PORT of a loopback address, or the path of a Unix socket.
+        refuse: counts what is refused before it is a message, given the name of the source.
 
     Raises:
         ConfigurationError: the address is neither.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self, address: str, *, refuse: Callable[[str, FeedbackResult], object] | None = None
+    ) -> None:
         self.name = "lmtp"
-        host, separator, port = address.rpartition(":")
-        self._path = address if address.startswith("/") else ""
-        self._host = host.strip("[]")
-        if not self._path and not (separator and port.isdigit() and self._host in _LOOPBACK):
-            raise ConfigurationError(
-                "MAILCTL_FEEDBACK_LMTP is neither a port of this host nor a socket.",
-                fix="Give one such as 127.0.0.1:2424 or /run/mailctl/feedback.sock.",
-            )
-        self._port = 0 if self._path else int(port)
+        self._refuse = refuse
+        self._address = parse_lmtp_address(address)
         #: The port that it listens on, once it does.
         self.port: int | None = None
 
@@ -84,14 +92,19 @@ class LmtpSource:
         sessions: set[asyncio.Task[None]] = set()
 
         def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            session = asyncio.create_task(_converse(reader, writer, take))
+            if len(sessions) >= _MAX_SESSIONS:
+                writer.write(b"421 4.3.2 Too many connections\r\n")
+                writer.close()
+                return
+            session = asyncio.create_task(self._converse(_Session(reader, writer, take, self._count)))
             sessions.add(session)
             session.add_done_callback(sessions.discard)
 
-        if self._path:
-            server = await asyncio.start_unix_server(begin, sock=_bind(self._path), limit=_MAX_LINE)
+        where = self._address
+        if where.path:
+            server = await asyncio.start_unix_server(begin, sock=_bind(where.path), limit=_CHUNK)
         else:
-            server = await asyncio.start_server(begin, self._host, self._port, limit=_MAX_LINE)
+            server = await asyncio.start_server(begin, where.host, where.port, limit=_CHUNK)
             self.port = server.sockets[0].getsockname()[1]
         await asyncio.to_thread(stopped.wait)
         server.close()
@@ -99,18 +112,24 @@ class LmtpSource:
             session.cancel()
         await asyncio.gather(*sessions)
 
+    async def _converse(self, session: _Session) -> None:
+        try:
+            await session.run()
+        except asyncio.CancelledError:
+            session.say(b"421 4.3.2 Stopping; try again later")
+        except TimeoutError:
+            session.say(b"421 4.4.2 Too slow")
+        except _TooMuch:
+            await self._count(FeedbackResult.OVERSIZED)
+            await session.hang_up(b"421 4.3.0 Too much")
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client is gone
+        finally:
+            session.close()
 
-async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, take: Callable[..., object]
-) -> None:
-    try:
-        await _Session(reader, writer, take).run()
-    except asyncio.CancelledError:
-        writer.write(b"421 4.3.2 Stopping; try again later\r\n")
-    except (OSError, asyncio.IncompleteReadError, ValueError, asyncio.LimitOverrunError):
-        pass  # the client is gone, or speaks something else
-    finally:
-        writer.close()
+    async def _count(self, result: FeedbackResult) -> None:
+        if self._refuse is not None:
+            await asyncio.to_thread(self._refuse, self.name, result)
 
 
 def _bind(path: str) -> socket.socket:
@@ -147,26 +166,56 @@ class _Session:
     """One connection of a client."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, take: Callable[..., object]
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        take: Callable[..., object],
+        count: Callable[[FeedbackResult], Awaitable[None]],
     ) -> None:
-        self._reader, self._writer, self._take = reader, writer, take
+        self._reader, self._writer, self._take, self._count = reader, writer, take, count
         self._now = _LmtpTransaction()
 
     async def run(self) -> None:
-        """Answer commands until the client quits."""
-        self._say(b"220 mailctl LMTP")
-        while line := await self._read_line():
-            command = line.strip().upper()
-            if command == b"QUIT":
-                self._say(b"221 2.0.0 Bye")
-                break
-            if command == b"DATA":
-                await self._data()
-            else:
-                self._answer(command, line)
-            await self._writer.drain()
+        """Answer commands until the client quits.
+
+        Raises:
+            OSError: the client is gone, or (TimeoutError) too slow.
+            IncompleteReadError: the client is gone.
+            _TooMuch: the client has sent more than is read.
+        """
+        self.say(b"220 mailctl LMTP")
+        while (line := await self._read_line()).strip().upper() != b"QUIT":
+            await self._obey(line)
+            await self._drain()
+        self.say(b"221 2.0.0 Bye")
+        await self._drain()
+
+    def say(self, line: bytes) -> None:
+        """Send a reply."""
+        self._writer.write(line + b"\r\n")
+
+    async def hang_up(self, line: bytes) -> None:
+        """Send a last reply to a client that is sending: what it has sent until it reads that is dropped."""
+        self.say(line)
         with contextlib.suppress(OSError):
-            await self._writer.drain()
+            self._writer.write_eof()
+            async with asyncio.timeout(_HANG_UP_SECONDS):
+                while await self._reader.read(_CHUNK):
+                    pass
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+
+    async def _obey(self, line: bytes) -> None:
+        command = line.strip().upper()
+        if len(line) > _MAX_COMMAND:
+            self.say(b"500 5.5.2 Line too long")
+            await self._count(FeedbackResult.MALFORMED)
+        elif command == b"DATA":
+            await self._data()
+        else:
+            self._answer(command, line)
 
     def _answer(self, command: bytes, line: bytes) -> None:
         if command.startswith((b"LHLO", b"EHLO", b"HELO")):
@@ -174,36 +223,37 @@ class _Session:
             self._writer.write(_GREETING % MAX_OCTETS)
         elif command.startswith(b"MAIL FROM:"):
             self._now = _LmtpTransaction(has_sender=True)
-            self._say(b"250 2.1.0 Ok")
+            self.say(b"250 2.1.0 Ok")
         elif command.startswith(b"RCPT TO:"):
             self._rcpt(line)
         elif command == b"RSET":
             self._now = _LmtpTransaction()
-            self._say(b"250 2.0.0 Ok")
+            self.say(b"250 2.0.0 Ok")
         elif command.startswith((b"NOOP", b"VRFY")):
-            self._say(b"252 2.0.0 Ok" if command.startswith(b"VRFY") else b"250 2.0.0 Ok")
+            self.say(b"252 2.0.0 Ok" if command.startswith(b"VRFY") else b"250 2.0.0 Ok")
         else:
-            self._say(b"500 5.5.2 Unknown command")
+            self.say(b"500 5.5.2 Unknown command")
 
     def _rcpt(self, line: bytes) -> None:
         found = _PATH.match(line.strip())
         if found is None or not self._now.has_sender:
-            self._say(b"503 5.5.1 MAIL first" if found else b"501 5.1.3 No address")
+            self.say(b"503 5.5.1 MAIL first" if found else b"501 5.1.3 No address")
         elif len(self._now.recipients) >= _MAX_RECIPIENTS:
-            self._say(b"452 4.5.3 Too many recipients")
+            self.say(b"452 4.5.3 Too many recipients")
         else:
             self._now.recipients.append(found[1].decode("utf-8", "replace"))
-            self._say(b"250 2.1.5 Ok")
+            self.say(b"250 2.1.5 Ok")
 
     async def _data(self) -> None:
         if not self._now.recipients:
-            self._say(b"503 5.5.1 RCPT first")
+            self.say(b"503 5.5.1 RCPT first")
             return
-        self._say(b"354 Go ahead")
-        await self._writer.drain()
-        message = await self._read_message()
+        self.say(b"354 Go ahead")
+        await self._drain()
+        async with asyncio.timeout(_MESSAGE_SECONDS):
+            message = await self._read_message()
         for recipient in self._now.recipients:
-            self._say(await self._record(message, recipient))
+            self.say(await self._record(message, recipient))
         self._now = _LmtpTransaction()
 
     async def _record(self, message: bytes, recipient: str) -> bytes:
@@ -222,18 +272,42 @@ class _Session:
 
         No more of one that is too large is kept than what shows that.
         """
-        lines, size = [], 0
-        while (line := await self._read_line()) not in (b".\r\n", b".\n", b""):
-            line = line[1:] if line.startswith(b".") else line
-            if size <= MAX_OCTETS:
-                lines.append(line)
-            size += len(line)
-        if not line:
-            raise asyncio.IncompleteReadError(b"", None)
-        return b"".join(lines)
+        message, size, begins_line = bytearray(), 0, True
+        while not ((chunk := await self._read_chunk()) in _END and begins_line):
+            text = chunk.removeprefix(b".") if begins_line else chunk
+            message += text[: max(0, MAX_OCTETS + 1 - len(message))]
+            size = _within(size + len(chunk), _MAX_READ)
+            begins_line = chunk.endswith(b"\n")
+        return bytes(message)
 
     async def _read_line(self) -> bytes:
-        return await asyncio.wait_for(self._reader.readline(), _IDLE_SECONDS)
+        """Return a command with its end, or the beginning of one that is too long."""
+        line = chunk = await self._read_chunk()
+        size = len(line)
+        while not chunk.endswith(b"\n"):
+            chunk = await self._read_chunk()
+            size = _within(size + len(chunk), _MAX_LINE)
+        return line
 
-    def _say(self, line: bytes) -> None:
-        self._writer.write(line + b"\r\n")
+    async def _read_chunk(self) -> bytes:
+        """Return the rest of a line with its end, or as much of a longer one as is kept."""
+        async with asyncio.timeout(_IDLE_SECONDS):
+            try:
+                return await self._reader.readuntil(b"\n")
+            except asyncio.LimitOverrunError as error:
+                return await self._reader.readexactly(error.consumed)
+
+    async def _drain(self) -> None:
+        async with asyncio.timeout(_IDLE_SECONDS):
+            await self._writer.drain()
+
+
+def _within(size: int, limit: int) -> int:
+    """Return a number of octets that have been read.
+
+    Raises:
+        _TooMuch: they are more than are read at all.
+    """
+    if size > limit:
+        raise _TooMuch
+    return size

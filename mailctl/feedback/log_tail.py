@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.accepted import AcceptedEmail, find_accepted
+from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.errors import LogUnavailable
 from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.models import Feedback, FeedbackKind, Proof
-from mailctl.feedback.mta_logs import LOGS, LogEntry, MtaLog, format_of
+from mailctl.feedback.mta_logs import LOGS, MAX_LINE, LogEntry, MtaLog, format_of
 from mailctl.feedback.providers.payload import enhanced_code_in, event_id, reply_code_in
-from mailctl.feedback.recording import FeedbackReceipt, record
+from mailctl.feedback.recording import FeedbackReceipt, count_rejected, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ _BATCH = 500
 _SECONDS_FOR_OUTCOME = 120.0
 _MAX_WAITING = 10_000
 _POLL_SECONDS = 1.0
+#: Lines of a log, of which some are about emails.
+_MANY_LINES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,11 @@ class LogTail:
         self._reader: MtaLog | None = LOGS[format]() if format else None
         self._clock = clock
         self._new: list[LogEntry] = []
-        self._waiting: deque[_Waiting] = deque(maxlen=_MAX_WAITING)
+        #: Whether a line had the form of the log; and how many lines had not until then.
+        self._is_recognized, self._unrecognized = False, 0
+        #: How many lines were longer than any.
+        self._oversized = 0
+        self._waiting: list[_Waiting] = []
 
     @property
     def is_waiting(self) -> bool:
@@ -79,15 +86,33 @@ class LogTail:
 
     def read(self, line: str) -> None:
         """Read a line; `flush` records what it says."""
-        if self._reader is None and (name := format_of(line)):
-            self._format, self._reader = name, LOGS[name]()
+        if len(line) > MAX_LINE:
+            self._oversized += 1
+            return
+        if not self._is_recognized:
+            self._recognize(line)
         if self._reader is not None:
             self._new += self._reader.read(line)
+
+    def _recognize(self, line: str) -> None:
+        name = format_of(line)
+        if name and self._format in (None, name):
+            self._is_recognized = True
+            self._format, self._reader = name, self._reader or LOGS[name]()
+        self._unrecognized += 1
+
+    def warn_if_unrecognized(self, *, is_end: bool = False) -> None:
+        """Say once if many lines were read, or all, and none is about an email in the form of the log."""
+        if not self._is_recognized and self._unrecognized >= (1 if is_end else _MANY_LINES):
+            form = self._format or " or ".join(LOGS)
+            _log.warning("none of %d lines is about an email in the form of %s", self._unrecognized, form)
+            self._is_recognized = True
 
     def remember(self, line: str) -> None:
         """Read a line for the queue id that it introduces alone: its deliveries were recorded before."""
         self.read(line)
         self._new.clear()
+        self._oversized = 0
 
     def flush(self, *, is_end: bool = False) -> FeedbackReceipt:
         """Record what was read, and what has waited for the outcome of its email.
@@ -99,6 +124,10 @@ class LogTail:
             LogUnavailable: the delivery log does not answer; nothing is lost, and the next call tries again.
         """
         now = self._clock()
+        if self._oversized:
+            source = f"{self._format or 'mail'}-log"
+            count_rejected(self._runtime, source, FeedbackResult.OVERSIZED, self._oversized)
+            self._oversized = 0
         entries = [each.entry for each in self._waiting] + self._new
         if not entries:
             return FeedbackReceipt()
@@ -114,8 +143,11 @@ class LogTail:
                 waiting.append(_Waiting(entry=entry, until=until))
             else:
                 reports.append(self._report(entry, accepted))
+        # Those of another service that sends through the same MTA are never found.
+        given_up = waiting[: max(0, len(waiting) - _MAX_WAITING)]
+        reports += [self._report(each.entry, None) for each in given_up]
         receipt = record(self._runtime, reports) if reports else FeedbackReceipt()
-        self._new, self._waiting = [], deque(waiting, maxlen=_MAX_WAITING)
+        self._new, self._waiting = [], waiting[len(given_up) :]
         return receipt
 
     def _report(self, entry: LogEntry, accepted: AcceptedEmail | None) -> Feedback:
@@ -175,6 +207,7 @@ def follow(
             if tail.is_full:
                 yield _flush(tail, is_once=is_once, sleep=sleep)
         yield _flush(tail, is_once=is_once, sleep=sleep)
+        tail.warn_if_unrecognized(is_end=is_once)
         if is_once:
             yield tail.flush(is_end=True)
             file.save(file.place)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _OWN_MESSAGE_ID = re.compile(r"[0-9a-f]{32}@[A-Za-z0-9.-]{1,253}")
 #: Queue ids that are remembered; the oldest are forgotten.
 _MAX_QUEUED = 100_000
-_MAX_LINE = 8_192
+#: Characters of a line, at most: programs cut theirs.
+MAX_LINE = 8_192
 _MAX_DIAGNOSTIC = 2_000
 
 
@@ -72,7 +73,7 @@ class MtaLog(ABC):
 
     def read(self, line: str) -> list[LogEntry]:
         """Return what a line says of emails of mailctl; nothing for most lines, whatever is in them."""
-        return list(self._read(line)) if len(line) <= _MAX_LINE else []
+        return list(self._read(line)) if len(line) <= MAX_LINE else []
 
     @abstractmethod
     def _read(self, line: str) -> Iterator[LogEntry]: ...
@@ -80,8 +81,11 @@ class MtaLog(ABC):
     def _remember(self, queue_id: str, message_id: str, *, before: tuple[str, ...] = ()) -> None:
         if _OWN_MESSAGE_ID.fullmatch(message_id) and queue_id not in self._queue:
             self._queue[queue_id] = _Message((*before, queue_id), message_id)
-            while len(self._queue) > self._max_queued:
-                self._queue.popitem(last=False)
+            if len(self._queue) > self._max_queued:
+                self._forget(next(iter(self._queue)))
+
+    def _forget(self, queue_id: str) -> None:
+        self._queue.pop(queue_id, None)
 
     def _entry(
         self,
@@ -131,7 +135,13 @@ class PostfixLog(MtaLog):
         super().__init__(max_queued=max_queued)
         #: By queue id: what the last attempts failed by, by recipient. It is the reason when they expire.
         self._deferred: dict[str, dict[str, LogEntry]] = {}
+        #: The queue ids before one that has not been introduced yet; the log of the filter may be elsewhere.
         self._successors: dict[str, tuple[str, ...]] = {}
+
+    @override
+    def _forget(self, queue_id: str) -> None:
+        super()._forget(queue_id)
+        self._deferred.pop(queue_id, None)
 
     @override
     def _read(self, line: str) -> Iterator[LogEntry]:
@@ -152,8 +162,7 @@ class PostfixLog(MtaLog):
     def _read_delivery(self, message: _Message, line: re.Match[str]) -> Iterator[LogEntry]:
         queue_id, rest, timestamp = line["queue_id"], line["rest"], line["timestamp"]
         if rest.startswith("removed"):
-            self._queue.pop(queue_id, None)
-            self._deferred.pop(queue_id, None)
+            self._forget(queue_id)
         elif _EXPIRED in rest:
             yield from self._read_expiry(queue_id, timestamp)
         elif (found := _POSTFIX_DELIVERY.match(rest)) and found["status"] in _POSTFIX_KINDS:
@@ -191,6 +200,8 @@ class PostfixLog(MtaLog):
             )
         elif following:
             self._successors[following["next"]] = message.queue_ids
+            if len(self._successors) > self._max_queued:
+                del self._successors[next(iter(self._successors))]
         return bool(following) or not is_lmtp
 
     def _read_expiry(self, queue_id: str, timestamp: str) -> Iterator[LogEntry]:
@@ -241,7 +252,7 @@ class EximLog(MtaLog):
         elif queue_id not in self._queue:
             return
         elif mark == "Completed":
-            del self._queue[queue_id]
+            self._forget(queue_id)
         elif mark in _EXIM_KINDS and (address := _EXIM_ADDRESS.match(f"{rest} ")):
             yield self._delivery(_EXIM_KINDS[mark], self._queue[queue_id], address, rest, found["timestamp"])
 

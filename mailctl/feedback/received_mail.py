@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import binascii
 import email
-import email.policy
 import quopri
 import re
 from dataclasses import dataclass
 from email.errors import MessageError, MissingHeaderBodySeparatorDefect
 from email.header import decode_header
+from email.message import Message
+from email.policy import Compat32
 from email.utils import getaddresses
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from email.message import Message
+    from email.policy import Policy
 
 #: Octets of a message, at most; larger ones are refused.
 MAX_OCTETS = 20 * 1024 * 1024
@@ -24,6 +27,11 @@ MAX_OCTETS = 20 * 1024 * 1024
 _MAX_READ_OCTETS = 512 * 1024
 #: Characters of text that are looked at.
 _MAX_TEXT = 64 * 1024
+#: Characters of the value of a field that are looked at: searching one may take quadratic time.
+_MAX_VALUE = 2_000
+#: Parts of a message, at most, with one for each recipient of a report. Each level of nesting costs time for
+#: each line.
+_MAX_PARTS = 150
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 #: The type of an address, a host or a diagnostic, one word (RFC 3464 section 2.1.2).
 _TYPE = re.compile(r"\A[\w.-]+\s*;\s*")
@@ -36,6 +44,31 @@ _RETURNED_TYPES = frozenset(
 
 class UnreadableMail(Exception):
     """A message that cannot be parsed at all."""
+
+
+class _BoundedFields(Compat32):
+    """The parsing of messages as they come, with the values of their fields cut."""
+
+    @override
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_MAX_VALUE]
+
+
+_POLICY = _BoundedFields()
+
+
+class _PartCounter:
+    """Makes the parts of one message, as long as there are not too many."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, policy: Policy[Message] = _POLICY) -> Message:
+        self._count += 1
+        if self._count > _MAX_PARTS:
+            raise UnreadableMail("too many parts")
+        return Message(policy)
 
 
 @dataclass(frozen=True)
@@ -67,7 +100,7 @@ class ReceivedMail:
     def __init__(self, data: bytes) -> None:
         data = _without_envelope_line(data[:_MAX_READ_OCTETS])
         try:
-            self._message: Message = email.message_from_bytes(data, policy=email.policy.compat32)
+            self._message: Message = email.message_from_bytes(data, _PartCounter(), policy=_POLICY)
             self._parts = list(self._message.walk())
         except (RecursionError, MessageError, ValueError, LookupError, TypeError) as error:
             raise UnreadableMail(type(error).__name__) from None
@@ -184,7 +217,7 @@ def _fields_of(block: str) -> dict[str, str]:
     unfolded = re.sub(r"\r?\n[ \t]+", " ", block)
     found = (line.partition(":") for line in unfolded.splitlines() if ":" in line)
     return {
-        name.strip().lower(): value.strip()
+        name.strip().lower(): value.strip()[:_MAX_VALUE]
         for name, _, value in found
         if re.fullmatch(r"[\w-]+", name.strip())
     }
@@ -194,6 +227,8 @@ def _text_of(part: Message) -> str:
     raw = part.get_payload(decode=True)
     if not isinstance(raw, bytes):
         return ""
+    # Some codecs of Python take quadratic time.
+    raw = raw[: 2 * _MAX_TEXT]
     charset = part.get_content_charset() or "utf-8"
     try:
         text = raw.decode(charset, "replace")

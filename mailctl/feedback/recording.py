@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.reports import FeedbackResult, Report
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _MAX_SERVER = 255
+#: How far the clock of a source may be ahead; and a time before any email of mailctl.
+_CLOCK_SKEW, _EARLIEST = timedelta(days=1), datetime(2001, 1, 2, tzinfo=UTC)
 #: Characters of an address or a Message-ID, at most (RFC 5322 section 2.1.1).
 _MAX_TEXT = 998
 #: The codes that a diagnostic begins with, which are stored on their own.
@@ -108,8 +111,13 @@ def count_rejected(runtime: Runtime, source: str, result: FeedbackResult, amount
     runtime.feedback_counts.add(source, result, amount)
 
 
-def report_of(item: Feedback) -> Report:
-    """Return what a report means: what it leads to, and whether the bounce is a hard one."""
+def report_of(item: Feedback, *, now: datetime | None = None) -> Report:
+    """Return what a report means: what it leads to, and whether the bounce is a hard one.
+
+    Args:
+        item: the report.
+        now: the current time, aware; None reads the clock.
+    """
     reply = SmtpReply(
         code=item.smtp_code if item.smtp_code and 200 <= item.smtp_code <= 599 else None,
         enhanced=_enhanced_of(item),
@@ -125,7 +133,7 @@ def report_of(item: Feedback) -> Report:
         email_id=item.email_id,
         message_id=f"<{_storable(item.message_id)}>" if item.message_id else None,
         recipient=_storable(item.recipient) if item.recipient else None,
-        at=item.at,
+        at=_plausible(item.at, now or datetime.now(UTC)),
         reply=reply,
         remote_server=server,
         is_hard=item.kind is FeedbackKind.BOUNCED and is_hard_bounce(reply, is_permanent=item.is_permanent),
@@ -143,6 +151,11 @@ def is_hard_bounce(reply: SmtpReply, *, is_permanent: bool | None) -> bool:
     is_exact = reply.enhanced is not None and not reply.enhanced.endswith(".0.0")
     has_code = reply.code is not None or is_exact
     return is_dead_mailbox(reply, stage="") or (is_permanent is True and not has_code)
+
+
+def _plausible(at: datetime | None, now: datetime) -> datetime | None:
+    """Return when something was reported to have happened; None if the clock that says so is wrong."""
+    return at if at is not None and _EARLIEST <= at <= now + _CLOCK_SKEW else None
 
 
 def _without_codes(diagnostic: str) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import imaplib
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from mailctl.domain.feedback_sources import IMAP, LMTP, MAILDIR
 from mailctl.errors import ConfigurationError, LogUnavailable, ServiceUnavailable
-from mailctl.feedback.imap import IMAP_ERRORS, SETTING, ImapSource, parse_mailbox
+from mailctl.feedback.imap import IMAP_ERRORS, ImapSource, describe_imap_error, parse_mailbox
 from mailctl.feedback.ingest import MailIngester
 from mailctl.feedback.lmtp import LmtpSource
 from mailctl.feedback.maildir import MaildirSource
+from mailctl.feedback.rejections import rejections_of
 from mailctl.security.address_masking import masking_logger
 from mailctl.smtp.oauth import token_source_of_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mailctl.delivery_log.reports import FeedbackResult
     from mailctl.runtime import Runtime
     from mailctl.settings import Settings
 
@@ -39,8 +43,14 @@ class Source(Protocol):
         """Pass each message to `take` until it is stopped, or once until there is no more."""
 
 
-def sources_from_settings(settings: Settings) -> list[Source]:
+def sources_from_settings(
+    settings: Settings, *, refuse: Callable[[str, FeedbackResult], object] | None = None
+) -> list[Source]:
     """Return the sources that the settings name.
+
+    Args:
+        settings: the settings.
+        refuse: counts what a source refuses before it is a message, given the name of the source.
 
     Raises:
         ConfigurationError: a setting is not usable.
@@ -49,30 +59,33 @@ def sources_from_settings(settings: Settings) -> list[Source]:
     if settings.mailctl_feedback_maildir:
         found.append(MaildirSource(settings.mailctl_feedback_maildir))
     if settings.mailctl_feedback_lmtp:
-        found.append(LmtpSource(settings.mailctl_feedback_lmtp))
+        found.append(LmtpSource(settings.mailctl_feedback_lmtp, refuse=refuse))
     if settings.mailctl_feedback_imap:
         command = settings.mailctl_feedback_imap_token_command.get_secret_value()
         mailbox = parse_mailbox(
             settings.mailctl_feedback_imap,
             password=settings.mailctl_feedback_imap_password.get_secret_value(),
-            tokens=token_source_of_command(command, setting=f"{SETTING}_TOKEN_COMMAND") if command else None,
+            tokens=token_source_of_command(command, setting=f"{IMAP}_TOKEN_COMMAND") if command else None,
             ca_file=settings.email_ca_file,
         )
         found += [ImapSource(mailbox, folder) for folder in mailbox.folders]
     return found
 
 
-def require_sources(settings: Settings) -> list[Source]:
+def require_sources(runtime: Runtime) -> list[Source]:
     """Return the sources that the settings name.
+
+    Args:
+        runtime: the parts of this process, with a delivery log that may be written.
 
     Raises:
         ConfigurationError: a setting is not usable, or none names a source.
     """
-    found = sources_from_settings(settings)
+    found = sources_from_settings(runtime.settings, refuse=rejections_of(runtime).add)
     if not found:
         raise ConfigurationError(
             "No source of feedback is set.",
-            fix="Set MAILCTL_FEEDBACK_MAILDIR, MAILCTL_FEEDBACK_IMAP or MAILCTL_FEEDBACK_LMTP.",
+            fix=f"Set {MAILDIR}, {IMAP} or {LMTP}.",
         )
     return found
 
@@ -162,5 +175,7 @@ class FeedbackWatch:
 
 def _describe(error: BaseException) -> str:
     """Return what is wrong, without the words of a server, which may quote addresses."""
+    if isinstance(error, imaplib.IMAP4.error):
+        return describe_imap_error(error)
     is_own = isinstance(error, LogUnavailable | ConfigurationError)
     return str(error) if is_own or isinstance(error, OSError) else type(error).__name__

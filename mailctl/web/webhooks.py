@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from mailctl import runtime
@@ -32,13 +34,16 @@ _log = logging.getLogger("mailctl.feedback")
 
 #: When a provider may try again while the delivery log cannot be written, in seconds.
 _RETRY_SECONDS = 60
-_STATUS = {RefusalReason.OVERSIZED: 413, RefusalReason.MALFORMED: 400}
+#: How long the body of a request may take: whoever sends it slowly would hold a connection for nothing.
+_BODY_SECONDS = 30.0
+_STATUS = {RefusalReason.OVERSIZED: 413, RefusalReason.MALFORMED: 400, RefusalReason.INCOMPLETE: 408}
 _RESULTS = {
     RefusalReason.FORGED: FeedbackResult.FORGED,
     RefusalReason.NOT_ENCRYPTED: FeedbackResult.FORGED,
     RefusalReason.STALE: FeedbackResult.STALE,
     RefusalReason.OVERSIZED: FeedbackResult.OVERSIZED,
     RefusalReason.MALFORMED: FeedbackResult.MALFORMED,
+    RefusalReason.INCOMPLETE: FeedbackResult.MALFORMED,
 }
 
 
@@ -153,11 +158,15 @@ async def _read_body(request: Request, *, longest: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        WebhookRefused: it is too large; no more of it is read.
+        WebhookRefused: it is too large, or does not arrive; no more of it is read.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > longest:
-            raise WebhookRefused(RefusalReason.OVERSIZED)
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > longest:
+                    raise WebhookRefused(RefusalReason.OVERSIZED)
+    except (TimeoutError, ClientDisconnect):
+        raise WebhookRefused(RefusalReason.INCOMPLETE) from None
     return bytes(body)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from threading import Event
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -26,6 +28,7 @@ from mailctl.domain.request import EmailRequest
 from mailctl.domain.webhook_secrets import PROVIDER_NAMES, UNSIGNED_PROVIDERS
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
+from mailctl.web import webhooks as routes
 from tests import webhooks
 from tests.web_server import serving
 
@@ -213,3 +216,25 @@ def test_a_provider_that_does_not_exist_has_no_webhook(site: Site) -> None:
     """The path names one that is switched on."""
     assert site.post("nobody", webhooks.make_request("postmark", {})).status_code == 404
     assert httpx.get(f"{site.address}/mail/webhooks/postmark", timeout=60).status_code == 405
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_body_that_does_not_arrive_is_not_waited_for(
+    site: Site, leaves: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sends it slowly would hold a connection; it is counted, and no error of the service."""
+    if not leaves:
+        monkeypatch.setattr(routes, "_BODY_SECONDS", 0.2)
+    before = counts("brevo").get(FeedbackResult.MALFORMED, 0)
+    url = urlsplit(site.address)
+    with socket.create_connection((url.hostname, url.port), timeout=60) as client:
+        head = "POST /mail/webhooks/brevo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+        client.sendall(head.encode())
+        if not leaves:
+            assert client.recv(100).startswith(b"HTTP/1.1 408 ")
+    for _ in range(600):
+        if counts("brevo").get(FeedbackResult.MALFORMED, 0) > before:
+            break
+        Event().wait(0.1)
+    assert counts("brevo")[FeedbackResult.MALFORMED] == before + 1
+    assert "Traceback" not in caplog.text

@@ -265,6 +265,13 @@ def test_local_times_name_their_zone() -> None:
     assert format_time(at) == "2026-07-01 12:00:00Z"
 
 
+@pytest.mark.usefixtures("in_berlin")
+def test_a_time_that_this_zone_does_not_have_is_in_utc() -> None:
+    """Such as the last one of all, which is a day later east of Greenwich."""
+    with showing_times(is_local=True):
+        assert format_time(datetime.max.replace(tzinfo=UTC)) == "9999-12-31 23:59:59Z"
+
+
 def test_a_host_in_utc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Local times are then no others."""
     with showing_times(is_local=True):

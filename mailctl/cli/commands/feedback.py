@@ -126,7 +126,7 @@ def watch(
     if not once:
         session.refuse_json("mailctl feedback watch")
     configure_logging(log_format)
-    watching = FeedbackWatch(session.runtime, require_sources(session.settings))
+    watching = FeedbackWatch(session.runtime, require_sources(session.runtime))
     if once:
         _show_taken(session, watching.run_once())
     else:

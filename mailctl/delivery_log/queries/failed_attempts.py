@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 #: The newest events that are returned at most.
 MAX_ATTEMPTS = 20_000
 _FAILURE_STATES = (State.DEFERRED, State.FAILED, State.EXPIRED, State.BOUNCED)
-#: An email that waits for its turn has not been tried; one that was resent has failed before.
-_HAS_FAILED = func.coalesce(events.c.reason_code, "").not_in((ReasonCode.SEND_RATE, ReasonCode.RESENT))
+#: An email that waits for its turn has not been tried.
+_WAS_TRIED = func.coalesce(events.c.reason_code, "") != ReasonCode.SEND_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def find_failed_attempts(
             *(emails.c.smtp_enhanced, emails.c.smtp_text),
         )
         .join(emails, emails.c.id == events.c.email_id)
-        .where(events.c.state.in_(_FAILURE_STATES), _HAS_FAILED)
+        .where(events.c.state.in_(_FAILURE_STATES), _WAS_TRIED, is_state_change())
         .order_by(events.c.seq.desc())
         .limit(MAX_ATTEMPTS)
     )

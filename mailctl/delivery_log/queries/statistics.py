@@ -297,7 +297,9 @@ def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
             reply = func.trim(
                 cast(emails.c.smtp_code, String) + " " + func.coalesce(emails.c.smtp_enhanced, "")
             )
-            return func.coalesce(reply, func.substr(emails.c.error, 1, _MAX_REASON))
+            # What came back later was accepted first: that reply is no error.
+            refusal = case((emails.c.smtp_code >= 400, reply))
+            return func.coalesce(refusal, func.substr(emails.c.error, 1, _MAX_REASON))
         case Dimension.DOMAIN:
             return func.lower(Domain(emails.c.to_address))
         case _:

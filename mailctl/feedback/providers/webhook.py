@@ -31,6 +31,7 @@ class RefusalReason(StrEnum):
     NOT_ENCRYPTED = "not-encrypted"  #: its secret came without TLS, so others may know it
     OVERSIZED = "oversized"  #: it has more octets than the provider sends
     MALFORMED = "malformed"  #: it does not have the form that the provider documents
+    INCOMPLETE = "incomplete"  #: its body did not arrive, or too slowly
 
 
 _SENTENCES = {
@@ -39,6 +40,7 @@ _SENTENCES = {
     RefusalReason.NOT_ENCRYPTED: "The secret of this webhook is accepted over HTTPS only.",
     RefusalReason.OVERSIZED: "The request is larger than the provider sends.",
     RefusalReason.MALFORMED: "The request does not have the form that the provider documents.",
+    RefusalReason.INCOMPLETE: "The body of the request did not arrive in time.",
 }
 
 

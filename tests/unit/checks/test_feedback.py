@@ -1,4 +1,4 @@
-"""Checks of feedback over HTTP."""
+"""Checks of feedback: what the settings say of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from mailctl.settings import Settings
 from tests.unit.checks.samples import FAIL, OK, WARN
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailctl.checks.finding import Finding
 
 NEWS = Catalog(lambda: [replace(WELCOME, name="news", can_unsubscribe=True)])
@@ -51,3 +53,26 @@ def test_values_that_are_not_valid_are_failures() -> None:
         "MAILCTL_UNSUBSCRIBE_URL": FAIL,
     }
     assert "short-one" not in str(wrong)
+
+
+def test_a_place_where_no_mail_can_arrive_is_a_failure(tmp_path: Path) -> None:
+    """As `mailctl feedback watch` would say."""
+    wrong = found(
+        MAILCTL_FEEDBACK_MAILDIR=str(tmp_path),
+        MAILCTL_FEEDBACK_IMAP="imaps://bounces@mail.example",
+        MAILCTL_FEEDBACK_LMTP="mail.example:24",
+    )
+    assert {name: each.status for name, each in wrong.items()} == {
+        "MAILCTL_FEEDBACK_MAILDIR": FAIL,
+        "MAILCTL_FEEDBACK_IMAP": FAIL,
+        "MAILCTL_FEEDBACK_LMTP": FAIL,
+    }
+    for name in ("new", "cur"):
+        (tmp_path / name).mkdir()
+    right = found(
+        MAILCTL_FEEDBACK_MAILDIR=str(tmp_path),
+        MAILCTL_FEEDBACK_IMAP="imaps://bounces@mail.example",
+        MAILCTL_FEEDBACK_IMAP_PASSWORD="x",
+        MAILCTL_FEEDBACK_LMTP="127.0.0.1:2424",
+    )
+    assert right == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import permutations
@@ -12,6 +13,7 @@ from sqlalchemy import event
 
 from mailctl.delivery_log.feedback_counts import FeedbackCounts
 from mailctl.delivery_log.feedback_reports import FeedbackReports
+from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
 from mailctl.delivery_log.reports import FeedbackResult, RecordedReports, Report
 from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.engine import writing
@@ -129,6 +131,15 @@ def test_a_call_with_many_reports_has_a_transaction_of_its_own(log: Log) -> None
     assert len(commits) == len({"the first", "those of one report each", "that of many"})
 
 
+def test_what_is_only_noted_after_a_bounce_is_no_failure(log: Log) -> None:
+    """A delivery that is reported late, or a bounce that nothing proves, would be counted as another one."""
+    email_id, reports = sent(log), reports_of(log)
+    reports.record([report(email_id, reply=NO_SUCH_USER)])
+    reports.record([report(email_id, "delivered", id="2"), report(email_id, id="3", is_proven=False)])
+    [failed] = find_failed_attempts(log.engine, since=log.time() - timedelta(hours=1))
+    assert (failed.state, failed.text) == (State.BOUNCED, "bounced by mx.example.net")
+
+
 def test_a_bounce_is_the_reason_why_an_email_did_not_arrive(log: Log) -> None:
     """What the first server said when it accepted the email stays beside it."""
     email_id = sent(log)
@@ -200,6 +211,18 @@ def test_an_unproven_report_is_an_event_and_nothing_else(log: Log) -> None:
     assert log.last_event(email_id).reason_code is ReasonCode.REPORT_NOTED
     assert Suppressions(log.engine).find(ADDRESS) is None
     assert {each.proof for each in reports.of_email(email_id)} == {"likely"}
+
+
+def test_who_has_one_email_cannot_fill_the_log_with_reports_about_it(log: Log) -> None:
+    """Its token proves each; of each kind some are kept, so that delays never keep out the bounce."""
+    email_id, reports = sent(log), reports_of(log)
+    counts: Counter[FeedbackResult] = Counter()
+    for number in range(110):
+        counts += reports.record([report(email_id, "delayed", id=str(number))]).counts
+    assert counts == {FeedbackResult.RECORDED: 100, FeedbackResult.REPEATED: 10}
+    bounce = report(email_id, id="bounce")
+    assert reports.record([bounce]).counts == {FeedbackResult.RECORDED: 1}
+    assert log.email(email_id).state is State.BOUNCED
 
 
 @pytest.mark.parametrize("before", ["pending", "queued", "sending"])

@@ -89,6 +89,14 @@ def test_what_happened_after_the_handover_is_told_in_one_sentence(
     assert cause.sentence == f"accepted by the mail server at {handover}, {expected} {later}{said}{end}"
 
 
+@pytest.mark.parametrize(("server", "named"), [("backup", " backup"), ("default", ""), (None, "")])
+def test_the_server_that_accepted_it_is_named_if_there_are_several(server: str | None, named: str) -> None:
+    """The only one needs no name."""
+    email = replace(EMAIL, state=State.BOUNCED, server=server)
+    [cause] = causes(email, reports=(_report("bounced"),))
+    assert cause.sentence.startswith(f"accepted by the mail server{named}, refused by mx.example.net")
+
+
 def test_what_happened_last_explains_an_email_that_is_under_way() -> None:
     """In whichever order the reports came: a relay that has passed the email on delays it no more."""
     email = replace(EMAIL, state=State.SENT, reply=SmtpReply(code=250, text="ok"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.errors import InvalidInput
+from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.feedback.followed_file import FollowedFile, state_file
 
 if TYPE_CHECKING:
@@ -51,6 +52,83 @@ def test_rotation_loses_no_line(tmp_path: Path, way: str) -> None:
     assert after == (["last", "n"] if way == "rename" else ["n"])
 
 
+@pytest.mark.parametrize("text", ["2", "2" * 10 + "\nthree"])
+def test_a_log_that_was_emptied_and_has_grown_again_is_read_from_its_start(tmp_path: Path, text: str) -> None:
+    """Its size does not show it."""
+    log = tmp_path / "mail.log"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=None, from_start=True)
+    list(followed.lines())
+    log.write_text(f"{text}\n2222\n")
+    after = list(followed.lines())
+    followed.close()
+    assert after == [*text.split("\n"), "2222"]
+
+
+def test_a_log_that_was_emptied_between_two_runs_is_read_from_its_start(tmp_path: Path) -> None:
+    """By the rotation that copies it."""
+    log, state = tmp_path / "mail.log", tmp_path / "state.json"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=state, from_start=True)
+    list(followed.lines())
+    followed.save(followed.place)
+    followed.close()
+    log.write_text("two\nthree\n")
+    later = FollowedFile(log, state=state, from_start=False)
+    assert list(later.lines()) == ["two", "three"]
+    later.close()
+
+
+def test_a_log_that_was_rotated_between_two_runs_is_read_to_its_end(tmp_path: Path) -> None:
+    """The lines that came last are in the file that was renamed."""
+    log, state = tmp_path / "mail.log", tmp_path / "state.json"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=state, from_start=True)
+    list(followed.lines())
+    followed.save(followed.place)
+    followed.close()
+    append(log, "last\n")
+    log.rename(tmp_path / "mail.log.1")
+    append(log, "new\n")
+    later = FollowedFile(log, state=state, from_start=False)
+    assert list(later.lines_before()) == ["one\n"]
+    assert list(later.lines()) == ["last", "new"]
+    later.close()
+
+
+def test_a_log_whose_successor_cannot_be_read_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rotation may create it first and hand it to its readers then; it is said once."""
+    log = tmp_path / "mail.log"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=None, from_start=True)
+    log.rename(tmp_path / "mail.log.1")
+    log.mkdir()
+    assert list(followed.lines()) + list(followed.lines()) == ["one"]
+    log.rmdir()
+    append(log, "two\n")
+    assert list(followed.lines()) == ["two"]
+    followed.close()
+    assert len(caplog.records) == 1
+
+
+def test_a_long_line_is_one_line(tmp_path: Path) -> None:
+    """What follows its beginning is no line that would say something; a later run begins with it."""
+    log, state = tmp_path / "mail.log", tmp_path / "state.json"
+    append(log, "one\n" + "x" * 70_000)
+    followed = FollowedFile(log, state=state, from_start=True)
+    assert list(followed.lines()) == ["one"]
+    followed.save(followed.place)
+    append(log, "x" * 200_000 + "forged\ntwo\n")
+    long, two = followed.lines()
+    assert (len(long) >= 65_536, two) == (True, "two")
+    followed.close()
+    later = FollowedFile(log, state=state, from_start=True)
+    assert [line[:3] for line in later.lines()] == ["xxx", "two"]
+    later.close()
+
+
 def test_a_later_run_goes_on_where_the_place_was_saved(tmp_path: Path) -> None:
     """What came meanwhile is not missed; the lines before say which emails are in the queue."""
     log, state = tmp_path / "mail.log", state_file(tmp_path / "home", tmp_path / "mail.log")
@@ -82,3 +160,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """One sentence, before anything is read."""
     with pytest.raises(InvalidInput, match="cannot be read"):
         FollowedFile(tmp_path / "none.log", state=None, from_start=True)
+
+
+def test_a_pipe_is_no_log(tmp_path: Path) -> None:
+    """Opening it would wait for its other end."""
+    os.mkfifo(tmp_path / "mail.log")
+    with pytest.raises(InvalidInput, match="is a pipe"):
+        FollowedFile(tmp_path / "mail.log", state=None, from_start=True)
+
+
+def test_a_place_that_cannot_be_saved_is_told(tmp_path: Path) -> None:
+    """With the setting that decides about it."""
+    log = tmp_path / "mail.log"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=log / "state.json", from_start=True)
+    with pytest.raises(ConfigurationError, match="cannot be saved"):
+        followed.save(followed.place)
+    followed.close()

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from typing_extensions import override
 
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.feedback import imap
-from mailctl.feedback.imap import parse_mailbox, quote_folder
+from mailctl.feedback.imap import ImapSource, parse_mailbox, quote_folder
 from tests.unit.feedback.taking import Taken
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ class Connection:
 
     messages: dict[bytes, bytes | None] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ("IMAP4REV1", "AUTH=PLAIN")
-    refuses: str = ""
+    refuses: str = "nothing"
     asked: list[str] = field(default_factory=list)
 
     def uid(self, command: str, *arguments: str) -> tuple[str, list[Any]]:
         """Answer a command about messages."""
         self.asked.append(" ".join([command, *arguments[:1]]))
-        if command == self.refuses:
+        if f"{command} {arguments[0]}".startswith(self.refuses):
             return "NO", [b"of a@example.com"]
         if command == "SEARCH":
             return "OK", [b" ".join(self.messages) or None]
@@ -101,49 +102,117 @@ class Connection:
         return "OK", [None]
 
 
-def take_all(connection: Connection, taken: Taken) -> bool:
+@pytest.fixture
+def source() -> ImapSource:
+    """A source whose connection a test replaces."""
+    return ImapSource(parse_mailbox("imaps://a@h", password="x", tokens=None), "INBOX")
+
+
+def take_all(source: ImapSource, connection: Connection, taken: Callable[[bytes], object]) -> bool:
     """Take the unseen messages of a server."""
-    return imap._take_unseen(cast("imaplib.IMAP4", connection), taken, stopped=threading.Event())
+    return source._take_unseen(cast("imaplib.IMAP4", connection), taken, stopped=threading.Event())
 
 
 class TestUnseen:
     """Messages that nobody has seen."""
 
-    def test_each_is_taken_and_then_marked(self) -> None:
+    def test_each_is_taken_and_then_marked(self, source: ImapSource) -> None:
         """In this order: what ends in between comes again."""
         connection, taken = Connection({b"7": b"first", b"9": b"second"}), Taken()
-        assert take_all(connection, taken)
+        assert take_all(source, connection, taken)
         assert taken == [(b"first", ""), (b"second", "")]
         assert connection.asked == ["SEARCH UNSEEN", "FETCH 7", "STORE 7", "FETCH 9", "STORE 9"]
-        assert not take_all(connection, taken)
+        assert not take_all(source, connection, taken)
 
-    def test_one_that_cannot_be_recorded_stays_unseen(self) -> None:
-        """The delivery log may be down."""
+    def test_one_that_cannot_be_recorded_stays_unseen(self, source: ImapSource) -> None:
+        """The delivery log may be down; it is the first one again."""
         connection, taken = Connection({b"7": b"first"}), Taken()
         taken.failures = 1
         with pytest.raises(LogUnavailable):
-            take_all(connection, taken)
+            take_all(source, connection, taken)
         assert connection.messages == {b"7": b"first"}
+        assert take_all(source, connection, taken)
 
-    def test_one_that_is_deleted_meanwhile_is_none(self) -> None:
+    def test_one_that_is_deleted_meanwhile_is_none(self, source: ImapSource) -> None:
         """Somebody reads the mailbox too; nothing was malformed."""
         connection, taken = Connection({b"7": None, b"9": b"second"}), Taken()
-        take_all(connection, taken)
+        take_all(source, connection, taken)
         assert taken == [(b"second", "")]
         assert "STORE 7" not in connection.asked
 
-    def test_what_a_server_says_of_a_refusal_is_not_repeated(self) -> None:
+    @pytest.mark.parametrize("refuses", ["FETCH 7", "STORE 7"])
+    def test_one_that_the_server_refuses_keeps_back_no_other(
+        self, source: ImapSource, refuses: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is left alone for a while, without the words of the server, which may name people."""
+        connection, taken = Connection({b"7": b"broken", b"9": b"second"}, refuses=refuses), Taken()
+        assert take_all(source, connection, taken)
+        assert taken[-1] == (b"second", "")
+        assert not take_all(source, connection, taken)
+        assert connection.asked.count("FETCH 7") == 1
+        assert "imap/INBOX cannot" in caplog.text
+        assert "example.com" not in caplog.text
+
+    def test_one_that_ends_the_connection_keeps_back_no_other(self, source: ImapSource) -> None:
+        """The next connection begins with those after it."""
+
+        class Ending(Connection):
+            """Ends with one message."""
+
+            @override
+            def uid(self, command: str, *arguments: str) -> tuple[str, list[Any]]:
+                if (command, arguments[0]) == ("FETCH", "7"):
+                    raise imaplib.IMAP4.abort
+                return super().uid(command, *arguments)
+
+        connection, taken = Ending({b"7": b"broken", b"9": b"second"}), Taken()
+        with pytest.raises(imaplib.IMAP4.abort):
+            take_all(source, connection, taken)
+        assert take_all(source, connection, taken)
+        assert taken == [(b"second", "")]
+
+    def test_one_that_ends_the_connection_does_not_end_a_single_look(
+        self, source: ImapSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each run of cron would end at the same message; an error that is not due to one does end it."""
+        takes, taken = iter([b"7", b"8", b""]), Taken()
+
+        def look(*_: object, **__: object) -> None:
+            if not (uid := next(takes)):
+                taken(b"second")
+                return
+            source._set_aside[uid] = 1e9
+            raise imaplib.IMAP4.abort
+
+        monkeypatch.setattr(source, "_run", look)
+        source.run(taken, stopped=threading.Event(), once=True)
+        assert taken == [(b"second", "")]
+        takes = iter([b"7"])
+        with pytest.raises(imaplib.IMAP4.abort):
+            source.run(taken, stopped=threading.Event(), once=True)
+
+    def test_one_that_was_set_aside_is_tried_again(
+        self, source: ImapSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server may have been restarted."""
+        monkeypatch.setattr(imap, "_SET_ASIDE_SECONDS", 0.0)
+        connection, taken = Connection({b"7": b"first"}, refuses="FETCH 7"), Taken()
+        assert not take_all(source, connection, taken)
+        connection.refuses = "nothing"
+        assert take_all(source, connection, taken)
+
+    def test_what_a_server_says_of_a_refusal_is_not_repeated(self, source: ImapSource) -> None:
         """It may name people."""
         with pytest.raises(imaplib.IMAP4.error) as refused:
-            take_all(Connection({b"7": b"x"}, refuses="FETCH"), Taken())
+            take_all(source, Connection({b"7": b"x"}, refuses="SEARCH"), Taken())
         assert "example.com" not in str(refused.value)
 
-    def test_a_process_that_stops_takes_no_more(self) -> None:
+    def test_a_process_that_stops_takes_no_more(self, source: ImapSource) -> None:
         """What is left is unseen."""
         stopped, taken = threading.Event(), Taken()
         stopped.set()
         connection = Connection({b"7": b"x"})
-        assert imap._take_unseen(cast("imaplib.IMAP4", connection), taken, stopped=stopped)
+        source._take_unseen(cast("imaplib.IMAP4", connection), taken, stopped=stopped)
         assert (taken, connection.messages) == ([], {b"7": b"x"})
 
 
@@ -236,9 +305,48 @@ def test_a_server_that_does_not_wait_is_asked_again_over_a_new_connection(server
 
 
 @pytest.mark.parametrize("server", [{"answer": b"x" * 2_000_000}], indirect=True)
-def test_a_line_without_an_end_is_not_kept(server: Server) -> None:
+def test_a_line_without_an_end_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would fill the memory."""
+    monkeypatch.setattr(imap, "_MAX_LINE", 1_000_000)
     connection = imap._Connection("127.0.0.1", server.port, timeout=PATIENCE)
     with pytest.raises(imaplib.IMAP4.error, match="too long"):
         imap._wait(connection, threading.Event(), seconds=PATIENCE)
     connection.shutdown()
+
+
+@pytest.mark.parametrize(
+    "server", [{"answer": b"", "before": b"* 1 FETCH (BODY[] {99999999999}\r\n"}], indirect=True
+)
+def test_a_literal_beyond_any_message_is_not_read(server: Server) -> None:
+    """It would fill the memory; the connection ends."""
+    connection = imap._Connection("127.0.0.1", server.port, timeout=PATIENCE)
+    with pytest.raises(imaplib.IMAP4.error, match="too long"):
+        connection.noop()
+    connection.shutdown()
+
+
+@pytest.mark.parametrize("server", [{"answer": EXISTS * 100_000}], indirect=True)
+@pytest.mark.parametrize(("limit", "value"), [("_MAX_ANSWER", 1_000_000), ("_ANSWER_SECONDS", 0.0)])
+def test_an_answer_that_does_not_end_is_not_waited_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    """Each line of it is a good one, and they are kept until it ends."""
+    connection = imap._Connection("127.0.0.1", server.port, timeout=PATIENCE)
+    monkeypatch.setattr(imap, limit, value)
+    with pytest.raises(imaplib.IMAP4.abort, match="does not end"):
+        imap._wait(connection, threading.Event(), seconds=PATIENCE)
+    connection.shutdown()
+
+
+def test_the_numbers_of_very_many_messages_are_read() -> None:
+    """A mailbox that nobody has read for long has them on one line."""
+    client, server = socket.socketpair()
+    connection = imap._Connection.__new__(imap._Connection)
+    connection.sock = client
+    line = b"* SEARCH " + b" ".join(b"%d" % uid for uid in range(200_000)) + b"\r\n"
+    sending = threading.Thread(target=server.sendall, args=(line,))
+    sending.start()
+    assert connection.readline() == line
+    sending.join()
+    client.close()
+    server.close()

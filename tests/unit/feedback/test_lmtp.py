@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.reports import FeedbackResult
-from mailctl.errors import ConfigurationError
+from mailctl.feedback import lmtp as module
 from mailctl.feedback.lmtp import LmtpSource
 from mailctl.feedback.reading import read_mail
 from mailctl.feedback.received_mail import MAX_OCTETS
@@ -20,22 +20,34 @@ from tests.servers.process import free_port
 from tests.unit.feedback.taking import Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def lmtp() -> Iterator[tuple[Taken, int]]:
+def refused() -> list[tuple[str, FeedbackResult]]:
+    """What was refused before it was a message."""
+    return []
+
+
+@pytest.fixture
+def lmtp(refused: list[tuple[str, FeedbackResult]]) -> Iterator[tuple[Taken, int]]:
     """A source that listens, with what it took, and its port."""
     taken, stopped, port = Taken(), threading.Event(), free_port()
-    thread = _listening(port, taken, stopped)
+    thread = _listening(port, taken, stopped, refuse=lambda *each: refused.append(each))
     yield taken, port
     stopped.set()
     thread.join()
 
 
-def _listening(port: int, taken: Taken, stopped: threading.Event) -> threading.Thread:
-    source = LmtpSource(f"127.0.0.1:{port}")
+def _listening(
+    port: int,
+    taken: Taken,
+    stopped: threading.Event,
+    *,
+    refuse: Callable[[str, FeedbackResult], object] | None = None,
+) -> threading.Thread:
+    source = LmtpSource(f"127.0.0.1:{port}", refuse=refuse)
     thread = threading.Thread(
         target=source.run, args=(taken,), kwargs={"stopped": stopped, "once": False}, daemon=True
     )
@@ -121,6 +133,75 @@ def test_lmtp_stops_although_clients_are_connected() -> None:
         assert not thread.is_alive()
 
 
+def test_a_long_line_of_a_message_is_taken(lmtp: tuple[Taken, int]) -> None:
+    """Its size alone limits a message (RFC 5321 section 4.5.3.1); a line may end like a message."""
+    taken, port = lmtp
+    data = b"Subject: x\r\n\r\n" + b"<p>" * 100_000 + b".\r\n" + b"y" * 65_535 + b"\r\n.dot\r\n"
+    with smtplib.LMTP("127.0.0.1", port) as client:
+        client.sendmail("", ["a@example.com"], data)
+        client.sendmail("", ["a@example.com"], b"Subject: y\r\n\r\n")
+    assert [text for text, _ in taken] == [data, b"Subject: y\r\n\r\n"]
+
+
+@pytest.mark.parametrize("length", [5_000, 65_536, 65_537, 300_000])
+def test_a_long_command_is_refused_and_counted(
+    lmtp: tuple[Taken, int], refused: list[tuple[str, FeedbackResult]], length: int
+) -> None:
+    """RFC 5321 section 4.5.3.1.9; the connection goes on with the next command."""
+    taken, port = lmtp
+    with smtplib.LMTP("127.0.0.1", port) as client:
+        client.ehlo()
+        assert client.docmd("NOOP " + "x" * length) == (500, b"5.5.2 Line too long")
+        client.sendmail("", ["a@example.com"], b"Subject: y\r\n\r\n")
+    assert refused == [("lmtp", FeedbackResult.MALFORMED)]
+    assert len(taken) == 1
+
+
+@pytest.mark.parametrize("is_message", [False, True])
+def test_a_client_that_never_ends_a_line_is_told_and_counted(
+    lmtp: tuple[Taken, int],
+    refused: list[tuple[str, FeedbackResult]],
+    monkeypatch: pytest.MonkeyPatch,
+    is_message: bool,
+) -> None:
+    """Its end is not waited for; other clients are served."""
+    monkeypatch.setattr(module, "_MAX_READ", 1024 * 1024)
+    taken, port = lmtp
+    with smtplib.LMTP("127.0.0.1", port, timeout=60) as client:
+        client.ehlo()
+        for command in ("MAIL FROM:<>", "RCPT TO:<a@example.com>", "DATA")[: 3 if is_message else 0]:
+            client.docmd(command)
+        client.send(b"x" * (2 * 1024 * 1024))
+        assert client.getreply() == (421, b"4.3.0 Too much")
+        client.close()
+    with smtplib.LMTP("127.0.0.1", port) as client:
+        client.sendmail("", ["a@example.com"], b"Subject: y\r\n\r\n")
+    assert refused == [("lmtp", FeedbackResult.OVERSIZED)]
+    assert len(taken) == 1
+
+
+def test_a_silent_client_is_told_before_its_connection_ends(
+    lmtp: tuple[Taken, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 5321 section 3.8."""
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.1)
+    with smtplib.LMTP("127.0.0.1", lmtp[1], timeout=60) as client:
+        assert client.getreply() == (421, b"4.4.2 Too slow")
+        client.close()
+
+
+def test_more_clients_than_one_host_has_are_put_off(
+    lmtp: tuple[Taken, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may hold the memory of a message."""
+    monkeypatch.setattr(module, "_MAX_SESSIONS", 1)
+    with smtplib.LMTP("127.0.0.1", lmtp[1], timeout=60) as client:
+        with pytest.raises(smtplib.SMTPConnectError) as put_off:
+            smtplib.LMTP("127.0.0.1", lmtp[1], timeout=60)
+        assert put_off.value.smtp_code == 421
+        assert client.noop()[0] == 250
+
+
 def test_lmtp_refuses_what_is_out_of_order(lmtp: tuple[Taken, int]) -> None:
     """And goes on."""
     taken, port = lmtp
@@ -137,15 +218,6 @@ def test_lmtp_refuses_what_is_out_of_order(lmtp: tuple[Taken, int]) -> None:
         client.send(b"x" * 200_000)
         client.close()
     assert len(taken) == 1
-
-
-@pytest.mark.parametrize(
-    "address", ["0.0.0.0:24", "mail.example.com:24", "24", "relative.sock", "127.0.0.1:x"]
-)
-def test_lmtp_listens_on_this_host_alone(address: str) -> None:
-    """Nobody else may hand feedback over without signing in."""
-    with pytest.raises(ConfigurationError, match="MAILCTL_FEEDBACK_LMTP"):
-        LmtpSource(address)
 
 
 def test_lmtp_deletes_no_file(tmp_path: Path) -> None:

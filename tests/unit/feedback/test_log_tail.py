@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
 from mailctl.domain.models import Claim, SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.feedback import log_tail
 from mailctl.feedback.followed_file import FollowedFile
 from mailctl.feedback.log_tail import LogTail, follow
 from mailctl.rendering.mime import make_message_id
@@ -160,3 +162,52 @@ def test_a_log_is_followed_and_gone_on_with(runtime: Runtime, tmp_path: Path) ->
         appended.write(second + "\n")
     assert (before, run(), run()) == (0, 1, 0)
     assert state(runtime, sent.id) is State.DELIVERED
+
+
+def test_no_more_entries_wait_than_a_bound(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another service that sends through the same MTA are counted, and keep out no others."""
+    monkeypatch.setattr(log_tail, "_MAX_WAITING", 1)
+    claimed, tail = claim(runtime), LogTail(runtime)
+    for line in (*log_of("0" * 32), *(each.replace(QUEUE_ID, "4ZQ1aa0002") for each in log_of(claimed.id))):
+        tail.read(line)
+    early = tail.flush()
+    accept(runtime, claimed, reply="Ok: queued as 4ZQ1aa0002")
+    assert (early.unmatched, tail.flush().recorded) == (1, 1)
+
+
+def test_a_line_that_is_longer_than_any_is_counted(runtime: Runtime) -> None:
+    """Nothing in it is read, and the next line is."""
+    claimed = claim(runtime)
+    accept(runtime, claimed)
+    tail = LogTail(runtime)
+    for line in ("x" * 10_000, *log_of(claimed.id)):
+        tail.read(line)
+    assert tail.flush(is_end=True).recorded == 1
+    counted = {(each.source, each.result): each.count for each in runtime.feedback_counts.read()}
+    assert counted["postfix-log", FeedbackResult.OVERSIZED] == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "line", "says"),
+    [
+        (None, "Nov 29 10:00:00 host sshd[1]: no mail", "in the form of postfix or exim"),
+        ("exim", log_of("0" * 32)[0], "in the form of exim"),
+        ("postfix", log_of("0" * 32)[0], ""),
+    ],
+)
+def test_a_file_that_is_no_such_log_is_told_from_one_without_news(
+    runtime: Runtime,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    form: str | None,
+    line: str,
+    says: str,
+) -> None:
+    """The wrong file, or the wrong format, would be silent for ever."""
+    log = tmp_path / "mail.log"
+    log.write_text(f"{line}\n")
+    followed = FollowedFile(log, state=None, from_start=True)
+    list(follow(LogTail(runtime, format=form), followed, is_once=True))
+    followed.close()
+    warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [each.endswith(says) for each in warnings] == ([True] if says else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,21 @@ def test_few_queue_ids_are_remembered() -> None:
     delivered = [log.read(sent.replace("0001", f"000{number}")) for number in (1, 4)]
 
     assert [len(entries) for entries in delivered] == [0, 1]
+
+
+def test_what_is_known_of_forgotten_messages_is_forgotten() -> None:
+    """Their delays, and the queue ids that follow in a log which is not read."""
+    log = PostfixLog(max_queued=2)
+    first, sent = lines("postfix")[2], lines("postfix")[4]
+    filtered = re.sub(r"relay=[^,]*", "relay=127.0.0.1[127.0.0.1]:10024", sent)
+    for number in range(1, 6):
+        for line in (
+            first,
+            re.sub(r"status=.*", "status=deferred (busy)", sent),
+            re.sub(r"status=.*", f"status=sent (250 2.0.0 Ok: queued as 5ABC0000{number})", filtered),
+        ):
+            log.read(line.replace("0001", f"000{number}"))
+    assert (len(log._deferred), len(log._successors)) == (2, 2)
 
 
 @given(st.sampled_from(sorted(LOGS)), st.lists(st.text(max_size=300), max_size=20))

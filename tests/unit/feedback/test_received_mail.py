@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.feedback.received_mail import FieldGroup, ReceivedMail
+from mailctl.feedback.dsn import read_status
+from mailctl.feedback.received_mail import FieldGroup, ReceivedMail, UnreadableMail
 from tests.unit.feedback.mails import mail, report
 
 
@@ -148,3 +149,39 @@ class TestText:
     def test_words_that_an_encoding_has_broken_are_joined(self) -> None:
         """A token may be longer than a line."""
         assert "abcdef" in mail("Content-Transfer-Encoding: quoted-printable\n\nabc=\ndef").raw
+
+
+class TestCost:
+    """A message that somebody has made for it takes no longer to read than others of its size."""
+
+    def test_a_long_value_is_cut(self) -> None:
+        """Searching half a million letters for a host took hours, which nothing interrupts."""
+        group = f"Final-Recipient: rfc822; zoe@example.com\nRemote-MTA: dns; {'a' * 500_000}"
+        found = report(f"Reporting-MTA: dns; mx.example.net\n\n{group}\nStatus: 5.1.1")
+        [verdict] = read_status(found)
+        assert (verdict.recipient, verdict.remote_server) == ("zoe@example.com", None)
+
+    @pytest.mark.parametrize("name", ["From", "Subject", "Return-Path"])
+    def test_a_long_header_is_cut(self, name: str) -> None:
+        """Words that seem to be encoded are searched for their end, each to the end of the header."""
+        assert len(mail(f"{name}: " + "=?a?q?" * 80_000).header(name)) <= 2_000
+
+    def test_a_long_text_is_decoded_as_far_as_it_is_read(self) -> None:
+        """By a codec that takes quadratic time."""
+        head = "From: a@example.com\nContent-Type: text/plain; charset=punycode\n\n"
+        assert len(mail(head + "a-" + "z" * 400_000).text) <= 65_536
+
+    @pytest.mark.parametrize(
+        "level",
+        ["Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n", "Content-Type: message/rfc822\n\n"],
+    )
+    @pytest.mark.parametrize("depth", [300, 1000, 5000])
+    def test_what_is_nested_deeply_is_no_report(self, level: str, depth: int) -> None:
+        """Each line would be compared with the boundary of each level."""
+        with pytest.raises(UnreadableMail):
+            mail("From: a@example.com\n" + "".join(level.format(n=n) for n in range(depth)))
+
+    def test_a_message_of_many_parts_is_no_report(self) -> None:
+        """Reports have three."""
+        with pytest.raises(UnreadableMail):
+            mail("Content-Type: multipart/mixed; boundary=b\n\n" + "--b\n\n" * 60_000)

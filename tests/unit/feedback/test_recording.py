@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from mailctl.domain.outcomes import SmtpReply
 from mailctl.feedback import Feedback, FeedbackKind, Proof
 from mailctl.feedback.recording import is_hard_bounce, report_of
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BOUNCE = Feedback(
     source="dsn",
     source_id="1",
@@ -95,3 +97,20 @@ def test_a_code_that_is_none_is_left_out(code: str | None) -> None:
     """Sources pass on whatever a server wrote."""
     assert report_of(replace(BOUNCE, enhanced_code=code)).reply.enhanced is None
     assert report_of(replace(BOUNCE, smtp_code=99999)).reply.code is None
+
+
+@pytest.mark.parametrize(
+    ("at", "is_kept"),
+    [
+        (NOW, True),
+        (NOW + timedelta(hours=23), True),
+        (NOW - timedelta(days=400), True),
+        (NOW + timedelta(hours=25), False),
+        (datetime.max.replace(tzinfo=UTC), False),
+        (datetime.min.replace(tzinfo=UTC), False),
+        (None, False),
+    ],
+)
+def test_a_time_that_cannot_be_is_none(at: datetime | None, is_kept: bool) -> None:
+    """Clocks differ, and strangers write any date; some have no time of day in any other zone."""
+    assert report_of(replace(BOUNCE, at=at), now=NOW).at == (at if is_kept else None)

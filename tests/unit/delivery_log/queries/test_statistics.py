@@ -43,6 +43,14 @@ def test_emails_are_grouped(log: Log, dimension: Dimension, name: str) -> None:
     assert (group.name, group.share, group.totals.recorded) == (name, 1.0, 1)
 
 
+def test_the_error_of_an_email_that_came_back_is_not_its_acceptance(log: Log) -> None:
+    """The reply of the mail server that took it says nothing about the one that refused it."""
+    said = "refused by mx.example.net: 550 5.1.1 no such user"
+    log.change(log.add(), state=State.BOUNCED, error=said, smtp_code=250, smtp_enhanced="2.0.0")
+    [group] = Statistics(log.engine).grouped_by(Dimension.ERROR)
+    assert group.name == said
+
+
 def test_domains_are_grouped_by_the_provider_of_their_mailboxes(log: Log) -> None:
     """In any case and country; a domain that only looks like one is another."""
     for address in ("a@gmail.com", "b@GoogleMail.com", "c@hotmail.fr", "d@outlook.com.br", "e@notgmail.com"):
