@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.exceptions import AlwaysEagerIgnored, CeleryWarning
-from celery.local import maybe_evaluate
+from celery.exceptions import AlwaysEagerIgnored
 
 from mailctl.domain.catalog import TASK_NAMES
 from mailctl.domain.task_mapping import mapped_tasks
@@ -23,7 +21,7 @@ from mailctl.settings.connection_urls import BrokerUrl, InvalidUrl, ResultBacken
 from mailctl.settings.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 #: Seconds to wait for the broker or the result backend to connect or to answer.
 BROKER_TIMEOUT_SECONDS = 0.5
@@ -110,16 +108,14 @@ def load_app(spec: str) -> Celery:
             backend is invalid.
     """
     app = _import_app(spec)
-    with _allow_overridden_tasks():
-        try:
-            _evaluate_pending_tasks(app)
-            app.finalize()
-            app.loader.import_default_modules()
-        except Exception as error:
-            raise ConfigurationError(
-                f"--app {spec}: importing its tasks failed: {summarize_error(error)}.", fix="Correct the app."
-            ) from error
-        importlib.import_module(_TASKS)
+    try:
+        app.finalize()
+        app.loader.import_default_modules()
+    except Exception as error:
+        raise ConfigurationError(
+            f"--app {spec}: importing its tasks failed: {summarize_error(error)}.", fix="Correct the app."
+        ) from error
+    importlib.import_module(_TASKS)
     _refuse_unusable_urls(app, whose=f"--app {spec}")
     if app.conf.task_always_eager:
         # A finding of `check-config`; Celery would repeat it for every message.
@@ -218,17 +214,6 @@ def is_redis(broker_url: str) -> bool:
     return broker_url.partition(":")[0] in _REDIS_SCHEMES
 
 
-@contextmanager
-def _allow_overridden_tasks() -> Iterator[None]:
-    """Suppress Celery's warning (5.7) that a service redefines one of mailctl's tasks, which is allowed."""
-    with warnings.catch_warnings():
-        names = "|".join(sorted(TASK_NAMES))
-        warnings.filterwarnings(
-            "ignore", message=rf"Task name '({names})' is already", category=CeleryWarning
-        )
-        yield
-
-
 def _import_app(spec: str) -> Celery:
     app = load_object(spec, setting="--app")
     if not isinstance(app, Celery):
@@ -237,12 +222,6 @@ def _import_app(spec: str) -> Celery:
             fix="Name the Celery app object, such as shop.celery:app.",
         )
     return app
-
-
-def _evaluate_pending_tasks(app: Celery) -> None:
-    """Evaluate the tasks that the service declared, before Celery evaluates shared ones in random order."""
-    for declared in list(app._pending):
-        maybe_evaluate(declared)
 
 
 def _refuse_unusable_urls(app: Celery, *, whose: str) -> None:

@@ -1,6 +1,7 @@
 """The Celery tasks of mailctl; other programs rely on the names and the arguments of most of them.
 
-They are shared tasks: once this module is imported, every Celery app of the process has them.
+Once this module is imported, every Celery app of the process has them, unless the service itself defines a
+task of the same name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery import Task, shared_task
 from celery.exceptions import Reject
 from celery.signals import (
     after_setup_logger,
@@ -41,10 +41,13 @@ from mailctl.worker.delivery_options import DeliveryOptions, time_limit_of
 from mailctl.worker.message_request import read_email_request
 from mailctl.worker.private_request import PrivateTask
 from mailctl.worker.soft_time_limit import current_limit, soft_time_limit_deferred
+from mailctl.worker.task_registration import register_in_every_app
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterator, Sequence
+
+    from celery import Task
 
     from mailctl.domain.models import Json
     from mailctl.worker.outcomes import DeliveryResult
@@ -120,10 +123,7 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 def _task(name: str, *, base: type[Task], **attributes: Any) -> Callable[[Callable[..., Any]], Task]:
     """Return a decorator that registers a function as a task of every Celery app."""
-    decorator: Callable[[Callable[..., Any]], Task] = shared_task(
-        name=name, base=base, bind=True, **attributes
-    )
-    return decorator
+    return partial(register_in_every_app, name=name, base=base, bind=True, **attributes)
 
 
 def _email_task(kind: Kind) -> Callable[[Callable[..., Any]], Task]:

@@ -11,8 +11,7 @@ from celery import Celery, Task, signals
 from celery.utils.dispatch import Signal
 from sqlalchemy import select
 
-# The shared tasks of mailctl are there before any app, or they would collide with tasks of the same names.
-from mailctl import record_tasks, runtime, tasks  # noqa: F401
+from mailctl import record_tasks, runtime
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.recorder import writer

@@ -17,6 +17,7 @@ from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.queue_stats import QueueRate, QueueStats
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers
 from mailctl.delivery_log.send_limits import read_learned_limits, read_learned_rate
+from mailctl.diagnosis.default_queues import default_queues
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
 from mailctl.domain.models import ACCEPTED_STATES, State
@@ -262,12 +263,7 @@ class EvidenceCollector:
         return {"emails_ahead": ahead, "attempts_per_minute": rate}
 
     def _usual_queues(self) -> set[str]:
-        settings = self._runtime.settings
-        if not settings.mailctl_app:
-            return {settings.celery_queue_default, BULK_QUEUE}
-        from mailctl.celery_app import consumed_queues
-
-        return {*consumed_queues(self._runtime.app), BULK_QUEUE}
+        return {*default_queues(self._runtime), BULK_QUEUE}
 
     def _learned_rate(self, email: Email, *, now: datetime) -> float | None:
         """Return the emails a second that the mail server of the email, or its domain, has taught."""

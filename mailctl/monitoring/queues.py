@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
 from mailctl.delivery_log.send_limits import read_learned_limits
+from mailctl.diagnosis.default_queues import default_queues
 from mailctl.errors import BrokerUnavailable
 from mailctl.recorder.task_results import record_results
 from mailctl.security.address_masking import mask_address
@@ -198,7 +199,7 @@ class Queues:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        name = queue or self._runtime.settings.celery_queue_default
+        name = queue or default_queues(self._runtime)[0]
         on_broker, broker_error = self._inspect_broker([name])
         messages = (on_broker[name].messages or ()) if name in on_broker else ()
         in_log = self._stats.next_emails(name, limit=limit)
@@ -220,7 +221,7 @@ class Queues:
 
     @property
     def _default_queues(self) -> tuple[str, ...]:
-        return (self._runtime.settings.celery_queue_default, BULK_QUEUE)
+        return (*default_queues(self._runtime), BULK_QUEUE)
 
     def _consumed_queues(self) -> list[str]:
         """Return the queues of each live worker; a queue appears once for each of its workers."""

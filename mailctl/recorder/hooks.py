@@ -11,6 +11,7 @@ from functools import cached_property, partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from celery import signals, states
+from celery._state import get_current_task
 from celery.app.trace import build_tracer
 from celery.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.local import maybe_evaluate
@@ -230,7 +231,7 @@ class Recorder:
             message = read_message(body=body, headers=headers, routing_key=routing_key, declare=declare)
             if message is None:
                 return
-            if (run := self._run_of(own.name, message.id)) is not None:
+            if (run := _run_of(message.id)) is not None:
                 from mailctl.recorder import runs
 
                 runs.retry(run, until=message.eta)
@@ -251,12 +252,6 @@ class Recorder:
         )
         if call is not None:
             self._publishing.begin(call, self._kind(own))
-
-    def _run_of(self, name: str, task_id: str) -> TaskRun | None:
-        """Return the run of this thread that has a task id, if its task is publishing itself again."""
-        task = self._app._tasks.get(name)
-        request = None if task is None else task.request_stack.top
-        return getattr(request, _RUN_ATTRIBUTE, None) if request and request.id == task_id else None
 
     def _on_published(self, headers: Mapping[str, Any] | None = None, body: Any = None, **_: object) -> None:
         with _logging_errors():
@@ -336,6 +331,13 @@ def _logging_errors() -> Iterator[None]:
         yield
     except Exception as error:
         _log.error("the recorder failed: %s", type(error).__name__, exc_info=_log.isEnabledFor(logging.DEBUG))
+
+
+def _run_of(task_id: str) -> TaskRun | None:
+    """Return the run of this thread that has a task id, if its task is retrying, or replacing itself."""
+    task = get_current_task()
+    request = None if task is None else task.request_stack.top
+    return getattr(request, _RUN_ATTRIBUTE, None) if request and request.id == task_id else None
 
 
 def _parameters(task: Task) -> tuple[str, ...]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _log = masking_logger("mailctl.recorder")
+#: The states of a run whose message is published again: by a retry, by a task that replaces itself, or by a
+#: process that is ending.
+_ENDS_OF_REPEATED_RUNS = (states.RETRY, states.IGNORED, None)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -40,7 +43,7 @@ class TaskRun:
     #: The translator of what the task returns; None if there is none.
     translate: ResultTranslator | None = None
     observer: SmtpObserver = field(default_factory=SmtpObserver)
-    #: Whether the task has asked for a retry, which is recorded.
+    #: Whether the task has asked for a retry, or replaced itself, which is recorded.
     has_retried: bool = False
 
 
@@ -141,7 +144,7 @@ def finish(run: TaskRun, state: str | None, value: object, *, task: str) -> None
         task: the name of the task.
     """
     _leases.release(run)
-    if run.has_retried and state in (states.RETRY, None):
+    if run.has_retried and state in _ENDS_OF_REPEATED_RUNS:
         return
     if run.unclaimed:
         log_writer().put(partial(_record_late, run, state, value, task=task))

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-#: What most commands and workers import, with all that these import in their turn. Not the tasks: a worker
-#: imports those after the app of a service, whose own tasks of the same names go first.
+#: What most commands and workers import, with all that these import in their turn.
 PRELOADED = [
     "mailctl.cli.main",
     "mailctl.cli.send_single",
@@ -44,6 +43,7 @@ PRELOADED = [
     "mailctl.diagnosis.status",
     "mailctl.smtp.paced_sender",
     "mailctl.smtp.server_pools",
+    "mailctl.tasks",
     "mailctl.worker.bootsteps",
     "mailctl.worker.broker_refusals",
     "mailctl.worker.consumer_connection",

@@ -61,21 +61,27 @@ def on_rabbit(run: Run, rabbit_url: str, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("MAILCTL_APP", "ownapp:app")
     source = (
         f"from celery import Celery\napp = Celery('ownapp', broker={rabbit_url!r}, set_as_current=False)\n"
+        "app.conf.task_default_queue = 'shop'\n"
     )
     (tmp_path / "ownapp.py").write_text(source)
     with Celery("publisher", broker=rabbit_url, set_as_current=False) as app:
         for _ in range(4):
-            app.send_task("send_welcome_email_task", kwargs={"user_data": USER})
+            app.send_task("send_welcome_email_task", kwargs={"user_data": USER}, queue="shop")
     return run
 
 
 def test_messages_that_the_broker_only_counts_are_counted(on_rabbit: Run) -> None:
-    """RabbitMQ shows no message without handing it over; neither command says that the queue is empty."""
+    """RabbitMQ shows no message without handing it over; neither command says that the queue is empty.
+
+    The app names the queue, although neither a worker nor the log does.
+    """
+    _, listed, _ = on_rabbit("queue", "list")
+    assert [(each["queue"], each["foreign"]) for each in listed] == [("shop", 4), ("mailctl.bulk", 0)]
     publish(send(on_rabbit))
     _, listed, _ = on_rabbit("queue", "list")
-    [found] = [each for each in listed if each["queue"] == "celery"]
+    [found] = [each for each in listed if each["queue"] == "shop"]
     assert (found["broker"]["ready"], found["foreign"], found["depth"]) == (5, 4, 1)
-    code, entries, talk = on_rabbit("queue", "peek", "celery")
+    code, entries, talk = on_rabbit("queue", "peek")
     assert (code, len(entries)) == (0, 1)
     assert "4 messages without an email in the delivery log" in talk
     _, checks, _ = on_rabbit("monitor", "--max-depth", "3", "--min-workers", "0")

@@ -1,6 +1,8 @@
 """SQLite engines: locking and durability.
 
-The log is in write-ahead mode: readers never wait, writers wait for each other.
+The log is in write-ahead mode: readers never wait, writers wait for each other. A process has no connection
+open when it forks: SQLite in the child would take the locks of its parent for its own, and when the parent
+closes its connections, what the child commits would be lost with the deleted write-ahead log.
 """
 
 from __future__ import annotations

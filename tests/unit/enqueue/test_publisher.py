@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from amqp.exceptions import MessageNacked
 from celery import Celery
-from celery.exceptions import CeleryWarning
 
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.domain.catalog import RESET, WELCOME, Kind
@@ -150,11 +148,7 @@ class TestATaskOfTheService:
         def send(user_data: dict[str, Any]) -> None:
             raise AssertionError("no worker runs here")
 
-        # Before mailctl's tasks, which every app gets when it is finalized, as `load_app` does it.
-        app.task(send, name=WELCOME.task, shared=False, lazy=False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CeleryWarning)
-            app.finalize()
+        app.task(send, name=WELCOME.task, shared=False)
         site = Site(make_runtime(app=app))
         yield site
         site.close()

@@ -272,6 +272,23 @@ def test_a_task_that_retries_is_run_again(make_app: Callable[..., Celery]) -> No
     assert (the_email().state, the_email().attempts) == (State.UNCONFIRMED, 2)
 
 
+def test_a_task_that_replaces_itself_leaves_its_email_to_the_other(make_app: Callable[..., Celery]) -> None:
+    """The message of the other task has the same id: the email is not finished when it comes."""
+    app = make_app()
+
+    def welcome(user_data: dict[str, str]) -> None:
+        pass
+
+    def send(self: Task, to: str) -> None:
+        self.replace(other.si({"email": to}))
+
+    other = maybe_evaluate(app.task(name="send_welcome_email_task", shared=False)(welcome))
+    assert deliver(define_send(app, send, bind=True), "zoe@example.com") == "IGNORED"
+    assert the_email().state is State.DEFERRED
+    assert deliver(other, {"email": "zoe@example.com"}) == "SUCCESS"
+    assert (the_email().state, the_email().attempts) == (State.UNCONFIRMED, 2)
+
+
 @pytest.mark.parametrize(("retries", "state"), [(0, "IGNORED"), (1, "SUCCESS")])
 def test_a_retry_runs_although_the_earlier_run_was_not_recorded(
     retries: int, state: str, make_app: Callable[..., Celery]

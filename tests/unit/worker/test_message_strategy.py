@@ -14,7 +14,7 @@ from mailctl.worker.message_strategy import MessageReceiver, mailctl_task_names
 from mailctl.worker.message_validation import REFUSAL_HEADER
 from mailctl.worker.private_request import PrivateTask
 
-#: Not the name of a shared task, which Celery would warn of where `mailctl.tasks` is imported.
+#: Not the name of a task of mailctl, which is there as well where `mailctl.tasks` is imported.
 TASK = "an_email_task"
 
 
