@@ -136,7 +136,7 @@ class EveryEmail:
     ) -> str:
         """Let a worker end an email."""
         if reason is None and result is not None and state not in (State.SENT, State.CAPTURED):
-            reason = Reason(code=ReasonCode.REFUSED, text=f"refused {result.text_with_stage}")
+            reason = Reason(code=ReasonCode.REFUSED, text=result.text_after("refused"))
         self.parts.attempt_results.finish(self.claim(email_id), state, outcome=result, reason=reason)
         return email_id
 

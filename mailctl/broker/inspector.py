@@ -25,7 +25,7 @@ from mailctl.broker.task_results import (
     store_probe,
     successful_value,
 )
-from mailctl.broker.worker_replies import ask_workers, queue_names, task_ids, task_names
+from mailctl.broker.worker_replies import ask_workers, queue_names, task_attribute, task_ids, task_names
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, has_memory_broker, stores_results
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.process.deadlines import call_with_deadline
@@ -202,6 +202,27 @@ class BrokerInspector:
                 self._app, "registered", connection, timeout=CONTROL_TIMEOUT_SECONDS, names=nodes
             )
             return {node: task_names(reply) for node, reply in replies.items()}
+
+        return ask_broker(self._app, read)
+
+    def task_attributes(self, nodes: Collection[str], *, task: str, attribute: str) -> dict[str, str]:
+        """Return an attribute of a registered task of each of these Celery workers, by node name.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+
+        def read(connection: Any) -> dict[str, str]:
+            replies = ask_workers(
+                self._app,
+                "registered",
+                connection,
+                timeout=CONTROL_TIMEOUT_SECONDS,
+                names=nodes,
+                arguments={"taskinfoitems": [attribute]},
+            )
+            found = {node: task_attribute(reply, task, attribute) for node, reply in replies.items()}
+            return {node: value for node, value in found.items() if value}
 
         return ask_broker(self._app, read)
 

@@ -9,11 +9,14 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.messages import BATCH_TASK, quoted_name, summarize_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from celery import Celery
 
 _CELERY_PREFIX = "celery."
+#: The attribute of a task in which a worker has the fingerprints of its secret keys; Celery's remote control
+#: tells attributes of tasks.
+KEYS_ATTRIBUTE = "mailctl_keys"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +105,21 @@ def find_discarding_workers(
     return {node: tuple(names) for node, names in missing.items() if names}
 
 
+@dataclass(frozen=True, kw_only=True)
+class MailctlWorker:
+    """A worker of mailctl that answers on the broker."""
+
+    name: str
+    #: The queues of emails that it consumes.
+    queues: tuple[str, ...]
+    #: The fingerprints of its secret keys, the newest first; empty if it does not tell.
+    keys: tuple[str, ...] = ()
+
+
 def find_mailctl_workers(
     broker: BrokerInspector, queues: Collection[str], nodes: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """Return the workers of mailctl that consume some of these queues, and which, by node name.
+) -> list[MailctlWorker]:
+    """Return the workers of mailctl that consume some of these queues.
 
     Args:
         broker: asks the workers.
@@ -118,4 +132,19 @@ def find_mailctl_workers(
     shared = {node: tuple(sorted({*consumed} & {*queues})) for node, consumed in nodes.items()}
     suspects = [node for node, common in shared.items() if common]
     registered = broker.tasks_by_worker(suspects) if suspects else {}
-    return {node: shared[node] for node in sorted(suspects) if BATCH_TASK in registered.get(node, ())}
+    found = [node for node in sorted(suspects) if BATCH_TASK in registered.get(node, ())]
+    keys = broker.task_attributes(found, task=BATCH_TASK, attribute=KEYS_ATTRIBUTE) if found else {}
+    return [
+        MailctlWorker(name=node, queues=shared[node], keys=tuple(filter(None, keys.get(node, "").split(","))))
+        for node in found
+    ]
+
+
+def tell_keys(app: Celery, keys: Sequence[str]) -> None:
+    """Let the workers of an app tell the fingerprints of their secret keys by remote control.
+
+    Args:
+        app: the app of the worker.
+        keys: the fingerprints, the newest first.
+    """
+    setattr(app.tasks[BATCH_TASK], KEYS_ATTRIBUTE, ",".join(keys))

@@ -86,6 +86,13 @@ def task_names(reply: object) -> frozenset[str]:
     return frozenset(name.partition(" [")[0] for name in _names(_list(reply)))
 
 
+def task_attribute(reply: object, task: str, attribute: str) -> str:
+    """Return the attribute of a task in a reply to `registered` that was asked for it; "" if it has none."""
+    start = f"{task} [{attribute}="
+    found = (name for name in _names(_list(reply)) if name.startswith(start))
+    return next(found, "").removeprefix(start).removesuffix("]")
+
+
 def task_ids(reply: object) -> frozenset[str]:
     """Return the ids of the tasks in a reply to `query_task`: those that the worker has."""
     return frozenset(_names(mapping(reply)))

@@ -23,7 +23,11 @@ _LOG_FIX = "Restart the worker: the log that it opened has since been replaced."
 _CAPTURE_FIX = "Set EMAIL_ENABLED to the same value for all workers, and restart those that had another one."
 _MAIL_SERVER_FIX = "Unless this is on purpose, set EMAIL_HOST and EMAIL_PORT to the same values everywhere."
 _SETTINGS_FIX = "Unless this is on purpose, give all workers the same settings, and restart them."
+_TEMPLATES_FIX = "Deploy the same templates everywhere, and restart the workers: they read templates once."
 _VERSION_FIX = "Install the same version everywhere, and restart the workers."
+
+#: Names of files in a sentence.
+_MAX_NAMES = 5
 
 
 class AgreementSubject(StrEnum):
@@ -35,6 +39,7 @@ class AgreementSubject(StrEnum):
     MAIL_SERVER = "mail-server"
     VERSION = "version"
     SETTINGS = "settings"
+    TEMPLATES = "templates"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,7 @@ def find_disagreements(
         *_mail_servers(known, own),
         *_versions(known, own),
         *_settings(known),
+        *_templates(known, own),
     ]
 
 
@@ -170,10 +176,7 @@ def _versions(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Ite
 
 def _settings(known: Mapping[str, ProcessIdentity]) -> Iterator[Disagreement]:
     """Compare the settings of workers with each other; those of whoever checks send no email."""
-    names = sorted({name for identity in known.values() for name in identity.settings})
-    differing = [
-        name for name in names if len({identity.settings.get(name) for identity in known.values()}) > 1
-    ]
+    differing = _find_differing([identity.settings for identity in known.values()])
     if differing:
         yield Disagreement(
             subject=AgreementSubject.SETTINGS,
@@ -182,6 +185,31 @@ def _settings(known: Mapping[str, ProcessIdentity]) -> Iterator[Disagreement]:
             fix=_SETTINGS_FIX,
             is_failure=False,
         )
+
+
+def _templates(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterator[Disagreement]:
+    """Compare the service's own templates of workers, and of this process if it has any."""
+    if not known:
+        return
+    fingerprints = [identity.templates for identity in known.values()]
+    differing = _find_differing([*fingerprints, *([own.templates] if own.templates else [])])
+    if differing:
+        whose = _workers(known)
+        if not _find_differing(fingerprints):
+            whose += " and of this process"
+        yield Disagreement(
+            subject=AgreementSubject.TEMPLATES,
+            workers=tuple(known),
+            detail=f"templates of {whose} differ: {_join_some(differing)}",
+            fix=_TEMPLATES_FIX,
+            is_failure=False,
+        )
+
+
+def _find_differing(values: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the names that do not have the same value everywhere, sorted."""
+    names = {name for each in values for name in each}
+    return sorted(name for name in names if len({each.get(name) for each in values}) > 1)
 
 
 def _grouped(
@@ -213,3 +241,9 @@ def _workers(names: Iterable[str]) -> str:
 
 def _join(names: Iterable[str]) -> str:
     return ", ".join(names)
+
+
+def _join_some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"{_join(names[:_MAX_NAMES])}{more}"

@@ -22,7 +22,7 @@ from mailctl.settings.hosts import socket_path
 from mailctl.settings.secret_keys import InvalidKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Collection, Generator, Iterator
 
     from celery import Celery
 
@@ -35,7 +35,7 @@ _CELERY_DEFAULT_QUEUE = "celery"
 
 
 def check_pitfalls(
-    settings: Settings, app: Celery | None, workers: DiscoveredWorkers
+    settings: Settings, app: Celery | None, workers: DiscoveredWorkers, *, named: Collection[str] = ()
 ) -> Generator[Finding, None, None]:
     """Yield a warning or a failure for each pitfall, or one finding that there are none.
 
@@ -43,13 +43,14 @@ def check_pitfalls(
         settings: the settings.
         app: the Celery app; None if it is not available.
         workers: the live workers.
+        named: the workers of which another check has said that they do not share the log.
     """
     found = [
         *(_production(settings, app) if not settings.debug else ()),
         *_secret_keys(settings),
         *_unencrypted_credentials(settings),
         *_unverified_redis(settings),
-        *_unshared_log(settings, app, workers),
+        *_unshared_log(settings, app, workers, named=named),
     ]
     yield from found
     if not found:
@@ -186,7 +187,9 @@ def _unencrypted_credentials(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _unshared_log(settings: Settings, app: Celery | None, workers: DiscoveredWorkers) -> Iterator[Finding]:
+def _unshared_log(
+    settings: Settings, app: Celery | None, workers: DiscoveredWorkers, *, named: Collection[str]
+) -> Iterator[Finding]:
     if not is_log_file(settings):
         return
     fix = "Set MAILCTL_DATABASE_URL to a PostgreSQL database that all workers can reach."
@@ -198,7 +201,7 @@ def _unshared_log(settings: Settings, app: Celery | None, workers: DiscoveredWor
             f"Workers on {', '.join(hosts)} use this SQLite file over a network file system.",
             fix=fix,
         )
-    unlogged = sorted(_workers_without_log(app, workers)) if app is not None else []
+    unlogged = sorted({*_workers_without_log(app, workers)} - {*named}) if app is not None else []
     if unlogged:
         yield _GROUP.warn(
             "SQLite log",

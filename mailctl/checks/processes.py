@@ -59,8 +59,8 @@ def _agreement(
         make = _GROUP.fail if each.is_failure else _GROUP.warn
         yield make(each.subject, as_sentence(each.detail), fix=each.fix)
     known = [worker for worker in workers if worker.identity is not None]
-    # Settings are compared between workers alone.
-    differing = {AgreementSubject.SETTINGS, *(each.subject for each in found)}
+    # These are compared between workers; this process may have none of its own.
+    differing = {AgreementSubject.SETTINGS, AgreementSubject.TEMPLATES, *(each.subject for each in found)}
     agreed = [subject for subject in AgreementSubject if subject not in differing]
     if known and agreed:
         names = ", ".join(worker.name for worker in known)

@@ -13,26 +13,33 @@ from mailctl.broker.shared_queues import (
 )
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
+from mailctl.checks.other_logs import compare_other_workers, find_other_workers
 from mailctl.checks.workers import needed_queues
+from mailctl.security.keyring import Keyring
 from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     from celery import Celery
 
+    from mailctl.broker.shared_queues import MailctlWorker
     from mailctl.checks.workers import DiscoveredWorkers
     from mailctl.domain.catalog import Catalog
+    from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="workers")
 _FIX = "Give emails their own queue: set CELERY_QUEUE_DEFAULT=mailctl here and for the web service."
 
 
 def check_shared_queues(
-    app: Celery, workers: DiscoveredWorkers, *, catalog: Catalog
-) -> Generator[Finding, None, None]:
-    """Check for messages and workers of other apps; without any, there is no finding.
+    app: Celery, workers: DiscoveredWorkers, *, catalog: Catalog, settings: Settings
+) -> Generator[Finding, None, frozenset[str]]:
+    """Check for messages and workers of other apps, and for workers with another log; there may be none.
+
+    Returns:
+        The names of the workers that have another log.
 
     Raises:
         BrokerUnavailable: the broker does not answer.
@@ -50,12 +57,27 @@ def check_shared_queues(
             fix=_FIX,
         )
     yield from _discarding(app, workers, catalog)
+    broker = BrokerInspector(app)
+    others = find_other_workers(app, broker, queues, workers.unlogged_workers)
+    own_queues = {queue for each in workers.heartbeats for queue in each.queues}
+    yield from other_worker_findings(others, settings, own_queues=own_queues)
     for queue, number in UnclaimedMessages(app).counts(queues).items():
         yield _GROUP.warn(
             "unclaimed",
             f"No worker claimed {pluralize(number, 'message')} of other apps in {unclaimed_queue(queue)!r}.",
             fix=f"Start the workers of that app, then run: {restore_command(queue)}",
         )
+    return frozenset(worker.name for worker in others)
+
+
+def other_worker_findings(
+    others: Sequence[MailctlWorker], settings: Settings, *, own_queues: Collection[str]
+) -> Iterator[Finding]:
+    """Yield a finding for each worker that takes emails of this log and has another log, or another key."""
+    keys = Keyring(settings.secret_keys).fingerprints()
+    for each in compare_other_workers(others, settings, keys=keys, own_queues=own_queues):
+        make = _GROUP.fail if each.is_failure else _GROUP.warn
+        yield make(each.subject, as_sentence(each.detail), fix=each.fix)
 
 
 def _discarding(app: Celery, workers: DiscoveredWorkers, catalog: Catalog) -> Iterator[Finding]:

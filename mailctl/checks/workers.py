@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import queue_for_task
+from mailctl.celery_app import consumed_queues, queue_for_task
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.delivery_log.heartbeats import Worker, WorkerRegistry
 from mailctl.domain.catalog import BUILT_IN_CATALOG
@@ -80,7 +80,7 @@ def check_workers(
     workers = DiscoveredWorkers(heartbeats=heartbeats, queues_by_node=queues_by_node)
     yield _alive(workers)
     if app is not None and workers.queues_by_worker:
-        yield from _consumed(needed_queues(app, catalog), workers)
+        yield from _consumed(app, catalog, workers)
     return workers
 
 
@@ -124,7 +124,8 @@ def _alive(workers: DiscoveredWorkers) -> Finding:
     return _GROUP.ok("alive", f"{len(workers.queues_by_worker)}: {shown}")
 
 
-def _consumed(needed: Mapping[str, list[str]], workers: DiscoveredWorkers) -> Iterator[Finding]:
+def _consumed(app: Celery, catalog: Catalog, workers: DiscoveredWorkers) -> Iterator[Finding]:
+    needed, usual = needed_queues(app, catalog), consumed_queues(app)
     for queue, kinds in needed.items():
         name, emails = f"queue {queue}", ", ".join(kinds)
         consumers = sum(queue in queues for queues in workers.queues_by_worker.values())
@@ -132,4 +133,4 @@ def _consumed(needed: Mapping[str, list[str]], workers: DiscoveredWorkers) -> It
             yield _GROUP.ok(name, f"{pluralize(consumers, 'worker')} for {emails}")
         else:
             detail = f"No worker consumes the queue of {emails}."
-            yield _GROUP.warn(name, detail, fix=start_worker_fix(queue))
+            yield _GROUP.warn(name, detail, fix=start_worker_fix(queue, usual=usual))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import cache, wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.diagnosis.status import StatusService
     from mailctl.domain.models import State
+    from mailctl.views.base import View
 
 _FILTERS_PANEL = "Filters"
 
@@ -275,8 +277,12 @@ class LayoutOptions(OptionGroup):
         ),
     ] = None
 
-    def apply_to(self, session: CliSession) -> None:
+    def apply_to(self, session: CliSession, view: str) -> None:
         """Let the output of a session print lists like this.
+
+        Args:
+            session: of the command.
+            view: the class of the JSON objects, as MODULE:CLASS in `mailctl.views`; imported if it is needed.
 
         Raises:
             InvalidInput: there is no such format, --json asks for another one, or columns are chosen of JSON
@@ -291,7 +297,7 @@ class LayoutOptions(OptionGroup):
             if columns:
                 raise InvalidInput("--columns", "applies to tables, CSV and TSV.", fix="Use jq for JSON.")
         elif columns or wanted is not TableFormat.TABLE:
-            session.output.layout = OutputLayout(format=wanted, columns=columns)
+            session.output.layout = OutputLayout(format=wanted, columns=columns, fields=_fields_of(view))
 
     def _format(self, *, is_json: bool) -> TableFormat:
         from mailctl.cli.terminal.tabular import TableFormat
@@ -370,3 +376,9 @@ def _is_group(annotation: Any) -> bool:
 
 def _keyword_only(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _fields_of(view: str) -> tuple[str, ...]:
+    module, _, name = view.partition(":")
+    found: type[View] = getattr(import_module(f"mailctl.views.{module}"), name)
+    return found.field_names()

@@ -296,5 +296,5 @@ def _defer(connection: Connection, deferral: Deferral, now: datetime) -> bool:
 
 
 def _deferral_text(outcome: Outcome) -> str:
-    text = f"{outcome.kind} {outcome.text_with_stage}" if outcome.stage else str(outcome)
+    text = outcome.text_after("deferred")
     return f"{text}; {MAYBE_SENT}" if outcome.kind is OutcomeKind.AMBIGUOUS else text

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, exists, select, update
 
+from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
 from mailctl.delivery_log.storage.tables import campaigns, emails
 from mailctl.delivery_log.transitions import change_state
 from mailctl.domain.campaign_rate import CampaignRate, Release
@@ -42,6 +43,20 @@ def record_rate(connection: Connection, campaign: str, rate: CampaignRate) -> No
     recent = [[each.at.timestamp(), each.count, each.queued] for each in rate.recent]
     values = {"released_until": rate.released_until, "released": recent}
     connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(**values))
+
+
+def restart_rates(connection: Connection, where: ColumnElement[bool], *, now: datetime) -> None:
+    """Let the rates of campaigns hold from now on, so that they do not catch up on what was not released.
+
+    Args:
+        where: which emails; the campaigns that have any of them waiting are meant.
+    """
+    for campaign in waiting_campaigns(connection):
+        is_waiting = and_(emails.c.state.in_(WAITING_STATES), emails.c.campaign == campaign)
+        is_it = and_(
+            campaigns.c.id == campaign, campaigns.c.released_until < now, exists().where(is_waiting, where)
+        )
+        connection.execute(update(campaigns).where(is_it).values(released_until=now))
 
 
 def return_to_log(

@@ -79,9 +79,13 @@ class Circuit:
         return self.stage in _TRANSACTION_STAGES
 
     def __str__(self) -> str:
+        return self.describe(f"the mail server {self.server}")
+
+    def describe(self, subject: str) -> str:
+        """Return since when the server has not worked, and why, as a clause with a subject."""
         since = format_time(self.since, TimeStyle.SENTENCE_CLOCK)
         what = "has accepted no email" if self.is_about_emails else "has not worked"
-        return f"the mail server {self.server} {what} since {since}: {self.reason}"
+        return f"{subject} {what} since {since}: {self.reason}"
 
 
 class Circuits(Repository):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 
-from mailctl.delivery_log.campaign_rates import return_to_log
+from mailctl.delivery_log.campaign_rates import restart_rates, return_to_log
 from mailctl.delivery_log.due import WAITING_STATES, is_claimable_single, may_start, waiting_campaigns
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from mailctl.domain.models import Email
-
 #: How long paused emails are not due, so that relays do not read them again and again.
 PARKED_FOR = timedelta(hours=1)
 #: Emails in one transaction, so that workers do not wait long for the database.
@@ -45,6 +43,22 @@ class PauseScope(StrEnum):
     CAMPAIGN = "campaign"
 
 
+class Pausable(Protocol):
+    """An email, or emails that have these in common."""
+
+    @property
+    def queue(self) -> str:
+        """Its queue."""
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+
+    @property
+    def campaign(self) -> str | None:
+        """Its campaign; None if it belongs to none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pause:
     """A paused queue, kind or campaign."""
@@ -56,8 +70,8 @@ class Pause:
     actor: str
     since: datetime
 
-    def covers(self, email: Email) -> bool:
-        """Whether the pause stops an email."""
+    def covers(self, email: Pausable) -> bool:
+        """Whether the pause stops an email, or each of a group."""
         names = {PauseScope.QUEUE: email.queue, PauseScope.KIND: email.kind}
         return self.name == names.get(self.scope, email.campaign)
 
@@ -77,7 +91,7 @@ class Pause:
 
 
 class Pauses(Repository):
-    """Pauses and resumes queues and kinds."""
+    """Pauses and resumes queues, kinds and campaigns."""
 
     def read(self) -> list[Pause]:
         """Return the pauses, oldest first."""
@@ -85,17 +99,22 @@ class Pauses(Repository):
             return _read(connection)
 
     def pause(self, scope: PauseScope, name: str, *, actor: str, reason: str) -> bool:
-        """Pause a queue or a kind; return False if it is paused already, which changes nothing."""
+        """Pause a queue, a kind or a campaign; return False, and change nothing, if it is paused already."""
         row = {"scope": scope, "name": name, "reason": reason, "actor": actor, "since": self._clock()}
         with writing(self._engine) as connection:
             return insert_or_ignore(connection, pauses, row)
 
     def resume(self, scope: PauseScope, name: str) -> bool:
-        """Resume a queue or a kind, and make its emails due; return whether it was paused."""
+        """Resume a queue, a kind or a campaign, and make its emails due; return whether it was paused.
+
+        Campaigns do not catch up on the time of the pause.
+        """
         is_it = and_(pauses.c.scope == scope, pauses.c.name == name)
+        now = self._clock()
         with writing(self._engine) as connection:
             was_paused = bool(connection.execute(delete(pauses).where(is_it)).rowcount)
-        now = self._clock()
+            if was_paused:
+                restart_rates(connection, _is_in_scope(scope, name), now=now)
         is_parked = and_(emails.c.due_at > now, may_start(now), _is_in_scope(scope, name), is_not_paused())
         self._set_due(is_parked, due_at=now)
         return was_paused

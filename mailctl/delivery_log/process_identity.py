@@ -9,7 +9,7 @@ from sqlalchemy import literal_column, null, select
 
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import log
-from mailctl.settings.fingerprints import fingerprint_settings
+from mailctl.settings.fingerprints import fingerprint_settings, fingerprint_templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,8 @@ class ProcessIdentity:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: Its other mail servers, each as name (host:port).
     more_servers: tuple[str, ...] = ()
+    #: The fingerprints of the service's own templates, by the names of their files.
+    templates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -54,7 +56,12 @@ class ProcessIdentity:
     def to_json(self) -> dict[str, Any]:
         """Return the identity as a heartbeat stores it."""
         lists = {"keys": list(self.keys), "more_servers": list(self.more_servers)}
-        return {**asdict(self), **lists, "settings": dict(self.settings)}
+        return {
+            **asdict(self),
+            **lists,
+            "settings": dict(self.settings),
+            "templates": dict(self.templates),
+        }
 
 
 def identify_process(
@@ -81,6 +88,7 @@ def identify_process(
         log_id=read_log_mark(engine).id,
         settings=fingerprint_settings(settings),
         more_servers=more_servers,
+        templates=fingerprint_templates(settings.mailctl_templates),
     )
 
 

@@ -220,6 +220,7 @@ class EvidenceCollector:
             return {
                 "publish_error": refusal,
                 "search": search,
+                "result": self._result_of_other_log(email, is_consumed=is_consumed),
                 "consumers": None if is_consumed else nodes,
                 "discarding": self._discarding(email, nodes, workers),
                 "is_in_memory": self.broker.is_in_memory,
@@ -227,6 +228,12 @@ class EvidenceCollector:
         except BrokerUnavailable as error:
             # A broker that takes no messages passes no questions to workers either.
             return {"publish_error": refusal} if refusal else {"broker_error": error.message}
+
+    def _result_of_other_log(self, email: Email, *, is_consumed: bool) -> CeleryResult | None:
+        """Return the Celery result of an email that a worker with another log may have taken."""
+        if is_consumed or email.state is not State.QUEUED:
+            return None
+        return self.broker.task_result(email.id)
 
     def _publishing_refusal(self, email: Email) -> str:
         """Return why the broker refuses messages, for an email that waits to be published; "" otherwise."""

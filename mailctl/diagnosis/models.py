@@ -76,6 +76,8 @@ class Evidence:
     discarding: tuple[str, ...] = ()
     #: The result of looking for its message on the broker; None if that was not done.
     search: MessageSearchResult | None = None
+    #: Its Celery result, if no worker that shares the log consumes its queue; None if there is none.
+    result: CeleryResult | None = None
     #: Why the broker could not be queried; "" if it answered or was not queried.
     broker_error: str = ""
     #: Why the broker accepts no message; "" if it does, or was not asked.

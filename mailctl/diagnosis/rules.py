@@ -63,8 +63,8 @@ def diagnose(case: Case) -> tuple[Cause, ...]:
     rules = _RULES.get(email.state, ())
     if email.state is State.DEFERRED or (email.state is State.PENDING and _waits_after_attempt(case)):
         rules = _rules_after_attempt(case)
-    if resent := ended.resent(case):
-        return (resent,)
+    if end := ended.resent(case) or waiting.sent_elsewhere(case):
+        return (end,)
     causes = [cause for rule in (*rules, ended.idempotency) if (cause := rule(case))]
     if all(cause.name in _SECONDARY for cause in causes):
         causes.insert(0, waiting.on_its_way(case))

@@ -173,7 +173,7 @@ def _other_log_causes(unknown: UnknownId) -> Iterator[Cause]:
     """Yield the cause that the log which was read may be the wrong one."""
     if unknown.other_homes:
         return
-    sentence = f"the delivery log at {unknown.log} was read"
+    sentence = f"it may be in another delivery log than the one at {unknown.log}"
     if unknown.is_log_missing:
         sentence = f"there is no delivery log at {unknown.log}"
     elif unknown.is_log_empty:

@@ -156,7 +156,7 @@ def wrong_queue(case: Case) -> Cause | None:
     return Cause(
         name="wrong_queue",
         sentence=f"{describe_wait(case)}; no worker consumes queue {queue!r}: {others}",
-        next_step=start_worker_command(queue),
+        next_step=start_worker_command(None if evidence.is_usual_queue else queue),
         # Without the broker, workers that do not share the log are unknown.
         certainty=Certainty.POSSIBLE if evidence.broker_error else Certainty.CERTAIN,
     )
@@ -172,6 +172,23 @@ def unpublishable(case: Case) -> Cause | None:
         sentence=f"{describe_wait(case)}; it could not be published: {(email.error or '').rstrip('.')}",
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
+    )
+
+
+def sent_elsewhere(case: Case) -> Cause | None:
+    """Return the cause if a worker with another log has sent it, which only its Celery result shows."""
+    email, result = case.email, case.evidence.result
+    if email.state is not State.QUEUED or email.is_own_task or result is None:
+        return None
+    state = result.value.get("state") if isinstance(result.value, dict) else None
+    # Of any other state, a worker that shared the log may have told at an earlier attempt.
+    if state not in (State.SENT, State.CAPTURED):
+        return None
+    return Cause(
+        name="sent_elsewhere",
+        sentence=f"{describe_wait(case)}; a worker with another delivery log has taken it:"
+        f" its Celery result says {str(state)!r}",
+        next_step=mailctl_command("workers"),
     )
 
 

@@ -44,15 +44,15 @@ class CampaignRate:
     def allowed(self, now: datetime, *, queued: int) -> int:
         """Return how many emails may be released.
 
-        The rate is kept: what could not be released in time is released later. In no ten seconds are more
-        sent than 5 % and one email too many, and over the time of forty emails no more than 5 %.
+        The rate is kept: what could not be released in time is released later, evenly. In no ten seconds are
+        more sent than 5 % and one email too many, and over the time of forty emails no more than 5 %.
 
         Args:
             now: the current time.
             queued: how many released emails no worker has taken yet.
         """
         due = (now - self.released_until).total_seconds() * self.per_second
-        most = _whole(due)
+        most = min(_whole(due), self._evenly(now))
         for seconds, limit in self._limits:
             most = min(most, limit - self._sent_within(seconds, now))
         return max(0, min(most, max(1, ceil(self.per_second * _MAX_QUEUED_SECONDS - _TOLERANCE)) - queued))
@@ -86,6 +86,22 @@ class CampaignRate:
             recent=tuple(each for each in left if each.count > 0),
         )
 
+    def _evenly(self, now: datetime) -> int:
+        """Return how many emails may be released without a burst: a leaky bucket.
+
+        It drains at the pace of a campaign that catches up, and holds what a relay releases at once: it comes
+        by a few times a second. Without the one email more, a slow campaign would not even keep its rate.
+        """
+        level, before = 0.0, self.recent[0].at if self.recent else now
+        for each in self.recent:
+            level = max(level - self._drained(before, each.at), each.queued) + each.count
+            before = each.at
+        level = max(level - self._drained(before, now), 0)
+        return _whole(self.per_second * _MAX_QUEUED_SECONDS + 1 - level)
+
+    def _drained(self, since: datetime, until: datetime) -> float:
+        return (until - since).total_seconds() * self.per_second * _FACTOR
+
     @property
     def _limits(self) -> tuple[tuple[float, int], ...]:
         """Return periods in seconds, and how many emails may be sent in any such period.
@@ -95,7 +111,6 @@ class CampaignRate:
         """
         rate, long_period = self.per_second, self._long_period
         return (
-            (1.0, _whole(rate * 2) + 1),
             (10.0, _whole(rate * 10 * _FACTOR) + 1),
             (long_period, max(_whole(rate * long_period * _FACTOR), 1)),
         )

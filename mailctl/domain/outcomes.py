@@ -121,8 +121,17 @@ class Outcome:
 
     @property
     def text_with_stage(self) -> str:
-        """The outcome as text, with its stage."""
-        return f"at {self.stage}: {self}" if self.stage else str(self)
+        """The outcome as text, with its stage, which our own words for an error without a reply name."""
+        return f"at {self.stage}: {self}" if self.has_staged_reply else str(self)
+
+    def text_after(self, word: str) -> str:
+        """Return what became of the email and why, as "refused at rcpt: 550 no" or "timed out at body"."""
+        return f"{word} {self.text_with_stage}" if self.has_staged_reply else str(self)
+
+    @property
+    def has_staged_reply(self) -> bool:
+        """Whether a mail server replied, and at which stage is known."""
+        return bool(self.stage) and self.reply.code is not None
 
     @property
     def reason_code(self) -> ReasonCode | None:

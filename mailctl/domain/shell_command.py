@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     #: The value of an option: True for one without a value; empty values omit the option.
@@ -74,9 +74,14 @@ def start_worker_command(queue: str | None = None) -> ShellCommand | None:
     return mailctl_command("worker", Q=queue) if queue and "," not in queue else None
 
 
-def start_worker_fix(queue: str) -> str:
-    """Return the fix for a queue that no worker consumes."""
-    command = start_worker_command(queue)
+def start_worker_fix(queue: str, *, usual: Collection[str]) -> str:
+    """Return the fix for a queue that no worker consumes.
+
+    Args:
+        queue: the name of the queue.
+        usual: the queues that a worker consumes without `-Q`, which would leave the others of them alone.
+    """
+    command = start_worker_command(None if queue in usual else queue)
     return f"Start one: {command}" if command else "Rename the queue: -Q takes names without commas."
 
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
+from mailctl.celery_app import consumed_queues
+from mailctl.checks.other_logs import find_other_workers
 from mailctl.checks.processes import check_processes
+from mailctl.checks.shared_queues import other_worker_findings
 from mailctl.checks.workers import needed_queues
 from mailctl.delivery_log.opening import check_creatable
 from mailctl.delivery_log.storage.urls import delivery_log_url
@@ -26,6 +29,8 @@ from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from celery import Celery
 
     from mailctl.checks.finding import Finding
     from mailctl.delivery_log.heartbeats import Worker
@@ -162,7 +167,7 @@ def _service_hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
             detail="in memory, private to each worker; relays fill it from the delivery log",
         )
         if not runtime.is_log_missing:
-            yield from _workers(workers, {}, needed)
+            yield from _workers(runtime.app, workers, {}, needed)
     else:
         yield from _shared_broker_hops(runtime, broker, needed, workers)
 
@@ -187,12 +192,17 @@ def _shared_broker_hops(
         yield failed_hop("results", error)
     with_heartbeat = {queue for worker in workers for queue in worker.queues}
     try:
-        # Asking all workers takes a second, so ask only if heartbeats do not cover all queues.
-        others = {} if with_heartbeat >= set(needed) else broker.queues_by_worker()
+        nodes = broker.queues_by_worker()
     except MailctlError as error:
-        yield failed_hop("workers", error)
-        return
-    yield from _workers(workers, others, needed)
+        if not with_heartbeat >= set(needed):
+            yield failed_hop("workers", error)
+            return
+        nodes = {}
+    known = {worker.name for worker in workers}
+    others = {name: queues for name, queues in nodes.items() if name not in known}
+    yield from _workers(runtime.app, workers, others, needed)
+    found = find_other_workers(runtime.app, broker, with_heartbeat | set(needed), others)
+    yield from map(hop_of_finding, other_worker_findings(found, runtime.settings, own_queues=with_heartbeat))
     yield from _unclaimed(runtime, with_heartbeat | set(needed))
 
 
@@ -210,7 +220,7 @@ def _unclaimed(runtime: Runtime, queues: set[str]) -> Iterator[Hop]:
 
 
 def _workers(
-    workers: Sequence[Worker], others: dict[str, tuple[str, ...]], needed: dict[str, list[str]]
+    app: Celery, workers: Sequence[Worker], others: dict[str, tuple[str, ...]], needed: dict[str, list[str]]
 ) -> Iterator[Hop]:
     consuming = {worker.name: worker.queues for worker in workers} | others
     for queue in needed:
@@ -222,7 +232,7 @@ def _workers(
                 name="workers",
                 ok=False,
                 detail=f"no worker consumes queue {queue!r}",
-                fix=start_worker_fix(queue),
+                fix=start_worker_fix(queue, usual=consumed_queues(app)),
                 exit_code=ExitCode.FAILED,
             )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueRate, QueueStats
+from mailctl.delivery_log.queries.unfinished import count_unfinished
 from mailctl.delivery_log.send_limits import read_learned_limits
 from mailctl.diagnosis.default_queues import default_queues
 from mailctl.errors import BrokerUnavailable
@@ -16,7 +17,7 @@ from mailctl.security.address_masking import mask_address
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from mailctl.broker.messages import BrokerQueue, CeleryMessage
     from mailctl.delivery_log.pauses import Pause
@@ -42,6 +43,8 @@ class QueueStatus:
     unlogged_ready: int
     unlogged_unacked: int
     at: datetime
+    #: Whether emails of a paused kind or campaign wait in it.
+    has_paused_emails: bool = False
 
     @property
     def unclaimed(self) -> int | None:
@@ -78,12 +81,12 @@ class QueueStatus:
     def seconds_to_empty(self) -> float | None:
         """How long it takes to send what is ready or deferred, at the recent rate.
 
-        None while the queue is paused, or if nothing was sent recently.
+        None while the queue or emails in it are paused, or if nothing was sent recently.
         """
         waiting = self.ready + self.log_depth.deferred
         if not waiting:
             return 0.0
-        if self.pause is not None or not self.rate.outgoing:
+        if self.pause is not None or self.has_paused_emails or not self.rate.outgoing:
             return None
         return waiting / self.rate.outgoing * 60
 
@@ -156,6 +159,8 @@ class Queues:
         on_broker, broker_error = self._inspect_broker(names)
         known = self._known_ids([message for queue in on_broker.values() for message in _all_messages(queue)])
         now = self._runtime.clock()
+        kinds = tuple(pause for pause in pauses if pause.scope is not PauseScope.QUEUE)
+        with_paused = self._queues_with_paused(kinds, now=now)
         queues = (
             QueueStatus(
                 log_depth=depths.get(name) or QueueDepth(queue=name),
@@ -166,16 +171,23 @@ class Queues:
                 unlogged_ready=_count_unlogged_ready(on_broker.get(name), known, depths.get(name)),
                 unlogged_unacked=_count_unlogged(on_broker[name].unacked, known) if name in on_broker else 0,
                 at=now,
+                has_paused_emails=name in with_paused,
             )
             for name in dict.fromkeys([*names, *on_broker])
             # The emails of groups count in their own queues.
             if name != GROUPS_QUEUE
         )
-        kinds = tuple(pause for pause in pauses if pause.scope is not PauseScope.QUEUE)
         learned = tuple(map(str, read_learned_limits(self._runtime.engine, now=now)))
         return QueueList(
             queues=tuple(queues), paused_kinds=kinds, broker_error=broker_error, learned_limits=learned
         )
+
+    def _queues_with_paused(self, pauses: Sequence[Pause], *, now: datetime) -> frozenset[str]:
+        """Return the queues in which emails of paused kinds or campaigns wait."""
+        if not pauses:
+            return frozenset()
+        waiting = (each for each in count_unfinished(self._runtime.engine, now=now) if not each.is_scheduled)
+        return frozenset(group.queue for group in waiting if any(pause.covers(group) for pause in pauses))
 
     def names(self) -> list[str]:
         """Return the names of the default queues, of those with unfinished emails, and of consumed ones.

@@ -19,6 +19,7 @@ THIS_PROCESS = "this process"
 _SHOWN = 6
 _DEFAULT = "(default)"
 _UNKNOWN = "(unknown)"
+_MISSING = "(missing)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,12 @@ class Difference:
 def compare_workers(workers: Sequence[Worker], own: ProcessIdentity) -> list[Difference]:
     """Return what differs between live workers, and between them and this process.
 
-    Of settings, only fingerprints are known, so that no value is shown.
+    Of settings and templates, only fingerprints are known, so that no value is shown.
 
     Args:
         workers: the live workers that share the delivery log.
-        own: the identity of this process; its settings are not compared, because it sends no email.
+        own: the identity of this process; its settings are not compared, because it sends no email, and its
+            templates only if it has any.
     """
     return [each for each in _subjects(workers, own) if len(set(each.values.values())) > 1]
 
@@ -62,6 +64,7 @@ def _subjects(workers: Sequence[Worker], own: ProcessIdentity) -> Iterator[Diffe
     ):
         yield Difference(subject=subject, values=values)
     yield from _settings(known)
+    yield from _templates(everybody if own.templates else known)
 
 
 def _server(identity: ProcessIdentity | None) -> str:
@@ -81,3 +84,13 @@ def _settings(known: Mapping[str, ProcessIdentity | None]) -> Iterator[Differenc
             for name, identity in known.items()
         }
         yield Difference(subject=setting, values=values)
+
+
+def _templates(known: Mapping[str, ProcessIdentity | None]) -> Iterator[Difference]:
+    files = {file for identity in known.values() if identity for file in identity.templates}
+    for file in sorted(files):
+        values = {
+            name: identity.templates.get(file, _MISSING) if identity else _UNKNOWN
+            for name, identity in known.items()
+        }
+        yield Difference(subject=f"template {file}", values=values)

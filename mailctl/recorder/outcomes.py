@@ -129,7 +129,7 @@ def _ending_by_reply(result: ObservedResult) -> Ending:
         return Ending(state=State.HELD, outcome=outcome, reason=reason, message_id=result.message_id)
     is_refused = outcome.kind is OutcomeKind.REFUSED
     code = ReasonCode.REFUSED if is_refused else ReasonCode.OWN_TASK_FAILED
-    text = f"refused {outcome.text_with_stage}"
+    text = outcome.text_after("refused")
     text += "" if is_refused else "; the service's own task does not try again"
     return Ending(state=State.FAILED, outcome=outcome, reason=Reason(code=code, text=text))
 

@@ -1,13 +1,16 @@
-"""Fingerprints of settings, by which processes are compared: equal values have equal ones."""
+"""Fingerprints of settings and templates, by which processes are compared: equal ones are the same."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailctl.settings import Settings
 
 #: What each process may have for itself, and what the identity of a process has in another form.
@@ -18,6 +21,7 @@ _OWN = (
 #: Addresses of services, which may contain credentials and depend on the host.
 _ADDRESSES = ("redis_", "celery_", "database_", "mailctl_database_")
 _LENGTH = 8
+_TEMPLATE_SUFFIXES = (".html", ".txt")
 
 
 def fingerprint_settings(settings: Settings) -> dict[str, str]:
@@ -27,9 +31,28 @@ def fingerprint_settings(settings: Settings) -> dict[str, str]:
     """
     defaults = type(settings).model_construct()
     return {
-        name.upper(): hashlib.sha256(repr(value).encode()).hexdigest()[:_LENGTH]
+        name.upper(): _fingerprint(repr(value).encode())
         for name in sorted(type(settings).model_fields)
         if not name.startswith((*_OWN, *_ADDRESSES))
         and not isinstance(value := getattr(settings, name), SecretStr)
         and value != getattr(defaults, name, None)
     }
+
+
+def fingerprint_templates(folder: Path | None) -> dict[str, str]:
+    """Return the fingerprints of a service's own templates by the names of their files.
+
+    Args:
+        folder: the folder of the templates; None if there is none. Files that cannot be read are left out,
+            as is a folder that does not exist: other checks say so.
+    """
+    found: dict[str, str] = {}
+    for file in sorted(folder.rglob("*") if folder is not None else ()):
+        if file.suffix in _TEMPLATE_SUFFIXES:
+            with suppress(OSError):
+                found[str(file.relative_to(folder or file))] = _fingerprint(file.read_bytes())
+    return found
+
+
+def _fingerprint(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()[:_LENGTH]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
@@ -44,6 +45,23 @@ class View(BaseModel):
     def as_json(self) -> dict[str, Any]:
         """Return the object with values that `json.dumps` accepts."""
         return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields; a field of an object within this one is like `smtp.code`."""
+        return tuple(
+            f"{field.serialization_alias or name}{inner and '.'}{inner}"
+            for name, field in cls.model_fields.items()
+            for inner in _inner_names(field.annotation)
+        )
+
+
+def _inner_names(annotation: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a view, which may be optional; ("",) for another type."""
+    types = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next(
+        (each.field_names() for each in types if isinstance(each, type) and issubclass(each, View)), ("",)
+    )
 
 
 def round_figure(number: float | None) -> float | None:

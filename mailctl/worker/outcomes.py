@@ -193,7 +193,7 @@ class OutcomeRecorder:
         if kind in SENT_STATE_BY_KIND:
             return self._finish(claim, SENT_STATE_BY_KIND[kind], outcome=outcome, message_id=message_id)
         if kind is OutcomeKind.REFUSED:
-            reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
+            reason = Reason(code=ReasonCode.REFUSED, text=outcome.text_after("refused"))
             return self._finish(claim, State.FAILED, outcome=outcome, reason=reason, message_id=message_id)
         if kind is OutcomeKind.AMBIGUOUS and not self._may_resend(claim):
             reason = Reason(code=ReasonCode.NO_REPLY, text=f"{MAYBE_SENT} ({outcome})")

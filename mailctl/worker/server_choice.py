@@ -113,7 +113,7 @@ class ServerChoice:
         rest = [name for name in claim.plan.alternatives if name not in tried and name not in failing]
         if not rest:
             return None
-        text = f"{outcome.server} {outcome.text_with_stage}; trying {rest[0]} next"
+        text = f"{outcome.server}: {outcome.text_with_stage}; trying {rest[0]} next"
         return rest[0] if self._routes.move(claim, rest[0], text=text) else None
 
     def record_outcome(self, outcome: Outcome) -> Circuit | None:

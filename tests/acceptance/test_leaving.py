@@ -25,12 +25,16 @@ ASKING = {
 WATCHING = {
     "list --watch": "pending",
     "status {id} --watch": "recorded",
+    "queue list --watch": "depth",
+    "events --follow --since 1h": "recorded",
     "top": "q quits",
 }
 #: The same in a pipe.
 PIPED = {
     "list --watch --json": "pending",
     "status {id} --watch": "recorded",
+    "queue list --watch": "depth",
+    "events --follow --since 1h": "recorded",
     "top --interval 60": "recorded",
 }
 

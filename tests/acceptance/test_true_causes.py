@@ -342,7 +342,7 @@ def test_the_mail_server_of_another_worker_fails(
     task_id = desk.send()
     desk.wait_for_state(task_id, "deferred")
     code, failed = operator.health()
-    assert (code, "127.0.0.1:1 failed" in failed["mail-server"]) == (1, True), failed
+    assert (code, "127.0.0.1:1 " in failed["mail-server"]) == (1, True), failed
     for _ in range(3):
         desk.send()
     desk.wait_for(lambda: "has not worked" in operator.health()[1].get("mail-server", ""))

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from contextlib import closing
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 from celery.utils.nodenames import gethostname
@@ -81,6 +82,25 @@ def test_on_redis_remote_control_reaches_them(production: Terminal, desk: Desk) 
     desk.wait_for(lambda: desk.run("workers", "ping", "mail@here")[0] == 0)
     assert desk.run("workers", "stop", "--yes")[0] == 0
     assert window.wait() == 0
+
+
+def test_a_worker_with_another_log_and_key_is_named(production: Terminal, desk: Desk) -> None:
+    """By check-config and incident, as a note: it sends the emails, and `why` knows that by their results."""
+    production.worker(*ALONE, "-n", "mail@here")
+    settings = (production.folder / ".env").read_text()
+    desk.go_to(production.folder / "elsewhere")
+    (production.folder / "elsewhere" / ".env").write_text(f"{settings}\nSECRET_KEY={token_urlsafe(40)}\n")
+    _, [checked], _ = desk.run("check-config")
+    warned = {each["name"]: each["detail"] for each in checked["checks"] if each["status"] == "warn"}
+    assert "Worker mail@here consumes celery and has another delivery log" in warned["log"]
+    assert "has another SECRET_KEY than this process" in warned["keys"]
+    task_id = desk.send()
+    desk.wait_for(lambda: desk.cause(task_id) == "sent_elsewhere", task_id)
+    _, [incident], _ = desk.run("incident")
+    notes = {each["name"] for each in incident["problems"] if not each["is_failure"]}
+    assert {"other_log", "wrong_key"} <= notes
+    _, hops, _ = desk.run("health")
+    assert "another delivery log" in json.dumps(hops)
 
 
 def test_its_relay_publishes_what_commands_record(production: Terminal, desk: Desk) -> None:

@@ -54,6 +54,14 @@ def test_a_campaign_is_paused_and_resumed(mailctl: Mailctl, ids: list[str]) -> N
     assert mailctl("campaign", "pause", "sprung").code == 3
 
 
+def test_statistics_add_up_for_a_cancelled_campaign(mailctl: Mailctl, ids: list[str]) -> None:
+    """Of four emails, those that will never be sent are not missing."""
+    assert mailctl("campaign", "cancel", "spring", "--yes").code == 0
+    lines = mailctl("stats", "--campaign", "spring").out.splitlines()
+    figures = dict(line.split()[:2] for line in lines if line.startswith(("recorded ", "cancelled ")))
+    assert figures["cancelled"] == "4"
+
+
 def test_a_repeated_command_says_how_it_changes_the_pace(mailctl: Mailctl, ids: list[str]) -> None:
     """Without a rate it changes nothing, and says that, too."""
     faster = mailctl(*SEND, "--rate", "50/s")

@@ -148,7 +148,8 @@ class TestWorkers:
             apart = wait_for_worker(settings)
             together = check(settings.model_copy(update={"mailctl_home": tmp_path / "worker"}))
         assert apart["workers/queue celery"].status is OK
-        assert "do not share this delivery log" in apart["hazards/SQLite log"].detail
+        assert "mail@test consumes celery and has another delivery log" in apart["workers/log"].detail
+        assert "hazards/SQLite log" not in apart  # it would say the same
         assert together["workers/alive"].detail == "1: mail@test on celery"
         assert "hazards/SQLite log" not in together
 

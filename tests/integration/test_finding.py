@@ -80,6 +80,29 @@ def test_states_attempts_and_times_are_filters(mailctl: Mailctl) -> None:
     assert mailctl("list", "--attempts", "many").code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "column"),
+    [
+        ("list", "smtp.code"),
+        ("errors", "reason_code"),
+        ("campaign list", "campaign"),
+        ("queue list", "queue"),
+        ("workers list", "worker"),
+        ("workers list --dead", "lease_until"),
+        ("workers diff", "subject"),
+        ("suppress list", "address"),
+        ("suppress list --source unsubscribed", "kind"),
+        ("keys list", "name"),
+        ("users list", "username"),
+    ],
+)
+def test_an_empty_list_has_its_header(mailctl: Mailctl, words: str, column: str) -> None:
+    """A program that reads the file finds its columns."""
+    mailctl("db", "upgrade")
+    printed = mailctl(*words.split(), "-o", "csv").out
+    assert column in printed.splitlines()[0].split(",")
+
+
 def test_failures_are_exported_as_csv(mailctl: Mailctl) -> None:
     """With the columns that one wants; a misspelt one is refused with those that exist."""
     fail(welcome(mailctl), REFUSED)

@@ -65,7 +65,7 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
     """
     from mailctl.monitoring.campaigns import list_campaigns as campaigns_of
 
-    layout.apply_to(session)
+    layout.apply_to(session, "campaigns:CampaignStatusView")
     found = campaigns_of(session.runtime)
     session.output.listing(map(_view, found), columns=_columns(), rows=map(_row, found))
     if not found:

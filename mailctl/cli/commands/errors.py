@@ -65,7 +65,7 @@ def errors(
     from mailctl.operations.known_names import check_campaign
     from mailctl.timefmt import parse_past_time
 
-    layout.apply_to(session)
+    layout.apply_to(session, "errors:ErrorGroupView")
     start = parse_past_time(since, field="--since", now=datetime.now(UTC))
     if campaign is not None:
         check_campaign(session.runtime, campaign)

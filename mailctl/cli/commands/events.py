@@ -52,7 +52,7 @@ def events(
 
     \b
     Exit codes:
-      0  The events were printed.
+      0  The events were printed, or Ctrl-C ended --follow.
       2  A state, a kind or a time is invalid.
       3  There is no such queue or campaign, or no delivery log.
 

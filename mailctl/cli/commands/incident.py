@@ -12,7 +12,7 @@ from mailctl.errors import ExitCode
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mailctl.cli.terminal.output import Output
     from mailctl.monitoring.incident.models import Incident, IncidentProblem
@@ -75,14 +75,20 @@ def _show(output: Output, found: Incident) -> None:
         is_last = number == len(found.problems) - 1
         needed = sum(_height(output, line) for line in shown)
         if number and needed > lines_left - (not is_last):
-            rest = len(found.problems) - number
-            output.note(f"{pluralize(rest, 'more problem')}: add --json")
+            output.note(f"{_describe_rest(found.problems[number:])}: add --json")
             return
         lines_left -= needed
         state, *more = shown
         output.state("fail" if problem.is_failure else "note", state)
         for line in more:
             output.fix(line, indent="      -> ")
+
+
+def _describe_rest(problems: Sequence[IncidentProblem]) -> str:
+    """Return how many problems and notes there are that are not shown."""
+    failures = sum(problem.is_failure for problem in problems)
+    counts = ((failures, "more problem"), (len(problems) - failures, "more note"))
+    return " and ".join(pluralize(count, noun) for count, noun in counts if count)
 
 
 def _lines(problem: IncidentProblem) -> Iterator[str]:

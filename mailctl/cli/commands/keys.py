@@ -73,7 +73,7 @@ def list_keys(session: CliSession, layout: LayoutOptions) -> None:
     See also:
       mailctl keys create, mailctl keys revoke
     """
-    layout.apply_to(session)
+    layout.apply_to(session, "api_keys:ApiKeyView")
     keys = session.runtime.api_keys.list()
     columns = ["id", "name", "created", "last used", "state"]
     session.output.listing(map(_view, keys), columns=columns, rows=map(_row, keys))

@@ -88,7 +88,7 @@ def list_emails(
 
     \b
     Exit codes:
-      0  The matching emails were printed, if there are any.
+      0  The matching emails were printed, or Ctrl-C ended --watch.
       3  There is no such queue or campaign, or no delivery log.
 
     \b
@@ -98,7 +98,7 @@ def list_emails(
     from mailctl.delivery_log.queries.search import Sort, search
     from mailctl.recorder.task_results import record_results
 
-    layout.apply_to(session)
+    layout.apply_to(session, "emails:EmailView")
     wanted = filters.to_filter(session)
     if references:
         from mailctl.operations.selection import find_ids

@@ -27,7 +27,9 @@ class ThresholdOptions(OptionGroup):
     ] = 1000
     max_age: Annotated[
         str,
-        typer.Option("--max-age", metavar="DURATION", help="Maximum age of a due email, such as 5m."),
+        typer.Option(
+            "--max-age", metavar="DURATION", help="Maximum age of a due or deferred email, such as 5m."
+        ),
     ] = "5m"
     max_failed: Annotated[
         str,

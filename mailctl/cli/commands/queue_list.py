@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Emails recorded and finished per minute.
 _RATES = "in/out"
-_COLUMNS = ["queue", "depth", "busy", "later", "retry", "oldest", _RATES, "empty in", ""]
+_COLUMNS = ["queue", "depth", "sending", "scheduled", "deferred", "oldest", _RATES, "empty in", ""]
 #: How often --watch reads the queues, in seconds.
 _WATCH_SECONDS = 2.0
 _PEEK_COLUMNS = ["", "id", "kind", "to", "age", "attempts", "state"]
@@ -42,8 +42,8 @@ def list_queues(
 ) -> None:
     """List the queues with depth, age, rates and pauses.
 
-    Depth is the number of emails that are due and not finished. Emails that are scheduled (later), deferred
-    (retry) or held are counted separately. Rates are emails per minute.
+    Depth is the number of emails that are due and not finished. Emails that are scheduled, deferred or held
+    are counted separately. Rates are emails per minute. A queue with paused emails never gets empty.
 
     \b
     Examples:
@@ -52,7 +52,7 @@ def list_queues(
 
     \b
     Exit codes:
-      0  The queues were printed.
+      0  The queues were printed, or Ctrl-C ended --watch.
       3  There is no delivery log.
       5  The broker cannot be reached; the figures are those of the delivery log.
 
@@ -62,7 +62,7 @@ def list_queues(
     """
     from mailctl.monitoring.queues import Queues
 
-    layout.apply_to(session)
+    layout.apply_to(session, "queues:QueueView")
     session.allow_missing_log()
     if watch:
         _watch(session, Queues(session.runtime))

@@ -55,7 +55,7 @@ def status(
 
     \b
     Exit codes:
-      0  Every email was found, and none has failed.
+      0  Every email was found, and none has failed; also after Ctrl-C.
       1  An email has failed.
       2  A prefix fits several emails.
       3  An id is unknown.

@@ -152,9 +152,11 @@ def list_suppressed(
     """
     from mailctl.delivery_log.suppressions import SuppressionSource
 
-    layout.apply_to(session)
     sources = [*SuppressionSource, _UNSUBSCRIBED]
     named = None if source is None else require_choice(source, sources, noun="source")
+    layout.apply_to(
+        session, f"suppressions:{'UnsubscribeView' if named == _UNSUBSCRIBED else 'SuppressionView'}"
+    )
     if named == _UNSUBSCRIBED:
         _list_unsubscribed(session, limit=limit, after=after)
         return

@@ -76,7 +76,7 @@ def top(
 
     \b
     Exit codes:
-      0  You pressed q, or --count snapshots were printed.
+      0  You pressed q or Ctrl-C, or --count snapshots were printed.
       3  There is no delivery log.
 
     \b

@@ -47,7 +47,7 @@ def list_users(session: CliSession, layout: LayoutOptions) -> None:
     See also:
       mailctl send, mailctl users add
     """
-    layout.apply_to(session)
+    layout.apply_to(session, "users:UserView")
     from mailctl.users import list_users as users_in
 
     found = users_in(session.runtime.directory)

@@ -40,7 +40,7 @@ NamesArgument = Annotated[
     ),
 ]
 _COLUMNS = [
-    *("worker", "pid", "pool", "queues", "busy", "1 min", "5 min", "since", "answers"),
+    *("worker", "pid", "pool", "queues", "sending", "1 min", "5 min", "since", "answers"),
     *("version", "key", "mail server", "clock", "problem"),
 ]
 _DEAD_COLUMNS = ["dead worker", "host", "pid", "last seen", "sending", "lease until", "queues"]
@@ -59,7 +59,7 @@ def list_workers(
 ) -> None:
     """List the workers with queues, load and throughput.
 
-    Shows the emails that each worker is sending (busy) and has sent in the last 1 and 5 minutes; its version
+    Shows the emails that each worker is sending and has sent in the last 1 and 5 minutes; its version
     of mailctl, a fingerprint of its SECRET_KEY, its mail server, and by how much its clock is off. Below them
     are the workers that died lately: when each was last seen, and how many emails it was sending.
 
@@ -80,15 +80,15 @@ def list_workers(
     """
     from mailctl.monitoring.workers import WorkerService
 
-    layout.apply_to(session)
+    layout.apply_to(session, "workers:DeadWorkerView" if dead else "workers:WorkerView")
     session.allow_missing_log()
     if dead:
         _show_dead(session, WorkerService(session.runtime).list_dead())
         return
     found = WorkerService(session.runtime).list_workers()
-    if found.workers:
+    if found.workers or session.output.layout is not None:
         session.output.listing(map(_view, found.workers), columns=_COLUMNS, rows=map(_row, found.workers))
-    elif not found.broker_error:
+    if not found.workers and not found.broker_error:
         session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
     if found.dead and not session.output.as_json and session.output.layout is None:
         session.output.line()
@@ -124,7 +124,7 @@ def diff(session: CliSession, layout: LayoutOptions) -> None:
     """
     from mailctl.monitoring.worker_comparison import THIS_PROCESS, compare_workers
 
-    layout.apply_to(session)
+    layout.apply_to(session, "workers:WorkerDifferenceView")
     workers = session.runtime.workers.list_alive()
     found = compare_workers(workers, session.runtime.identity)
     names = [*(worker.name for worker in workers), THIS_PROCESS]

@@ -262,7 +262,7 @@ class Output:
         columns, rows = rows_of_objects((view.as_json() for view in views), layout)
         if layout.format is TableFormat.TABLE:
             self.table(columns, rows)
-        elif columns:
+        else:
             self.raw(format_rows(columns, rows, table_format=layout.format).encode())
 
     def _raw_to_terminal(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mailctl.domain.spreadsheet_cells import mark_formula
@@ -37,6 +38,8 @@ class OutputLayout:
     format: TableFormat = TableFormat.TABLE
     #: The columns in their order; empty means those that the format has by default.
     columns: tuple[str, ...] = ()
+    #: The fields that the JSON objects have, so that an empty list has a header, too.
+    fields: tuple[str, ...] = ()
 
 
 def rows_of_objects(
@@ -52,9 +55,9 @@ def rows_of_objects(
         InvalidInput: no object has one of the columns.
     """
     flat = [dict(_flatten(each)) for each in objects]
-    known = tuple(dict.fromkeys(name for each in flat for name in each))
-    unknown = [name for name in layout.columns if name not in known]
-    if flat and unknown:
+    known = _field_names(flat, layout.fields)
+    unknown = [name for name in layout.columns if not any(map(partial(_is_within, name), known))]
+    if known and unknown:
         raise InvalidInput("--columns", f"{unknown[0]!r} is not a column.", fix=f"Use: {', '.join(known)}.")
     columns = layout.columns or known
     for_people = layout.format is TableFormat.TABLE
@@ -69,6 +72,24 @@ def format_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, table_
     else:
         stream.writelines("\t".join(row) + "\n" for row in (columns, *rows))
     return stream.getvalue()
+
+
+def _field_names(objects: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the fields of objects, also of those that none of the objects has.
+
+    Only the objects tell which names a field has that maps names to values.
+    """
+    found = tuple(dict.fromkeys(name for each in objects for name in each))
+    known = [
+        name for field in fields for name in ([each for each in found if _is_within(each, field)] or [field])
+    ]
+    others = (name for name in found if not any(_is_within(each, name) for each in known))
+    return (*known, *others)
+
+
+def _is_within(name: str, field: str) -> bool:
+    """Whether a name is that of a field, or of one within it."""
+    return name == field or name.startswith(f"{field}.")
 
 
 def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

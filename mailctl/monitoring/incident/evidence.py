@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.heartbeats import is_suspended
-from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.unfinished import UnfinishedEmails, count_unfinished
 from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.errors import MailctlError
@@ -17,8 +16,9 @@ from mailctl.monitoring.campaigns import list_campaigns
 from mailctl.monitoring.errors import find_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from mailctl.broker.shared_queues import MailctlWorker
     from mailctl.delivery_log.circuits import Circuit
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.pauses import Pause
@@ -71,10 +71,8 @@ class LogFacts:
         #: Returns the queues of each worker that answers on the broker, by node name. None if the broker
         #: cannot be asked.
         self.ask_workers: Callable[[], Mapping[str, tuple[str, ...]]] | None = None
-        #: Returns which of these workers are mailctl's and consume queues of emails, and which queues.
-        self.find_sharing: Callable[[Mapping[str, tuple[str, ...]]], Mapping[str, tuple[str, ...]]] | None = (
-            None
-        )
+        #: Returns which of these workers are mailctl's and consume queues of emails.
+        self.find_sharing: Callable[[Mapping[str, tuple[str, ...]]], Sequence[MailctlWorker]] | None = None
 
     @cached_property
     def workers(self) -> tuple[Worker, ...]:
@@ -125,26 +123,29 @@ class LogFacts:
             found = self.ask_workers()
         except MailctlError:
             return {}
-        known = {worker.name for worker in (*self.workers, *self.silent)}
+        # Read again: a worker that has just been started may have answered, and written its first heartbeat.
+        alive = self.runtime.workers.list_alive() if found else ()
+        known = {worker.name for worker in (*alive, *self.workers, *self.silent)}
         return {name: queues for name, queues in found.items() if name not in known}
 
     @cached_property
-    def other_logs(self) -> dict[str, tuple[str, ...]]:
-        """The workers of mailctl that have another log, and which queues of emails they consume."""
+    def other_logs(self) -> Sequence[MailctlWorker]:
+        """The workers of mailctl that consume queues of emails and have another log."""
         if self.find_sharing is None or not self.other_consumers:
-            return {}
+            return ()
         try:
-            return dict(self.find_sharing(self.other_consumers))
+            return self.find_sharing(self.other_consumers)
         except MailctlError:
-            return {}
+            return ()
 
     @property
     def consumed(self) -> frozenset[str]:
         """The queues that live workers consume."""
-        return self._own_queues.union(*self.other_consumers.values())
+        return self.own_queues.union(*self.other_consumers.values())
 
     @cached_property
-    def _own_queues(self) -> frozenset[str]:
+    def own_queues(self) -> frozenset[str]:
+        """The queues of the live workers that share the log."""
         return frozenset(queue for worker in self.workers for queue in worker.queues)
 
     @cached_property
@@ -163,16 +164,9 @@ class LogFacts:
     def count_covered(self, pause: Pause) -> int:
         """Return how many emails a pause holds up."""
         return self.count(
-            lambda group: (
-                group.state in CLAIMABLE_STATES and not group.is_scheduled and _is_covered(group, pause)
-            )
+            lambda group: group.state in CLAIMABLE_STATES and not group.is_scheduled and pause.covers(group)
         )
 
     def _is_ready(self, group: UnfinishedEmails) -> bool:
-        is_paused = any(_is_covered(group, pause) for pause in self.pauses)
+        is_paused = any(pause.covers(group) for pause in self.pauses)
         return group.state in (State.PENDING, State.QUEUED) and not group.is_later and not is_paused
-
-
-def _is_covered(group: UnfinishedEmails, pause: Pause) -> bool:
-    names = {PauseScope.QUEUE: group.queue, PauseScope.KIND: group.kind}
-    return pause.name == names.get(pause.scope, group.campaign)

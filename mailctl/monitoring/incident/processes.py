@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.celery_app import consumed_queues
 from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import as_sentence
+from mailctl.checks.other_logs import compare_other_workers
 from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
@@ -32,6 +35,7 @@ _DIFFERENCES = {
     AgreementSubject.MAIL_SERVER: ("mail_servers_differ", ProblemSubject.DIFFERENCES),
     AgreementSubject.VERSION: ("versions_differ", ProblemSubject.DIFFERENCES),
     AgreementSubject.SETTINGS: ("settings_differ", ProblemSubject.DIFFERENCES),
+    AgreementSubject.TEMPLATES: ("templates_differ", ProblemSubject.DIFFERENCES),
 }
 
 
@@ -44,7 +48,7 @@ def find_worker_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
     yield from _dead_processes(facts)
     yield from _overdue(facts)
     if facts.workers:
-        if not facts.other_logs:  # these take what seems to be left
+        if not facts.other_logs:  # they take what seems to be left
             yield from _stalled(facts)
         yield from _unpublished(facts)
         yield from _captures(facts)
@@ -63,24 +67,21 @@ def _unconsumed_queues(facts: LogFacts) -> Iterator[IncidentProblem]:
             subject=ProblemSubject.WORKERS,
             name="wrong_queue",
             sentence=f"No worker consumes queue {queue!r}: {consumed}",
-            fix=start_worker_fix(queue),
+            fix=start_worker_fix(queue, usual=consumed_queues(facts.runtime.app)),
             held_up=count,
         )
 
 
 def _other_logs(facts: LogFacts) -> Iterator[IncidentProblem]:
-    """Yield a problem for each worker that takes emails of this log and has another one."""
-    for name, queues in facts.other_logs.items():
-        yield IncidentProblem(
-            subject=ProblemSubject.SETTINGS,
-            name="other_log",
-            sentence=f"Worker {name} consumes {', '.join(queues)} but has another delivery log:"
-            " it takes emails of this log and cannot send them",
-            # Which of the two is wrong is not known here, so that nothing is to be stopped.
-            fix="Give it and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart"
-            f" what was wrong; show the workers: {mailctl_command('workers')}",
-            held_up=sum(facts.ready_by_queue.get(queue, 0) for queue in queues),
-        )
+    """Yield what workers do that take emails of this log and have another one, or another key."""
+    runtime = facts.runtime
+    queues = {worker.name: worker.queues for worker in facts.other_logs}
+    for each in compare_other_workers(
+        facts.other_logs, runtime.settings, keys=runtime.identity.keys, own_queues=facts.own_queues
+    ):
+        taken = {queue for name in each.workers for queue in queues[name]}
+        held_up = sum(facts.ready_by_queue.get(queue, 0) for queue in taken)
+        yield replace(_problem_of(facts, each), held_up=held_up if each.is_failure else 0)
 
 
 def _consumers(facts: LogFacts) -> list[tuple[str, tuple[str, ...]]]:

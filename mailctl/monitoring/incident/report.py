@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailctl.celery_app import overridden_tasks
+from mailctl.checks.other_logs import find_other_workers
 from mailctl.checks.workers import needed_queues
-from mailctl.domain.catalog import TASK_NAMES
 from mailctl.errors import LogMissing, MailctlError
 from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mailctl.broker.inspector import BrokerInspector
+    from mailctl.broker.shared_queues import MailctlWorker
     from mailctl.monitoring.incident.evidence import RecentFacts
     from mailctl.runtime import Runtime
 
@@ -106,20 +106,15 @@ def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[Incident
 
 def _find_sharing(
     broker: BrokerInspector, facts: LogFacts, nodes: Mapping[str, tuple[str, ...]]
-) -> Mapping[str, tuple[str, ...]]:
+) -> list[MailctlWorker]:
     """Return the workers of mailctl among these that consume the queues of this log's emails.
 
     Raises:
         BrokerUnavailable: the broker does not answer.
     """
-    from mailctl.broker.shared_queues import find_mailctl_workers
-
     runtime = facts.runtime
-    if overridden_tasks(runtime.app) == TASK_NAMES:
-        return {}  # a service with tasks of its own sends without the log
-    own = (queue for worker in facts.workers for queue in worker.queues)
-    queues = {*own, *needed_queues(runtime.app, runtime.catalog), *facts.ready_by_queue}
-    return find_mailctl_workers(broker, queues, nodes)
+    queues = {*facts.own_queues, *needed_queues(runtime.app, runtime.catalog), *facts.ready_by_queue}
+    return find_other_workers(runtime.app, broker, queues, nodes)
 
 
 def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Runtime]) -> Incident:

@@ -53,16 +53,16 @@ def find_sending_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
 
 def _mail_server(facts: LogFacts, circuit: Circuit) -> IncidentProblem:
     cause = cause_of_server_failure(circuit.stage, category=circuit.category)
+    attempts = "the last attempt" if circuit.failures == 1 else f"the last {circuit.failures} attempts"
     users = [
         worker.name
         for worker in facts.workers
         if worker.identity is not None and circuit.server in worker.identity.servers
     ]
     whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(facts.workers) else ""
-    attempts = "the last attempt" if circuit.failures == 1 else f"the last {circuit.failures} attempts"
     found, probe = f"{attempts} at {circuit.server} failed: {circuit.reason}", ""
     if circuit.is_open:
-        found = str(circuit)
+        found = circuit.describe(circuit.server)
         probe = f"; the next probe is at {format_time(circuit.probe_at, TimeStyle.SENTENCE_CLOCK)}"
     sentence = f"{cause.sentence}: {found}{whose}"
     return IncidentProblem(
@@ -140,34 +140,55 @@ def _is_explained(facts: LogFacts, group: ErrorGroup) -> bool:
 
 
 def _error(group: ErrorGroup) -> IncidentProblem:
-    fingerprint = group.fingerprint
-    place = f" at {fingerprint.stage.upper()}" if fingerprint.stage else ""
-    domain = f", all at {fingerprint.domain}" if fingerprint.domain and group.emails > 1 else ""
-    what = f"{pluralize(group.emails, 'email')} failed{place}{domain}"
-    is_doubtful = fingerprint.reason_code is ReasonCode.NO_REPLY
-    cause = group.cause.sentence
+    is_doubtful = group.fingerprint.reason_code is ReasonCode.NO_REPLY
     return IncidentProblem(
         subject=ProblemSubject.COPIES if is_doubtful else ProblemSubject.ERRORS,
         name="possible_copies" if is_doubtful else group.cause.name,
-        sentence=f"{cause[:1].upper()}{cause[1:]}: {group.text}"
-        f" ({what} since {format_time(group.first_at, TimeStyle.SENTENCE_CLOCK)}; {group.trend})",
+        sentence=_settled_sentence(group) if _is_settled(group) else _error_sentence(group),
         fix=_fix(group, is_doubtful=is_doubtful),
         held_up=group.waiting,
         is_failure=_is_failure(group),
     )
 
 
+def _error_sentence(group: ErrorGroup) -> str:
+    cause = group.cause.sentence
+    since = format_time(group.first_at, TimeStyle.SENTENCE_CLOCK)
+    what = f"{_failed_emails(group)} since {since}; {group.trend}"
+    return f"{cause[:1].upper()}{cause[1:]}: {group.text} ({what})"
+
+
+def _settled_sentence(group: ErrorGroup) -> str:
+    """Return what has happened and is over, so that nothing is said to be wrong that is not."""
+    first, last = (format_time(at, TimeStyle.SENTENCE_CLOCK) for at in (group.first_at, group.last_at))
+    period = f"at {last}" if first == last else f"between {first} and {last}"
+    verb = "is" if group.emails == 1 else "are"
+    return f"{_failed_emails(group)} {period} and {verb} no longer waiting: {group.text}"
+
+
+def _failed_emails(group: ErrorGroup) -> str:
+    stage, domain = group.fingerprint.stage, group.fingerprint.domain
+    place = f" at {stage.upper()}" if stage else ""
+    whose = f", all at {domain}," if domain and group.emails > 1 else ""
+    return f"{pluralize(group.emails, 'email')}{whose} failed{place}"
+
+
 def _fix(group: ErrorGroup, *, is_doubtful: bool) -> str:
     if is_doubtful:
         command: ShellCommand = mailctl_command("list", maybe_sent=True)
         return f"These may have arrived more than once; list them: {command}"
-    return f"Run: {group.command}"
+    return "" if _is_settled(group) else f"Run: {group.command}"
+
+
+def _is_settled(group: ErrorGroup) -> bool:
+    """Whether what failed has been sent since, or does not have to be."""
+    return not group.waiting and not group.failed
 
 
 def _is_failure(group: ErrorGroup) -> bool:
     """Whether a group of errors needs a repair; that single recipients are refused is everyday life."""
-    if not group.waiting and not group.failed:
-        return False  # all of them were sent since
+    if _is_settled(group):
+        return False
     is_single = group.cause.name == "bounced" or is_everyday(_reply_of(group), stage=group.fingerprint.stage)
     return group.emails >= MANY_REFUSED or not is_single
 

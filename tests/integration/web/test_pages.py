@@ -23,6 +23,7 @@ from mailctl.runtime import Runtime
 from mailctl.web.overview_figures import SHARED_SECONDS, overview_figures
 from tests.integration.web.site import ENDPOINTS, PAGES, TOKEN, Site
 from tests.web_server import serving
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +145,19 @@ class TestOverview:
         assert 'class="state fail">fail' in page
         assert '<span class="state paused">paused</span> <span class="state fail">no worker</span>' in page
         assert '<b class="danger">0</b>' in page  # workers
+
+    def test_notes_follow_the_words_that_nothing_is_wrong(self, site: Site) -> None:
+        """A pause that holds up nothing is a note."""
+        parts = runtime.current()
+        parts.workers.record_heartbeat(worker(host="another-host", identity=parts.identity))
+        parts.pauses.pause(PauseScope.KIND, "new-ip", actor="zoe", reason="")
+        found = find_logged_incident(parts)
+        assert (found.is_ok, len(found.problems) > 0) == (True, True)
+        with site.client(site.key.plaintext) as client:
+            page = client.get("/overview").text
+        assert page.index('class="state ok">ok</span> Nothing is wrong') < page.index(
+            'class="state note">note'
+        )
 
     def test_pages_agree_on_how_long_the_oldest_email_has_waited(self, site: Site) -> None:
         """Whatever page one looks at."""

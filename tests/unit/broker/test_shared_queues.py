@@ -8,6 +8,7 @@ from celery import Celery
 
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.broker.shared_queues import (
+    MailctlWorker,
     SharedQueue,
     find_foreign_messages,
     find_foreign_workers,
@@ -37,13 +38,17 @@ def test_a_broker_in_memory_is_not_shared() -> None:
 
 
 def test_workers_of_mailctl_are_known_by_their_tasks() -> None:
-    """Only those on one of the queues are asked."""
+    """Only those on one of the queues are asked; they tell the fingerprints of their keys."""
 
     class Broker:
         def tasks_by_worker(self, nodes: Any) -> dict[str, frozenset[str]]:
             assert sorted(nodes) == ["mail@b", "shop@a"]
             return {"mail@b": frozenset({BATCH_TASK}), "shop@a": frozenset({"shop.pay"})}
 
+        def task_attributes(self, nodes: Any, *, task: str, attribute: str) -> dict[str, str]:
+            assert (nodes, task, attribute) == (["mail@b"], BATCH_TASK, "mailctl_keys")
+            return {"mail@b": "new,old"}
+
     nodes = {"shop@a": ("celery",), "mail@b": ("other", "mailctl.bulk"), "far@c": ("reports",)}
     found = find_mailctl_workers(cast("Any", Broker()), ["celery", "mailctl.bulk"], nodes)
-    assert found == {"mail@b": ("mailctl.bulk",)}
+    assert found == [MailctlWorker(name="mail@b", queues=("mailctl.bulk",), keys=("new", "old"))]

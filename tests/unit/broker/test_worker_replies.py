@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from mailctl.broker.worker_replies import ask_workers, mapping, number, queue_names, task_names
+from mailctl.broker.worker_replies import (
+    ask_workers,
+    mapping,
+    number,
+    queue_names,
+    task_attribute,
+    task_names,
+)
 from mailctl.errors import BrokerRefused
 
 ODD: list[Any] = [
@@ -58,6 +65,15 @@ def test_names_are_those_of_queues_and_tasks() -> None:
     assert queue_names([{"name": "celery"}, {"name": "x" * 1000}]) == ("celery", "x" * 255)
     assert task_names(["ship [rate_limit=1/s]", "pack"]) == {"ship", "pack"}
     assert [number(value) for value in (0, 7, -1, 1.5, "7")] == [0, 7, None, None, None]
+
+
+def test_an_attribute_of_a_task_is_what_stands_in_its_brackets() -> None:
+    """As Celery writes it; a worker without it has none."""
+    reply = ["pack", "ship [mailctl_keys=a,b]", 7]
+    assert task_attribute(reply, "ship", "mailctl_keys") == "a,b"
+    assert [task_attribute(each, "pack", "mailctl_keys") for each in (reply, None, ["pack [x=1]"])] == [
+        ""
+    ] * 3
 
 
 def test_replies_that_are_no_objects_are_left_out() -> None:

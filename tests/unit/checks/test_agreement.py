@@ -125,3 +125,20 @@ def test_settings_of_workers_are_compared_by_their_fingerprints() -> None:
     assert (found.subject, found.is_failure) == (AgreementSubject.SETTINGS, False)
     assert found.detail == "settings of workers a, b, c differ: EMAIL_FROM_NAME"
     assert find_disagreements([running("a", settings=shop)], IDENTITY) == []
+
+
+def test_templates_are_compared_by_their_fingerprints() -> None:
+    """Also with those of this process, if it has any: a worker reads a template once."""
+    old, new = {"reset.html": "11", "base.html": "22"}, {"reset.html": "33", "base.html": "22"}
+    found = only([running("a", templates=old), running("b", templates=new)])
+    assert (found.subject, found.is_failure) == (AgreementSubject.TEMPLATES, False)
+    assert found.detail == "templates of workers a, b differ: reset.html"
+    [found] = find_disagreements([running("a", templates=old)], replace(IDENTITY, templates=new))
+    assert found.detail == "templates of worker a and of this process differ: reset.html"
+    assert find_disagreements([running("a", templates=old)], IDENTITY) == []
+
+
+def test_only_some_of_many_templates_are_named() -> None:
+    """A sentence stays one."""
+    found = only([running("a", templates={f"{n}.html": "1" for n in range(7)}), running("b")])
+    assert found.detail.endswith("differ: 0.html, 1.html, 2.html, 3.html, 4.html and 2 more")

@@ -13,5 +13,6 @@ from tests.unit.checks.samples import worker
 def test_a_private_broker_is_not_shared() -> None:
     """There is no finding, whatever the workers consume."""
     workers = DiscoveredWorkers(heartbeats=(worker("celery", "reports"),))
-    app = create_celery_app(Settings())
-    assert list(check_shared_queues(app, workers, catalog=BUILT_IN_CATALOG)) == []
+    settings = Settings()
+    app = create_celery_app(settings)
+    assert list(check_shared_queues(app, workers, catalog=BUILT_IN_CATALOG, settings=settings)) == []

@@ -52,7 +52,7 @@ def test_a_queue_without_a_worker_is_a_warning() -> None:
     """A worker of another queue does not help."""
     found, _ = check(Settings(), worker("reports"))
     assert found["queue celery"].status is WARN
-    assert found["queue celery"].fix == "Start one: mailctl worker -Q celery"
+    assert found["queue celery"].fix == "Start one: mailctl worker"
 
 
 def test_the_queues_follow_the_routes_of_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

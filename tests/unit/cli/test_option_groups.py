@@ -66,13 +66,13 @@ class TestLayoutOptions:
     def test_two_formats_are_refused(self, wanted: str) -> None:
         """Nobody would know which of them comes."""
         with pytest.raises(InvalidInput, match=f"{wanted} cannot be combined with --json"):
-            LayoutOptions(output=wanted).apply_to(self.session(is_json=True))
+            LayoutOptions(output=wanted).apply_to(self.session(is_json=True), "emails:EmailView")
 
     @pytest.mark.parametrize(("wanted", "is_json"), [(None, True), ("json", True), ("json", False)])
     def test_json_may_be_asked_for_in_both_ways(self, wanted: str | None, is_json: bool) -> None:
         """Also twice."""
         session = self.session(is_json=is_json)
-        LayoutOptions(output=wanted).apply_to(session)
+        LayoutOptions(output=wanted).apply_to(session, "emails:EmailView")
         assert session.output.as_json
 
 

@@ -114,7 +114,7 @@ def test_all_workers_are_asked_only_if_no_heartbeat_covers_the_queue(empty_log: 
     found = site.collect(replace(EMAIL, queue="reports"))
     assert (found.consumers, found.is_usual_queue) == (consumers, False)
     assert found.discarding == ("celery@other",)
-    assert site.broker.names == ["find_message", "queues_by_worker", "tasks_by_worker"]
+    assert site.broker.names == ["find_message", "queues_by_worker", "task_result", "tasks_by_worker"]
 
 
 def test_a_worker_that_discards_groups_is_found(empty_log: Engine) -> None:

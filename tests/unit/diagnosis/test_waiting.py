@@ -10,7 +10,7 @@ import pytest
 from mailctl.broker.messages import MessageSearchResult
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.diagnosis.models import Certainty
-from mailctl.domain.models import State
+from mailctl.domain.models import CeleryResult, State
 from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (
@@ -57,13 +57,13 @@ def test_a_queue_of_its_own_needs_a_worker_that_takes_it() -> None:
 
 def test_a_next_step_can_be_copied_whatever_the_name() -> None:
     """Queues are named by other programs; a shell must not run what is in their names."""
-    [first, *_] = causes(replace(EMAIL, queue="x; rm -rf ~"))
+    [first, *_] = causes(replace(EMAIL, queue="x; rm -rf ~"), is_usual_queue=False)
     assert str(first.next_step) == "mailctl worker -Q 'x; rm -rf ~'"
 
 
 def test_a_queue_that_no_option_can_name_has_no_next_step() -> None:
     """Names of queues are given with commas between them."""
-    [first, *_] = causes(replace(EMAIL, queue="a,b"))
+    [first, *_] = causes(replace(EMAIL, queue="a,b"), is_usual_queue=False)
     assert (first.name, first.next_step) == ("wrong_queue", None)
 
 
@@ -101,6 +101,16 @@ def test_a_message_that_is_nowhere_was_lost() -> None:
     fresh = replace(EMAIL, queued_at=NOW - timedelta(seconds=2))
     assert names(fresh, search=NOT_FOUND) == ["on_its_way"]
     assert names(EMAIL, search=MessageSearchResult(position=None, is_complete=False)) == ["on_its_way"]
+
+
+def test_a_worker_with_another_log_may_have_sent_it() -> None:
+    """Only its Celery result shows that; no relay publishes it again."""
+    result = CeleryResult(state="SUCCESS", text="", value={"email_id": EMAIL.id, "state": "sent"})
+    [only] = causes(EMAIL, workers=(), consumers={"w@b": ("celery",)}, search=NOT_FOUND, result=result)
+    assert only.name == "sent_elsewhere"
+    assert only.sentence.endswith("has taken it: its Celery result says 'sent'")
+    unknown = replace(result, value=None, state="STARTED")
+    assert "sent_elsewhere" not in names(EMAIL, workers=(), search=NOT_FOUND, result=unknown)
 
 
 def test_a_worker_may_have_its_message() -> None:

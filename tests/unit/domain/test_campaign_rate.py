@@ -69,6 +69,14 @@ def test_a_campaign_that_was_held_up_catches_up(rate: float, tick: float, return
     assert sum(count for _, count in released) > rate * (len(ticks) - 1) * tick - 1
 
 
+def test_a_campaign_that_was_held_up_catches_up_evenly() -> None:
+    """Not at twice its rate for five seconds, and then not at all for five."""
+    released = release(50, [600.0, *[0.2] * 150])
+    of_second = [sum(n for at, n in released if s <= at - 600 < s + 1 - 1e-3) for s in range(30)]
+    assert max(of_second) <= 70
+    assert min(of_second) >= 35
+
+
 @given(rate=RATES, tick=st.sampled_from([0.2, 0.31, 0.45]), returned=RETURNED)
 def test_a_campaign_that_was_held_up_is_never_ahead(
     rate: float, tick: float, returned: dict[int, int]

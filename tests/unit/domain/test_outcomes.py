@@ -32,6 +32,10 @@ def test_the_stage_is_named_if_there_was_one() -> None:
     """A message that was not offered has none."""
     refused = Outcome(kind=OutcomeKind.REFUSED, stage="rcpt", reply=SmtpReply(code=550, text="no"))
     assert refused.text_with_stage == "at rcpt: 550 no"
+    assert refused.text_after("refused") == "refused at rcpt: 550 no"
+    silent = Outcome(kind=OutcomeKind.DEFERRED, reply=SmtpReply(text="timed out at body"), stage="body")
+    assert silent.text_with_stage == "timed out at body"
+    assert silent.text_after("deferred") == "timed out at body"
     assert Outcome(kind=OutcomeKind.CAPTURED, captured_file="/a.eml").text_with_stage == "/a.eml"
 
 

@@ -15,6 +15,7 @@ from mailctl.domain.shell_command import (
     mailctl_command,
     sharing_options,
     start_worker_command,
+    start_worker_fix,
 )
 from tests.command_line import parse
 
@@ -118,6 +119,8 @@ def test_simple_commands_are_not_quoted() -> None:
         == "mailctl list --state failed --state held --watch"
     )
     assert str(start_worker_command("reports")) == "mailctl worker -Q reports"
+    assert start_worker_fix("reports", usual=["celery"]) == "Start one: mailctl worker -Q reports"
+    assert start_worker_fix("celery", usual=["celery"]) == "Start one: mailctl worker"
     assert (
         str(mailctl_command("why").with_environment(MAILCTL_HOME="/a b")) == "MAILCTL_HOME='/a b' mailctl why"
     )

@@ -49,6 +49,7 @@ def test_a_queue_that_only_defers_does_not_get_empty() -> None:
     paused = Pause(scope=PauseScope.QUEUE, name="celery", reason="", actor="ada", since=NOW)
     assert replace(status(pending=12, rate=6.0), pause=paused).seconds_to_empty is None
     assert replace(status(), pause=paused).seconds_to_empty == 0.0
+    assert replace(status(pending=12, rate=6.0), has_paused_emails=True).seconds_to_empty is None
 
 
 def test_the_oldest_age_is_never_negative() -> None:

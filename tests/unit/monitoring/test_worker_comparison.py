@@ -23,7 +23,7 @@ def test_what_is_the_same_everywhere_is_left_out() -> None:
 def test_each_difference_has_a_value_for_each_worker() -> None:
     """Of a clock that is right, no tenths of a second are shown; of settings, no value."""
     workers = [
-        running("a", skew=0.4, settings={"EMAIL_TLS": "11"}),
+        running("a", skew=0.4, settings={"EMAIL_TLS": "11"}, templates={"reset.html": "22"}),
         running("b", skew=-45.0, version="2.0", keys=("bbbbbbbbb",), mail_server=""),
         replace(running("c"), identity=None, queues=("reports",)),
     ]
@@ -34,4 +34,5 @@ def test_each_difference_has_a_value_for_each_worker() -> None:
     assert found["mail server"]["b"] == "captures to files"
     assert found["queues"] == {"a": "celery", "b": "celery", "c": "reports"}
     assert found["EMAIL_TLS"] == {"a": "11", "b": "(default)", "c": "(unknown)"}
+    assert found["template reset.html"] == {"a": "22", "b": "(missing)", "c": "(unknown)"}
     assert "pool" not in found

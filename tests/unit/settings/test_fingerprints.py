@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mailctl.settings import Settings
-from mailctl.settings.fingerprints import fingerprint_settings
+from mailctl.settings.fingerprints import fingerprint_settings, fingerprint_templates
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET = "a-secret-that-nobody-must-see-anywhere"
 
@@ -34,3 +39,14 @@ def test_secrets_and_what_is_each_ones_own_are_left_out() -> None:
         email_helo_name="a.example",
     )
     assert fingerprint_settings(settings) == {}
+
+
+def test_templates_have_fingerprints_by_their_files(tmp_path: Path) -> None:
+    """Other files are none; a folder that does not exist has none."""
+    (tmp_path / "mail").mkdir()
+    for name, text in {"mail/reset.html": "a", "reset.txt": "a", "base.html": "b", "logo.png": "c"}.items():
+        (tmp_path / name).write_text(text)
+    found = fingerprint_templates(tmp_path)
+    assert list(found) == ["base.html", "mail/reset.html", "reset.txt"]
+    assert found["mail/reset.html"] == found["reset.txt"] != found["base.html"]
+    assert fingerprint_templates(tmp_path / "nosuch") == fingerprint_templates(None) == {}

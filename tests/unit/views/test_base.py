@@ -50,3 +50,13 @@ def test_a_key_without_a_field_is_refused() -> None:
 def test_figures_have_two_decimal_places() -> None:
     """What is not known stays null."""
     assert [round_figure(1 / 3), round_figure(2.0), round_figure(None)] == [0.33, 2.0, None]
+
+
+def test_fields_have_names_without_an_object() -> None:
+    """Those of an object within another one, which may be null, have a point in their name."""
+
+    class Outer(View):
+        example: Example | None
+        names: list[str]
+
+    assert Outer.field_names() == ("example.at", "example.failure", "names")

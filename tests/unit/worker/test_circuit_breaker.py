@@ -106,7 +106,7 @@ def test_a_failure_of_the_server_is_recorded() -> None:
     breaker = CircuitBreaker(circuits, clock=utc_now)  # type: ignore[arg-type]
     assert breaker.record_outcome(DOWN) is circuit
     what = {"stage": "connect", "category": None, "opens_at_once": False}
-    assert circuits.calls == [("record_failure", ("at connect: refused",), what)]
+    assert circuits.calls == [("record_failure", ("refused",), what)]
 
 
 def test_a_used_up_quota_opens_the_circuit_at_once() -> None:

@@ -36,7 +36,7 @@ def refuse(
 ) -> list[str]:
     """Let the mail server refuse emails to so many recipients in so many domains."""
     ids = [email_id] if email_id else [log.add(f"u{n}@d{n % domains}.example") for n in range(count)]
-    reason = Reason(code=ReasonCode.REFUSED, text=f"refused {outcome.text_with_stage}")
+    reason = Reason(code=ReasonCode.REFUSED, text=outcome.text_after("refused"))
     for each in ids:
         log.results.finish(log.claim(each), State.FAILED, outcome=outcome, reason=reason)
     return ids

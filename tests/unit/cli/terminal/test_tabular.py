@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,21 @@ def test_an_unknown_column_is_refused_with_those_that_exist() -> None:
     with pytest.raises(InvalidInput, match="'adress' is not a column"):
         rows_of_objects([EMAIL], OutputLayout(columns=("adress",)))
     assert rows_of_objects([], OutputLayout(columns=("adress",))) == (("adress",), [])
+
+
+def test_an_empty_list_has_the_fields_of_its_objects_as_columns() -> None:
+    """So that what reads the file finds its columns, and a misspelt column is an error there, too."""
+    layout = OutputLayout(fields=("task_id", "smtp.code", "values"))
+    assert rows_of_objects([], layout) == (("task_id", "smtp.code", "values"), [])
+    with pytest.raises(InvalidInput, match="'adress' is not a column"):
+        rows_of_objects([], replace(layout, columns=("adress",)))
+
+
+def test_fields_that_no_object_has_are_columns_where_they_belong() -> None:
+    """An object that is null has the columns of one that is not; names in a mapping come from the objects."""
+    layout = OutputLayout(fields=("smtp.code", "values", "to"))
+    found = rows_of_objects([{"smtp": None, "values": {"w1": "a"}, "to": "x"}], layout)
+    assert found == (("smtp.code", "values.w1", "to"), [["", "a", "x"]])
 
 
 def test_values_are_cells_without_control_characters() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mailctl.broker.shared_queues import MailctlWorker
 from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import workers
@@ -14,6 +15,7 @@ from mailctl.monitoring.incident.processes import find_worker_problems
 from tests.unit.monitoring.incident.conftest import names
 
 if TYPE_CHECKING:
+    from mailctl.monitoring.incident.evidence import LogFacts
     from tests.unit.monitoring.incident.conftest import Scene
 
 
@@ -39,7 +41,7 @@ def test_a_queue_without_a_worker_is_named_with_those_that_workers_consume(scene
     assert names(find_worker_problems(scene.facts())) == []
     scene.add(2)
     [found] = find_worker_problems(scene.facts())
-    assert (found.name, found.held_up, found.fix) == ("wrong_queue", 2, "Start one: mailctl worker -Q celery")
+    assert (found.name, found.held_up, found.fix) == ("wrong_queue", 2, "Start one: mailctl worker")
     assert "good consumes reports" in found.sentence
 
 
@@ -53,12 +55,32 @@ def test_a_worker_with_another_log_is_the_cause_of_what_is_not_sent(scene: Scene
         scene.change(each, state=State.QUEUED, queued_at=then, created_at=then, due_at=then)
     assert "worker_stalled" in names(find_worker_problems(scene.facts()))
     facts = scene.facts()
-    consumers = {"good": ("celery", "mailctl.bulk"), "stranger@web": ("celery", "reports")}
-    facts.ask_workers, facts.find_sharing = lambda: consumers, lambda nodes: dict.fromkeys(nodes, ("celery",))
+    has_another_log(facts)
     [found] = find_worker_problems(facts)
     assert (found.name, found.held_up) == ("other_log", 2)
     assert found.sentence.startswith("Worker stranger@web consumes celery but has another delivery log")
-    assert found.fix.startswith("Give it and this process the same log (MAILCTL_HOME or ")
+    assert found.fix.startswith("Give them and this process the same log (MAILCTL_HOME or ")
+
+
+def has_another_log(facts: LogFacts, *, keys: tuple[str, ...] = ()) -> None:
+    """A worker answers on the broker that has no heartbeat in the log."""
+    stranger = MailctlWorker(name="stranger@web", queues=("celery",), keys=keys)
+    facts.ask_workers = lambda: (
+        {worker.name: worker.queues for worker in facts.workers} | {stranger.name: ("celery", "reports")}
+    )
+    facts.find_sharing = lambda _nodes: [stranger]
+
+
+def test_a_worker_with_another_log_may_send_where_no_worker_shares_it(scene: Scene) -> None:
+    """Messages then carry everything: it is a note. Another key makes their links invalid."""
+    scene.add(2)
+    facts = scene.facts()
+    has_another_log(facts, keys=("0000000000000000",))
+    log, key = find_worker_problems(facts)
+    assert (log.name, log.is_failure, log.held_up) == ("other_log", False, 0)
+    assert log.sentence.endswith("it sends emails of this log, which does not show what became of them")
+    assert (key.name, key.is_failure) == ("wrong_key", False)
+    assert "has another SECRET_KEY than this process" in key.sentence
 
 
 def test_the_emails_of_a_dead_worker_wait_for_its_lease(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def test_what_a_failing_server_defers_is_told_once(scene: Scene) -> None:
         Circuits(scene.runtime.engine, OWN).record_failure("connection refused", stage="connect")
     [found] = find_sending_problems(scene.facts())
     assert (found.name, found.held_up) == ("mail_server_down", FAILURES_TO_OPEN)
-    assert "has not worked since" in found.sentence
+    assert f": {OWN} has not worked since" in found.sentence
     assert "sending resumes once the server works; the next probe is at " in found.fix
 
 
@@ -130,6 +131,21 @@ def test_what_waits_for_its_turn_has_not_failed(scene: Scene) -> None:
         Deferral(claim=scene.claim(email_id), until=until, outcome=outcome, counts_as_attempt=False)
     )
     assert names(find_sending_problems(scene.facts())) == []
+
+
+def test_what_is_settled_is_told_in_the_past(scene: Scene) -> None:
+    """After "Nothing is wrong", nothing is said to be wrong."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.defer(email_id, None, "timed out after 3 s at connect", stage="connect")
+    [before] = find_sending_problems(scene.facts())
+    assert before.sentence.startswith("The mail server is not available: timed out")
+    scene.change(email_id, state=State.SENT)
+    [after] = find_sending_problems(scene.facts())
+    assert (after.is_failure, after.fix) == (False, "")
+    assert re.fullmatch(
+        r"1 email failed at CONNECT at \d\d:\d\d UTC and is no longer waiting: timed out .*", after.sentence
+    )
 
 
 def test_a_paused_campaign_is_not_to_be_paused(scene: Scene) -> None:
