@@ -6,6 +6,7 @@ import shlex
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def shell_quote(word: str) -> str:
     return f"$'{''.join(map(_escaped, word))}'"
 
 
+@lru_cache(maxsize=1024)
 def _escaped(character: str) -> str:
     if character in "\\'":
         return f"\\{character}"

@@ -1,16 +1,17 @@
 """Cells of CSV and TSV files that a spreadsheet would run as formulas.
 
 The texts of a cell come from outside: a mail server's reply, an address, the name of a campaign. One that
-begins with `=`, `+`, `-` or `@` gets an apostrophe in front, as OWASP advises against CSV injection; a
-spreadsheet then shows it as text. Whatever of mailctl reads such files removes the apostrophe again.
+begins with `=`, `+`, `-` or `@`, also in full width, gets an apostrophe in front, as OWASP advises against
+CSV injection; a spreadsheet then shows it as text. Whatever of mailctl reads such files removes the
+apostrophe again.
 """
 
 from __future__ import annotations
 
 import re
 
-#: A text that a spreadsheet runs, perhaps after the apostrophes that a text of its own begins with.
-_FORMULA = re.compile(r"'*[=+\-@]")
+#: A text that a spreadsheet may run: it removes quotes from the cells of TSV files, and others trim spaces.
+_FORMULA = re.compile(r"['\"\s]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _MARK = "'"
 
 

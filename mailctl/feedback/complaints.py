@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from mailctl.feedback.dsn import parse_date
+from mailctl.feedback.dsn import find_address, parse_date
 from mailctl.feedback.models import FeedbackKind
 from mailctl.feedback.verdicts import Verdict
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 #: Types of feedback by which a recipient says that an email is unwanted (RFC 5965 section 7.3).
 _COMPLAINTS = frozenset({"abuse", "fraud", "virus", "other", "complaint"})
 _UNSUBSCRIBES = frozenset({"opt-out", "opt-out-list", "unsubscribe"})
-_ADDRESS = re.compile(r"[^\s<>;,]+@[^\s<>;,()]+")
 
 
 def read_complaint(mail: ReceivedMail, group: FieldGroup) -> Verdict | None:
@@ -53,6 +51,6 @@ def _recipient(mail: ReceivedMail, group: FieldGroup) -> str | None:
     """Return the recipient; providers that redact it leave it out, or replace its local part."""
     returned = mail.returned.raw("to") if mail.returned else ""
     for value in (group.raw("original-rcpt-to"), group.raw("removal-recipient"), returned):
-        if (found := _ADDRESS.search(value)) and "redacted" not in found[0].lower():
-            return found[0]
+        if (found := find_address(value)) and "redacted" not in found.lower():
+            return found
     return None

@@ -29,6 +29,9 @@ _KINDS = {
 _MAX_RECIPIENTS = 20
 _ENHANCED = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _CODE = re.compile(r"(?<![\d.])([245]\d\d)(?=[ \-#:]|$)")
+# Neither is looked for in the middle of a word: that takes quadratic time.
+_ADDRESS = re.compile(r"(?<![^\s<>;,])[^\s<>;,]+@[^\s<>;,()]+")
+_HOST = re.compile(r"(?<![\w-])[\w-]+(?:\.[\w-]+)+|\[[0-9a-fA-F.:]+\]")
 
 
 def read_status(mail: ReceivedMail) -> list[Verdict]:
@@ -49,6 +52,12 @@ def split_codes(text: str) -> tuple[int | None, str | None]:
     """Return the reply code and the enhanced status code of a negative or positive reply in a text."""
     code, enhanced = _CODE.search(text), _ENHANCED.search(text)
     return (int(code[1]) if code else None), (enhanced[0] if enhanced else None)
+
+
+def find_address(text: str) -> str | None:
+    """Return the first address in a field of a report; None if there is none."""
+    found = _ADDRESS.search(text)
+    return found[0] if found else None
 
 
 def _is_of_recipient(group: FieldGroup) -> bool:
@@ -93,8 +102,7 @@ def _kind_of_class(code: str) -> FeedbackKind | None:
 
 
 def _address(value: str) -> str | None:
-    found = re.search(r"[^\s<>;,]+@[^\s<>;,()]+", _unescaped(value))
-    return found[0] if found else None
+    return find_address(_unescaped(value))
 
 
 def _unescaped(value: str) -> str:
@@ -106,7 +114,7 @@ def _unescaped(value: str) -> str:
 
 
 def _host(value: str) -> str | None:
-    found = re.search(r"[\w-]+(?:\.[\w-]+)+|\[[0-9a-fA-F.:]+\]", value)
+    found = _HOST.search(value)
     return found[0] if found else None
 
 

@@ -144,8 +144,11 @@ class FollowedFile:
             return
         partial = self._state.with_suffix(".new")
         try:
-            self._state.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(asdict(place)))
+            self._state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A new file: a symbolic link of somebody else would lead to another one.
+            partial.unlink(missing_ok=True)
+            with partial.open("x") as file:
+                json.dump(asdict(place), file)
             partial.replace(self._state)
         except OSError as error:
             reason = error.strerror or type(error).__name__

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 _log = masking_logger("mailctl.feedback")
 
-#: Seconds that a client may be silent, and that it may take for a whole message.
-_IDLE_SECONDS, _MESSAGE_SECONDS = 300.0, 1_800.0
+#: Seconds that a client may take for a command, and for a message.
+_IDLE_SECONDS, _MESSAGE_SECONDS = 300.0, 600.0
 #: Seconds in which a client that sends too much may notice the reply: closing at once would discard that.
 _HANG_UP_SECONDS = 5.0
-_MAX_SESSIONS, _MAX_RECIPIENTS = 100, 100
+#: Sessions, each of which may keep a message in memory; and recipients of a message.
+_MAX_SESSIONS, _MAX_RECIPIENTS = 50, 100
 #: Octets of a command: extensions add to the 512 that RFC 5321 section 4.5.3.1.4 requires. Lines of a message
 #: are limited by its size alone, as that section recommends: a bounce may quote HTML on one line.
 _MAX_COMMAND = 4_096
@@ -93,7 +94,7 @@ class LmtpSource:
 
         def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if len(sessions) >= _MAX_SESSIONS:
-                writer.write(b"421 4.3.2 Too many connections\r\n")
+                writer.write(b"421 4.3.2 Too many sessions; try again later\r\n")
                 writer.close()
                 return
             session = asyncio.create_task(self._converse(_Session(reader, writer, take, self._count)))
@@ -250,6 +251,7 @@ class _Session:
             return
         self.say(b"354 Go ahead")
         await self._drain()
+        # One timer for all lines: a message may have millions of them.
         async with asyncio.timeout(_MESSAGE_SECONDS):
             message = await self._read_message()
         for recipient in self._now.recipients:
@@ -282,20 +284,20 @@ class _Session:
 
     async def _read_line(self) -> bytes:
         """Return a command with its end, or the beginning of one that is too long."""
-        line = chunk = await self._read_chunk()
-        size = len(line)
-        while not chunk.endswith(b"\n"):
-            chunk = await self._read_chunk()
-            size = _within(size + len(chunk), _MAX_LINE)
-        return line
+        async with asyncio.timeout(_IDLE_SECONDS):
+            line = chunk = await self._read_chunk()
+            size = len(line)
+            while not chunk.endswith(b"\n"):
+                chunk = await self._read_chunk()
+                size = _within(size + len(chunk), _MAX_LINE)
+            return line
 
     async def _read_chunk(self) -> bytes:
         """Return the rest of a line with its end, or as much of a longer one as is kept."""
-        async with asyncio.timeout(_IDLE_SECONDS):
-            try:
-                return await self._reader.readuntil(b"\n")
-            except asyncio.LimitOverrunError as error:
-                return await self._reader.readexactly(error.consumed)
+        try:
+            return await self._reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError as error:
+            return await self._reader.readexactly(error.consumed)
 
     async def _drain(self) -> None:
         async with asyncio.timeout(_IDLE_SECONDS):

@@ -16,11 +16,13 @@ from mailctl.settings.database_signs import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
 from mailctl.settings.hosts import server_address
-from mailctl.settings.secret_files import read_secret_files
+from mailctl.settings.secret_files import SUFFIX, read_secret_files
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
 from mailctl.settings.server_variables import read_server_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailctl.settings.connection_urls import ConnectionUrl
     from mailctl.settings.server_variables import ServerVariable
 
@@ -61,6 +63,8 @@ class Settings(SettingsFields):
         from_file = read_env_file(path, required=env_file is not None, known=known)
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
+        if env_file is None:
+            refuse_code_of_strangers(path, {name: from_file[name] for name in _in_effect(from_file)})
         secrets, secrets_of_env_file = read_secret_files(os.environ), read_secret_files(from_file)
         for name in known:
             if name in secrets:
@@ -72,11 +76,6 @@ class Settings(SettingsFields):
             elif name in secrets_of_env_file:
                 values[name], origins[name] = secrets_of_env_file[name]
         variables = read_server_variables(os.environ, from_file, file=str(path))
-        if env_file is None:
-            named = {name for name, origin in origins.items() if origin == str(path)}
-            named |= {each.name for each in variables if each.source == str(path)}
-            named |= secrets_of_env_file.keys() - secrets.keys()
-            refuse_code_of_strangers(path, named)
         try:
             settings = cls(**values)
         except ValidationError as error:
@@ -220,6 +219,16 @@ class Settings(SettingsFields):
     def sender_name(self) -> str:
         """The display name of the sender."""
         return self.email_from_name or self.project_name
+
+
+def _in_effect(from_file: Mapping[str, str]) -> list[str]:
+    """Return the names in a `.env` file that have a value, which the environment does not replace."""
+    replaced = os.environ.keys()
+    return [
+        name
+        for name, value in from_file.items()
+        if value and replaced.isdisjoint({name, f"{name}{SUFFIX}", name.removesuffix(SUFFIX)})
+    ]
 
 
 def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:

@@ -9,14 +9,16 @@ MASK = "***"
 _URL = re.compile(r"(?P<scheme>[\w+.-]+)://(?:(?P<credentials>.*)@)?(?P<rest>.*)", re.DOTALL)
 _USER = re.compile(r"[\w.%+-]*")
 _SECRET_OPTION = re.compile(r"([?&;][^=&;]*(?:pass|pwd|secret|token|key)[^=&;]*)=[^&;]*", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"(?P<before>[\w+.-]+://(?:[\w.%+-]*:)?)\S*@")
+# The quantifiers of what is searched for are bounded, so that a message of any length takes linear time.
+_CREDENTIALS = re.compile(r"(?P<before>[\w+.-]://(?:[\w.%+-]{0,500}:)?)\S{0,2000}@")
 #: A password as programs print it, such as in a connection string of libpq.
 _ASSIGNED = re.compile(
-    r"(?P<name>\w*(?:passw(?:or)?d|pwd|secret)\w*(?:\s*=\s*|[\"']\s*:\s*))(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)",
+    r"(?P<name>(?:passw(?:or)?d|pwd|secret)\w{0,50}(?:\s{0,9}=\s*|[\"']\s{0,9}:\s*))"
+    r"(?:'[^']*'|\"[^\"]*\"|[^\s,;&)]+)",
     re.IGNORECASE,
 )
 #: A JSON Web Token (RFC 7519): its header, an object in base64url, starts with these letters.
-JWT_PATTERN = re.compile(r"\beyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
+JWT_PATTERN = re.compile(r"\beyJ[\w-]{0,4000}\.[\w-]+\.[\w-]*", re.ASCII)
 #: A text that parsers quote as an invalid port or host, and that may be part of a password.
 _QUOTED = re.compile(
     r"(?P<before>to integer value as |with base 10: |invalid port number: |invalid integer value )"

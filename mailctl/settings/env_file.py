@@ -9,10 +9,11 @@ from dotenv.parser import Binding, parse_stream
 
 from mailctl.errors import ConfigurationError
 from mailctl.settings.file_owners import find_foreign_writer
-from mailctl.settings.server_variables import loads_code
+from mailctl.settings.secret_files import secret_file_names
+from mailctl.settings.server_variables import loads_file_or_code
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 #: Settings whose values are imported, or are templates.
@@ -30,6 +31,8 @@ CODE_SETTINGS = frozenset(
         "MAILCTL_TEMPLATES",
     }
 )
+#: The value of CELERY_RESULT_BACKEND that Celery imports: MODULE:CLASS or MODULE.CLASS.
+_CLASS = re.compile(r"\w+(?:\.\w+)*[.:]\w+")
 #: A setting whose value starts with a quote.
 _OPEN_QUOTE = re.compile(r"""(?:export\s+)?[^=\s]+\s*=\s*(?P<quote>["'])""")
 #: A line within a value that looks like a setting.
@@ -66,25 +69,31 @@ def read_env_file(path: Path, *, required: bool, known: Collection[str]) -> dict
     return {binding.key: binding.value or "" for binding in bindings if binding.key}
 
 
-def refuse_code_of_strangers(path: Path, names: Collection[str]) -> None:
-    """Refuse settings that load code from a file that was found, not named, if others could have written it.
+def refuse_code_of_strangers(path: Path, settings: Mapping[str, str]) -> None:
+    """Refuse settings that load code or files, if others could have written the file that they are in.
 
-    Whoever runs a command in a folder of another user would run that user's code (git: safe.directory).
+    Whoever runs a command in a folder of another user would run that user's code (git: safe.directory), or
+    send files of their own to that user's mail server, as passwords.
 
     Args:
-        path: the file.
-        names: the settings in it that are in effect.
+        path: the file, which was found, not named.
+        settings: the settings in it that are in effect, by name.
 
     Raises:
-        ConfigurationError: one of them loads code, and another user could have written it.
+        ConfigurationError: one of them does, and another user could have written it.
     """
-    loading = sorted(name for name in names if name in CODE_SETTINGS or loads_code(name))
-    reason = find_foreign_writer(path) if loading else ""
+    risky = sorted(name for name, value in settings.items() if _is_risky(name, value))
+    reason = find_foreign_writer(path) if risky else ""
     if reason:
         raise ConfigurationError(
-            f"{path.absolute()} sets {', '.join(loading)}, which loads code, and {reason}.",
-            fix=f"If you trust it, name it: --env-file {path}; or set {loading[0]} in the environment.",
+            f"{path.absolute()} sets {', '.join(risky)}, which loads code or reads a file, and {reason}.",
+            fix=f"If you trust it, name it: --env-file {path}; or set {risky[0]} in the environment.",
         )
+
+
+def _is_risky(name: str, value: str) -> bool:
+    is_class = name == "CELERY_RESULT_BACKEND" and _CLASS.fullmatch(value) is not None
+    return is_class or name in CODE_SETTINGS or name in secret_file_names() or loads_file_or_code(name)
 
 
 def _refuse_invalid(binding: Binding, path: Path, known: Collection[str]) -> None:

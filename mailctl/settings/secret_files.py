@@ -63,7 +63,8 @@ def read_secret_file(path: Path, name: str) -> str:
         ConfigurationError: the file cannot be read.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
         text = content.decode()
     except OSError as error:
         raise ConfigurationError(

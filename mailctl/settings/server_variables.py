@@ -19,9 +19,10 @@ _PLAIN = (
     *("helo_name", "connections", "rate", "connect_seconds", "timeout_seconds", "data_timeout_seconds"),
 )
 _SECRET = ("password", "oauth_token_command")
-#: Values that are run.
-_LOADS_CODE = frozenset({"oauth_token", "oauth_token_command", "oauth_token_command_file"})
-VALUE_NAMES = (*_PLAIN, *_SECRET, *(f"{name}_file" for name in _SECRET))
+_SECRET_FILES = tuple(f"{name}_file" for name in _SECRET)
+VALUE_NAMES = (*_PLAIN, *_SECRET, *_SECRET_FILES)
+#: Values that are run, or name a file whose content is sent to the server.
+_LOADED = frozenset({"oauth_token", "oauth_token_command", *_SECRET_FILES})
 # The longest name comes first: DATA_TIMEOUT_SECONDS ends in TIMEOUT_SECONDS.
 _VARIABLE = re.compile(
     rf"{PREFIX}(?P<server>[A-Z0-9]+(?:_[A-Z0-9]+)*?)"
@@ -79,10 +80,10 @@ def read_server_variables(
     return tuple(sorted(found.values(), key=_place))
 
 
-def loads_code(name: str) -> bool:
-    """Whether a name is that of a variable about a named mail server whose value is run."""
+def loads_file_or_code(name: str) -> bool:
+    """Whether a name is that of a variable about a named mail server that is run or names a secret's file."""
     parts = _VARIABLE.fullmatch(name)
-    return parts is not None and parts["value"].lower() in _LOADS_CODE
+    return parts is not None and parts["value"].lower() in _LOADED
 
 
 def _is_given(name: str, value: str) -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The Host header (RFC 9110 section 7.2): an IPv6 address in brackets, or a name or an IPv4 address.
 _HOST_HEADER = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+?)\.?)(?::\d{1,5})?")
+#: Characters of the longest Host header: of a name (RFC 1035 section 2.3.4), the dot after it, and a port.
+_LONGEST_HEADER = 253 + len(".:65535")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class AllowedHosts:
         """Whether a request with this Host header is allowed; IP addresses and this computer always are."""
         if self.is_any:
             return True
-        found = _HOST_HEADER.fullmatch(header.lower())
+        found = _HOST_HEADER.fullmatch(header.lower()) if len(header) <= _LONGEST_HEADER else None
         if found is None:
             return False
         host = found["address"] or found["name"]

@@ -19,6 +19,7 @@ from mailctl.errors import InvalidInput, LogMissing, Refused
 from mailctl.feedback.listeners import import_listeners
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging, escape_handlers
+from mailctl.process.memory_protection import forbid_memory_dumps
 from mailctl.web.app import create_app
 from mailctl.web.auth import AccessControl
 from mailctl.web.feedback import create_feedback_app
@@ -57,6 +58,7 @@ def serve(
         InvalidInput: the address cannot be bound, or there is no such log format.
         LogUnavailable: the delivery log cannot be read.
     """
+    forbid_memory_dumps()
     _configure_logging(log_format)
     runtime.configure(settings, access_mode=AccessMode.UPDATE if on_missing_log else AccessMode.ON_WRITE)
     missing, has_key = _look_for_key()
@@ -99,6 +101,7 @@ def serve_feedback(
             not for production.
         InvalidInput: the address cannot be bound, or there is no such log format.
     """
+    forbid_memory_dumps()
     _configure_logging(log_format)
     webhooks_from_settings(settings)
     runtime.configure(settings, access_mode=AccessMode.ON_WRITE)

@@ -18,9 +18,9 @@ from mailctl.delivery_log.storage.engine import create_log
 from mailctl.domain.choices import require_choice
 from mailctl.errors import ExitCode, UnknownName
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
+from mailctl.process.memory_protection import forbid_memory_dumps
 from mailctl.recorder.hooks import record_tasks
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
-from mailctl.worker.memory_protection import forbid_memory_dumps
 from mailctl.worker.shared_queues import warn_of_other_messages
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def test_arguments_are_not_shown(
 ) -> None:
     """Not of a task that is done nor of one in hand, published by us in full or by another program."""
     slow = ScriptedSmtpServer(
-        {"body": [Stall(60)]}, ssl_context=certificates.server, credentials=("app", SMTP_PASSWORD)
+        {"body": [Stall(600)]}, ssl_context=certificates.server, credentials=("app", SMTP_PASSWORD)
     )
     client = Celery(broker=redis.url, set_as_current=False)
     port = free_port()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -58,6 +60,18 @@ def test_a_dashboard_waits_for_a_log_and_creates_none(terminal: Terminal) -> Non
         assert list(terminal.folder.iterdir()) == []
         terminal.send("welcome", "--email", "zoe@example.com")
         assert [each["to"] for each in client.get(f"{address}/api/emails").json()["emails"]]
+    assert window.stop() in (0, -15)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("command", ["web --port 0", "feedback serve --port 0", "feedback watch"])
+def test_a_process_that_holds_keys_writes_no_core_dump(terminal: Terminal, command: str) -> None:
+    """Each that runs until it is stopped, like a worker."""
+    terminal.set(MAILCTL_FEEDBACK_LMTP=f"127.0.0.1:{free_port()}")
+    terminal.send("welcome", "--email", "zoe@example.com")
+    window = terminal.open(terminal.python, "-m", "mailctl", *command.split(), name="web")
+    limits = Path(f"/proc/{window.process.pid}/limits")
+    window.wait_until(lambda: re.search(r"Max core file size +0 +0 ", limits.read_text()) is not None)
     assert window.stop() in (0, -15)
 
 

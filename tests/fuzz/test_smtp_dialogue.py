@@ -226,23 +226,28 @@ async def send_to(stranger: Stranger, *, tls: TlsMode = "none") -> Outcome:
 
 def test_any_server_ends_with_an_outcome(is_long: bool, record_property: Any) -> None:
     """`sent` only if it has accepted the body; no error but the expected ones; little memory."""
-    cases = Cases("SMTP sessions with a stranger")
+    together = 50 if is_long else 3
+    cases = Cases(f"SMTP sessions with strangers, {together} at a time")
 
-    @as_many(5000 if is_long else 30, is_long=is_long)
-    @given(SCRIPTS)
-    def survive(script: dict[str, tuple[list[bytes], bool]]) -> None:
-        stranger = Stranger(script)
-        with cases.measure():
-            outcome = asyncio.run(send_to(stranger))
-        if outcome.kind is OutcomeKind.ACCEPTED:
-            codes, _ = codes_of(stranger.answered_body or b"250 queued\r\n")
-            assert codes
-            assert outcome.reply.code == codes[0]
-            assert 200 <= codes[0] < 300
+    async def send(strangers: list[Stranger]) -> list[Outcome]:
+        return await asyncio.gather(*map(send_to, strangers))
+
+    @as_many(400 if is_long else 10, is_long=is_long)
+    @given(st.lists(SCRIPTS, min_size=together, max_size=together))
+    def survive(scripts: list[dict[str, tuple[list[bytes], bool]]]) -> None:
+        strangers = [Stranger(script) for script in scripts]
+        with cases.measure(cases=together):
+            outcomes = asyncio.run(send(strangers))
+        for stranger, outcome in zip(strangers, outcomes, strict=True):
+            if outcome.kind is OutcomeKind.ACCEPTED:
+                codes, _ = codes_of(stranger.answered_body or b"250 queued\r\n")
+                assert codes
+                assert outcome.reply.code == codes[0]
+                assert 200 <= codes[0] < 300
 
     survive()
     record_property(PROPERTY, cases.row)
-    assert cases.octets < MEMORY
+    assert cases.octets < together * MEMORY
 
 
 DRIPS: dict[str, Callable[[], bytes]] = {

@@ -1,4 +1,4 @@
-"""A `.env` that another user could have written loads no code, unless somebody names it."""
+"""A `.env` that another user could have written loads no code and no file, unless somebody names it."""
 
 from __future__ import annotations
 
@@ -88,6 +88,38 @@ def test_nothing_is_imported(
     assert "MAILCTL_CATALOG" in ran.err
     assert "--env-file .env" in ran.err
     assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "EMAIL_HOST_PASSWORD_FILE=id_rsa",
+        "MAILCTL_SERVER_A_PASSWORD_FILE=id_rsa",
+        "REDIS_PASSWORD_FILE=id_rsa",
+        "EMAIL_OAUTH_TOKEN_COMMAND_FILE=command",
+        "CELERY_RESULT_BACKEND=evil.backends:Backend",
+        "CELERY_RESULT_BACKEND=evil.backends.Backend",
+    ],
+)
+def test_neither_files_nor_classes_are_loaded(mailctl: Mailctl, tmp_path: Path, line: str) -> None:
+    """A password goes to a mail server that the file names, too: any file of the operator would."""
+    (tmp_path / "id_rsa").write_text("a key of the operator")
+    (tmp_path / ".env").write_text(f"EMAIL_HOST=mail.evil.example\n{line}\n")
+    writable_folder(tmp_path)
+    ran = mailctl("check-config", "--offline")
+    assert (ran.code, ran.err.count("\n")) == (ExitCode.USAGE, 1), ran.err
+    assert f"sets {line.partition('=')[0]}, which loads code or reads a file, and every user" in ran.err
+
+
+def test_the_environment_replaces_a_file_of_strangers(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not in effect harms nobody."""
+    (tmp_path / ".env").write_text("EMAIL_HOST_PASSWORD_FILE=/etc/shadow\nCELERY_RESULT_BACKEND=disabled\n")
+    writable_folder(tmp_path)
+    monkeypatch.setenv("EMAIL_HOST_PASSWORD", "a password")
+    ran = mailctl("check-config", "--offline")
+    assert "/etc/shadow" not in ran.out + ran.err
 
 
 def test_the_service_is_protected_too(tmp_path: Path, trap: Path) -> None:

@@ -140,6 +140,9 @@ def _show_taken(session: CliSession, count: int) -> None:
 
 
 def _run_until_signal(watching: FeedbackWatch) -> None:
+    from mailctl.process.memory_protection import forbid_memory_dumps
+
+    forbid_memory_dumps()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watching.stop())
     watching.run()

@@ -82,7 +82,7 @@ def _parse(text: str) -> WebUrl:
 def _parse_authority(text: str) -> tuple[str, int | None]:
     found = _AUTHORITY.fullmatch(text)
     port = int(found["port"]) if found and found["port"] else None
-    if found is None or port not in (None, *range(1, 65536)):
+    if found is None or (port is not None and not 1 <= port <= 65535):
         reason = "contains a user name or a password." if "@" in text else "has no valid host and port."
         raise InvalidUrl(reason, fix=_FIX)
     return _checked_address(found["address"]) if found["address"] else _checked_name(found["name"]), port

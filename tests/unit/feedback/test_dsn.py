@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mailctl.feedback.dsn import parse_date, read_status, split_codes
+from mailctl.feedback.dsn import find_address, parse_date, read_status, split_codes
 from mailctl.feedback.models import FeedbackKind
 from tests.unit.feedback.mails import report
 
@@ -81,6 +81,14 @@ def test_the_original_recipient_is_the_one_that_we_know(text: str, expected: str
     """It may be xtext (RFC 3461 section 4), which encodes + and =; any other tag stays as it is."""
     [verdict] = read_status(report(fields(f"{text}Action: failed\nStatus: 5.1.1")))
     assert verdict.recipient == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 400_000, "a@" * 200_000, "a@b" * 130_000 + " "], ids=["word", "at", "both"]
+)
+def test_an_address_is_looked_for_in_linear_time(text: str) -> None:
+    """In quadratic time, one of these takes minutes."""
+    assert find_address(f"{text};<zoe@example.com>") in ("zoe@example.com", text.strip())
 
 
 class TestServer:

@@ -129,6 +129,22 @@ def test_a_long_line_is_one_line(tmp_path: Path) -> None:
     later.close()
 
 
+def test_saving_a_place_writes_to_no_other_file(tmp_path: Path) -> None:
+    """Somebody may have put a symbolic link where the place is written; a new folder is private."""
+    log, other = tmp_path / "mail.log", tmp_path / "other"
+    append(log, "one\n")
+    append(other, "precious")
+    state = state_file(tmp_path / "home", log)
+    followed = FollowedFile(log, state=state, from_start=True)
+    followed.save(followed.place)
+    state.with_suffix(".new").symlink_to(other)
+    followed.save(followed.place)
+    followed.close()
+    assert other.read_text() == "precious"
+    assert not state.is_symlink()
+    assert state.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_later_run_goes_on_where_the_place_was_saved(tmp_path: Path) -> None:
     """What came meanwhile is not missed; the lines before say which emails are in the queue."""
     log, state = tmp_path / "mail.log", state_file(tmp_path / "home", tmp_path / "mail.log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import socket
 import threading
@@ -240,9 +241,13 @@ class Server:
         self.is_done = False
 
     def _serve(self) -> None:
-        with self._listening, self._listening.accept()[0] as connection:
+        with (
+            self._listening,
+            self._listening.accept()[0] as connection,
+            connection.makefile("rb") as lines,
+            contextlib.suppress(ConnectionError),  # a client that does not wait for the end of an answer
+        ):
             connection.settimeout(PATIENCE)
-            lines = connection.makefile("rb")
             connection.sendall(b"* PREAUTH [CAPABILITY IMAP4rev1 IDLE] ready\r\n")
             for line in lines:
                 tag, command = line.split()[0], line.split()[-1]

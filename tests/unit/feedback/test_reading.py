@@ -161,3 +161,28 @@ def test_rubbish_is_no_report(data: bytes) -> None:
     reading = read_mail(data, bounces=BOUNCES)
     assert reading.items == ()
     assert reading.rejected in (FeedbackResult.IGNORED, FeedbackResult.MALFORMED)
+
+
+#: Half a million characters, the name of the field or header before them, and what they are.
+ENDLESS = {
+    "Final-Recipient": "a",
+    "Remote-MTA": "a",
+    "Original-Rcpt-To": "a",
+    "From": "(",
+    "Subject": "=?",
+    "Date": "9",
+    'Content-Type: multipart/report; "': ";",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_field_without_end_is_read_in_linear_time(name: str) -> None:
+    """In quadratic time, such a message takes from minutes to hours."""
+    endless = f"{name}: " + ENDLESS[name] * (500_000 // len(ENDLESS[name]))
+    for kind, field in (("delivery-status", "Action: failed"), ("feedback-report", "Feedback-Type: abuse")):
+        message = (
+            f"{endless}\nContent-Type: multipart/report; report-type={kind}; boundary=b\n\n"
+            f"--b\nContent-Type: message/{kind}\n\n{field}\n{endless}\n\n--b--\n"
+        )
+        read_mail(message.encode(), bounces=BOUNCES)
+        read_mail(message.removeprefix(endless).lstrip().encode(), bounces=BOUNCES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mailctl.web.email_frame import FRAME_PAGE_CSP, frame_document
 from mailctl.web.routing import PAGE_CSP
 
@@ -12,6 +14,15 @@ def test_the_document_starts_with_its_policy() -> None:
     policy, _, rest = document.partition("><base")
     assert policy.startswith('<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src')
     assert rest.endswith("<p>Hello</p>")
+
+
+@pytest.mark.parametrize(
+    "element", ["link rel=preconnect", "LINK/rel=icon", "iframe", "frame", "object", "embed"]
+)
+def test_the_document_connects_to_no_host(element: str) -> None:
+    """A browser does so before the policy forbids the request, for an element that is none afterwards."""
+    document = frame_document(f'<p>Hello</p><{element} href="https://evil.example"><linked>')
+    assert document.endswith(f'<p>Hello</p><x-{element} href="https://evil.example"><linked>')
 
 
 def test_an_email_without_html_has_an_empty_document() -> None:

@@ -1,4 +1,4 @@
-"""Keeps the memory of a worker, which holds SECRET_KEY and contents, out of files and other processes."""
+"""Keeps the memory of a process that holds SECRET_KEY and contents out of files and other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of a worker goes into no file."""
+"""The memory of a process that holds keys goes into no file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 #: What a process of a pool, forked by a worker, may do.
 PROGRAM = """
 import ctypes, os, resource
-from mailctl.worker.memory_protection import forbid_memory_dumps
+from mailctl.process.memory_protection import forbid_memory_dumps
 forbid_memory_dumps()
 if os.fork() == 0:
     print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
