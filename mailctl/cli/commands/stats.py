@@ -12,7 +12,6 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.terminal.charts import bar, sparkline
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.choices import require_choice
-from mailctl.domain.models import State
 from mailctl.timefmt import TimeStyle, format_elapsed, format_exact_duration, format_share, format_time
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 20
 _NARROW_BAR_WIDTH = 10
 _NARROW_WIDTH = 72
-#: The states of emails that were never tried, and never will be.
-_NEVER_TRIED = (State.CANCELLED, State.SUPPRESSED)
 #: The titles of the shares of emails sent that feedback tells.
 _RATES = ("delivered", "bounced", "complained")
 
@@ -135,7 +132,8 @@ def _show(session: CliSession, report: StatsReport) -> None:
             ("captured", str(totals.captured or "")),
             ("failed", f"{totals.failed}  {rate}".rstrip()),
             ("unconfirmed", str(totals.unconfirmed or "")),
-            *((str(state), str(totals.states.get(state) or "")) for state in _NEVER_TRIED),
+            ("cancelled", str(totals.cancelled or "")),
+            ("suppressed", str(totals.suppressed or "")),
             ("unfinished", str(totals.unfinished)),
             ("latency", _latency(report)),
         ]

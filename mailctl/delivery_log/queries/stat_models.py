@@ -59,6 +59,16 @@ class Totals:
         return self.states.get(State.BOUNCED, 0)
 
     @property
+    def cancelled(self) -> int:
+        """Emails that an operator cancelled."""
+        return self.states.get(State.CANCELLED, 0)
+
+    @property
+    def suppressed(self) -> int:
+        """Emails that were not sent because their recipient is suppressed."""
+        return self.states.get(State.SUPPRESSED, 0)
+
+    @property
     def complained(self) -> int:
         """Emails that their recipients marked as spam."""
         return self.states.get(State.COMPLAINED, 0)
