@@ -194,6 +194,7 @@ def test_a_line_that_is_longer_than_any_is_counted(runtime: Runtime) -> None:
         ("exim", log_of("0" * 32)[0], "in the form of exim"),
         ("postfix", log_of("0" * 32)[0], ""),
     ],
+    ids=("no mail", "another program", "without news"),
 )
 def test_a_file_that_is_no_such_log_is_told_from_one_without_news(
     runtime: Runtime,
