@@ -88,7 +88,7 @@ ROWS = [
     Row(command="release", arguments="{held}"),
     Row(command="resend", arguments="{failed} --dry-run"),
     Row(command="feedback serve", arguments="--port 0", code=130, until="feedback: http", is_fitted=False),
-    Row(command="feedback tail-log", arguments="users.csv --from-start --once"),
+    Row(command="feedback tail-log", arguments="users.csv --from-start --once", is_fitted=False),
     Row(command="suppress add", arguments="no@example.com"),
     Row(command="suppress remove", arguments="dead@example.com"),
     Row(command="suppress list"),
