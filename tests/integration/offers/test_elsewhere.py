@@ -100,9 +100,7 @@ def test_what_checks_offer_works(
     for words in (("check-config",), ("health",), ("monitor",), ("queue", "list"), ("workers",)):
         ran = mailctl(*options, *words)
         found += in_prose(f"{ran.out}{ran.err}", " ".join(words))
-    assert f"mailctl --env-file '{env_file}' worker -Q '{HOSTILE_QUEUE}'".replace("'s;", "'\"'\"'s;") in [
-        each.line for each in found
-    ]
+    assert f"mailctl --env-file {shlex.quote(str(env_file))} worker" in [each.line for each in found]
     assert "\n".join(operator.refusals(found)) == ""
     assert sorted(each.name for each in place.iterdir()) == [".mailctl", "prod env"]
     assert not [each for each in (place / ".mailctl").iterdir() if each.stat().st_mode & 0o077]
