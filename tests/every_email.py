@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,8 +28,6 @@ from tests.emails import utc_now
 from tests.workers import worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from mailctl.domain.models import Claim
     from mailctl.runtime import Runtime
 
@@ -335,25 +331,6 @@ def _content(kind: str) -> Content:
     if kind == "email":
         return Content(user=user, subject="Hi", template="message", context={"body": "x"})
     return Content(user=user, context={"new-ip": {"ip_address": "203.0.113.7"}}.get(kind, {}))
-
-
-@contextmanager
-def beating(beat_once: Callable[[], None]) -> Iterator[None]:
-    """Let a worker give signs of life for a while."""
-    is_over = threading.Event()
-
-    def go_on() -> None:
-        while not is_over.wait(0.5):
-            beat_once()
-
-    beat_once()
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
 
 
 def beat(parts: Runtime, name: str, *, pid: int, queues: tuple[str, ...], host: str = "") -> None:

@@ -121,6 +121,7 @@ class BrokerInspector:
             try:
                 return BrokerAnswer(seconds=seconds, has_accepted_message=adapter.publish_probe())
             except Exception:
+                # Of whatever kind: to close a connection in an unknown state would wait for the broker.
                 drop_connection(connection)
                 raise
 

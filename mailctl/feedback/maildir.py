@@ -105,5 +105,5 @@ def _read(path: Path) -> bytes | None:
     # A link could lead to any file that this process may read, and a pipe has no end.
     if not stat.S_ISREG(path.lstat().st_mode):
         return None
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as message:  # noqa: PTH123
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as message:  # noqa: PTH123 - by descriptor
         return message.read(MAX_OCTETS + 1)

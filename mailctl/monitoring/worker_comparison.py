@@ -77,20 +77,21 @@ def _clock(worker: Worker) -> str:
 
 
 def _settings(known: Mapping[str, ProcessIdentity | None]) -> Iterator[Difference]:
-    names = {name for identity in known.values() if identity for name in identity.settings}
-    for setting in sorted(names):
-        values = {
-            name: identity.settings.get(setting, _DEFAULT) if identity else _UNKNOWN
-            for name, identity in known.items()
-        }
-        yield Difference(subject=setting, values=values)
+    values = {name: each.settings if each else None for name, each in known.items()}
+    yield from _named(values, prefix="", missing=_DEFAULT)
 
 
 def _templates(known: Mapping[str, ProcessIdentity | None]) -> Iterator[Difference]:
-    files = {file for identity in known.values() if identity for file in identity.templates}
-    for file in sorted(files):
+    values = {name: each.templates if each else None for name, each in known.items()}
+    yield from _named(values, prefix="template ", missing=_MISSING)
+
+
+def _named(
+    known: Mapping[str, Mapping[str, str] | None], *, prefix: str, missing: str
+) -> Iterator[Difference]:
+    """Compare, name by name, what each process has; None of one of which that is unknown."""
+    for name in sorted({name for each in known.values() if each for name in each}):
         values = {
-            name: identity.templates.get(file, _MISSING) if identity else _UNKNOWN
-            for name, identity in known.items()
+            process: _UNKNOWN if each is None else each.get(name, missing) for process, each in known.items()
         }
-        yield Difference(subject=f"template {file}", values=values)
+        yield Difference(subject=f"{prefix}{name}", values=values)

@@ -16,9 +16,10 @@ import httpx
 
 from mailctl import runtime, web
 from mailctl.settings import Settings
-from tests.every_email import HOSTILE_QUEUE, HOSTILE_WORKER, EveryEmail, beat, beating
+from tests.every_email import HOSTILE_QUEUE, HOSTILE_WORKER, EveryEmail, beat
 from tests.integration.offers.conftest import Offered, Operator, in_prose, on_page
 from tests.web_server import serving
+from tests.workers import beating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -33,6 +33,17 @@ def test_lines_come_when_they_are_complete(tmp_path: Path) -> None:
     assert (first, second) == (["one"], ["two"])
 
 
+def read_by_an_earlier_run(folder: Path) -> tuple[Path, Path]:
+    """Return a log of one line, which was read, and the file with the place that was saved."""
+    log, state = folder / "mail.log", folder / "state.json"
+    append(log, "one\n")
+    followed = FollowedFile(log, state=state, from_start=True)
+    list(followed.lines())
+    followed.save(followed.place)
+    followed.close()
+    return log, state
+
+
 @pytest.mark.parametrize("way", ["rename", "truncate"])
 def test_rotation_loses_no_line(tmp_path: Path, way: str) -> None:
     """The last lines of the renamed file come before those of the new one; an emptied file starts again."""
@@ -67,12 +78,7 @@ def test_a_log_that_was_emptied_and_has_grown_again_is_read_from_its_start(tmp_p
 
 def test_a_log_that_was_emptied_between_two_runs_is_read_from_its_start(tmp_path: Path) -> None:
     """By the rotation that copies it."""
-    log, state = tmp_path / "mail.log", tmp_path / "state.json"
-    append(log, "one\n")
-    followed = FollowedFile(log, state=state, from_start=True)
-    list(followed.lines())
-    followed.save(followed.place)
-    followed.close()
+    log, state = read_by_an_earlier_run(tmp_path)
     log.write_text("two\nthree\n")
     later = FollowedFile(log, state=state, from_start=False)
     assert list(later.lines()) == ["two", "three"]
@@ -81,12 +87,7 @@ def test_a_log_that_was_emptied_between_two_runs_is_read_from_its_start(tmp_path
 
 def test_a_log_that_was_rotated_between_two_runs_is_read_to_its_end(tmp_path: Path) -> None:
     """The lines that came last are in the file that was renamed."""
-    log, state = tmp_path / "mail.log", tmp_path / "state.json"
-    append(log, "one\n")
-    followed = FollowedFile(log, state=state, from_start=True)
-    list(followed.lines())
-    followed.save(followed.place)
-    followed.close()
+    log, state = read_by_an_earlier_run(tmp_path)
     append(log, "last\n")
     log.rename(tmp_path / "mail.log.1")
     append(log, "new\n")
