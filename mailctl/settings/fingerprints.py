@@ -22,6 +22,9 @@ _OWN = (
 _ADDRESSES = ("redis_", "celery_", "database_", "mailctl_database_")
 _LENGTH = 8
 _TEMPLATE_SUFFIXES = (".html", ".txt")
+_MAX_TEMPLATES = 100
+#: Stands for all templates beyond the first ones.
+OTHER_TEMPLATES = "others"
 
 
 def fingerprint_settings(settings: Settings) -> dict[str, str]:
@@ -42,6 +45,8 @@ def fingerprint_settings(settings: Settings) -> dict[str, str]:
 def fingerprint_templates(folder: Path | None) -> dict[str, str]:
     """Return the fingerprints of a service's own templates by the names of their files.
 
+    Those of the files beyond a hundred are one, `OTHER_TEMPLATES`: each heartbeat of a worker has them all.
+
     Args:
         folder: the folder of the templates; None if there is none. Files that cannot be read are left out,
             as is a folder that does not exist: other checks say so.
@@ -51,7 +56,13 @@ def fingerprint_templates(folder: Path | None) -> dict[str, str]:
         if file.suffix in _TEMPLATE_SUFFIXES:
             with suppress(OSError):
                 found[str(file.relative_to(folder or file))] = _fingerprint(file.read_bytes())
-    return found
+    return _shortened(found)
+
+
+def _shortened(fingerprints: dict[str, str]) -> dict[str, str]:
+    each = list(fingerprints.items())
+    shown, others = each[:_MAX_TEMPLATES], each[_MAX_TEMPLATES:]
+    return dict(shown) | ({OTHER_TEMPLATES: _fingerprint(repr(others).encode())} if others else {})
 
 
 def _fingerprint(value: bytes) -> str:

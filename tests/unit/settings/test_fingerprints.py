@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.settings import Settings
-from mailctl.settings.fingerprints import fingerprint_settings, fingerprint_templates
+from mailctl.settings.fingerprints import OTHER_TEMPLATES, fingerprint_settings, fingerprint_templates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +50,14 @@ def test_templates_have_fingerprints_by_their_files(tmp_path: Path) -> None:
     assert list(found) == ["base.html", "mail/reset.html", "reset.txt"]
     assert found["mail/reset.html"] == found["reset.txt"] != found["base.html"]
     assert fingerprint_templates(tmp_path / "nosuch") == fingerprint_templates(None) == {}
+
+
+def test_very_many_templates_are_told_apart_in_little_space(tmp_path: Path) -> None:
+    """Each heartbeat has the fingerprints."""
+    for number in range(300):
+        (tmp_path / f"{number:03}.html").write_text("text")
+    before = fingerprint_templates(tmp_path)
+    (tmp_path / "299.html").write_text("changed")
+    after = fingerprint_templates(tmp_path)
+    assert len(before) == 101
+    assert {name for name in before if before[name] != after[name]} == {OTHER_TEMPLATES}
