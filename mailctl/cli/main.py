@@ -23,6 +23,7 @@ from mailctl.cli.context import (
 )
 from mailctl.cli.lazy_commands import CommandGroup, LazyCommand
 from mailctl.cli.terminal import streams
+from mailctl.cli.terminal.interrupts import expect_interrupts
 from mailctl.cli.terminal.output import Output
 from mailctl.cli.usage_errors import usage_sentence
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
@@ -308,6 +309,7 @@ def run() -> None:
     """Run one command and exit with its exit code."""
     gc.set_threshold(*_GC_THRESHOLDS)
     streams.prepare()
+    expect_interrupts()
     code = main()
     _close_log()
     # The interpreter collects garbage at exit, which takes a sixth of the time of a short command.

@@ -1,18 +1,55 @@
-"""Ctrl-C and SIGTERM: deferred to the end of a transaction, or treated as the normal end of a watch."""
+"""Ctrl-C and SIGTERM: deferred to the end of a transaction, or treated as the normal end of a watch.
+
+They arrive anywhere, also while a library returns a connection to its pool or while an object is destroyed.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Iterator
     from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds after which an interrupt is raised again that came while an object was destroyed.
+_RAISED_AGAIN_AFTER = 0.05
+
+
+def expect_interrupts() -> None:
+    """Let no traceback be printed for an interrupt, and none be lost, wherever it arrives.
+
+    SQLAlchemy logs what interrupts the reset of a connection, although it raises it as well. The interpreter
+    prints what is raised while an object is destroyed, and goes on.
+    """
+    # Imported here, because it takes time.
+    import logging
+
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(_is_no_interrupt)
+    sys.unraisablehook = _raise_interrupt_again
+
+
+def _is_no_interrupt(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, KeyboardInterrupt)
+
+
+def _raise_interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    # Raised in here, it would be printed, too. Only a signal wakes a main thread that waits.
+    main_thread = threading.main_thread().ident
+    again = threading.Timer(_RAISED_AGAIN_AFTER, signal.pthread_kill, (main_thread, signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -79,3 +81,52 @@ def test_what_is_being_drawn_is_drawn_to_its_end(number: signal.Signals) -> None
     finally:
         signal.signal(signal.SIGTERM, before)
     assert drawn == ["the rest"]
+
+
+#: Ctrl-C that arrives while SQLAlchemy resets a connection, which logs it, and while an object is destroyed.
+ARRIVALS = {
+    "a connection is reset": """
+from sqlalchemy import create_engine, event
+engine = create_engine("sqlite://")
+event.listen(engine, "reset", lambda *_: signal.raise_signal(signal.SIGINT))
+engine.connect().close()
+""",
+    "an object is destroyed": """
+class Destroyed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+Destroyed()
+""",
+}
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS.values(), ids=ARRIVALS)
+def test_an_interrupt_is_neither_printed_nor_lost_wherever_it_arrives(arrival: str) -> None:
+    """Libraries and the interpreter print a traceback of it, and the interpreter goes on."""
+    program = f"""
+import signal, time
+from mailctl.cli.terminal.interrupts import expect_interrupts, watching
+expect_interrupts()
+with watching():
+    {arrival.strip().replace(chr(10), chr(10) + "    ")}
+    time.sleep(60)
+    print("lost")
+print("ended")
+"""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "ended\n", "")
+
+
+def test_an_interrupt_while_mailctl_is_imported_prints_no_traceback() -> None:
+    """The shell sees a process that Ctrl-C has ended."""
+    program = """
+import runpy, signal, sys
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "mailctl.cli.main":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("mailctl", run_name="__main__")
+"""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (-signal.SIGINT, "", "")
