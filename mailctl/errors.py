@@ -35,16 +35,16 @@ class ExitCode(IntEnum):
 
 
 _MEANINGS = {
-    ExitCode.DONE: "The command is done.",
+    ExitCode.DONE: "The command succeeded.",
     ExitCode.FAILED: "The operation failed, such as an email or a check.",
     ExitCode.USAGE: "The usage, an argument or the configuration is wrong.",
     ExitCode.NOT_FOUND: "The email, user, queue or other object does not exist.",
     ExitCode.REFUSED: "A confirmation is needed, a rule forbids it, or there is a conflict.",
-    ExitCode.UNAVAILABLE: "A service that is needed cannot be reached.",
+    ExitCode.UNAVAILABLE: "A required service cannot be reached.",
     ExitCode.UNCONFIRMED: "The service's own task has finished, and does not say whether the email was sent.",
     ExitCode.PENDING: "The email was not finished within the time limit.",
     ExitCode.TRY_AGAIN: "A mail server should hand the message over again later.",
-    ExitCode.INTERRUPTED: "Ctrl-C, or the prompt was left without an answer.",
+    ExitCode.INTERRUPTED: "Ctrl-C was pressed, or a prompt was not answered.",
 }
 _BY_SEVERITY = (
     ExitCode.UNAVAILABLE,

@@ -98,7 +98,7 @@ def escape_handlers(logger: logging.Logger) -> None:
 
 
 def configure_json_logging(level: int | str) -> None:
-    """Write the log of this process to stderr as JSON, one object a line, from a level up."""
+    """Write the log of this process to stderr as JSON, one object per line, from a level up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()

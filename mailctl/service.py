@@ -174,8 +174,8 @@ class EmailService:
 
     Raises (all sending methods):
         InvalidInput: a value is missing or not usable; nothing was recorded.
-        IdempotencyConflict: the idempotency key was used for other content.
-        ConfigurationError: the settings are not usable, or `session` is connected to another database than
+        IdempotencyConflict: the idempotency key was used for different content.
+        ConfigurationError: the settings are not usable, or `session` is connected to a database other than
             the delivery log.
         LogUnavailable: the delivery log cannot be written.
     """

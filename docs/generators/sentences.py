@@ -1,7 +1,7 @@
 """Every text that people read, in one file: `python -m docs.generators.sentences > sentences.txt`.
 
 First the help of every command as it is printed, then the sentences and labels of the code by module, then
-the texts of the dashboard's pages and of the built-in emails.
+the texts of the dashboard's pages and their script, and of the built-in emails.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _FOR_PROGRAMS = re.compile(
     r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|WITH|ALTER|DROP|LOCK|SET|BEGIN|default-src|local )"
     r"|\\b|\(\?|\[\^",
 )
+#: A text in JavaScript.
+_SCRIPT_TEXT = re.compile(r"[\"`]([^\"`\n]*)[\"`]")
 _TAG = re.compile(r"\{[%#].*?[%#]\}|<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
 
 
@@ -38,6 +40,9 @@ def sentences() -> Iterator[str]:
     for path in sorted((ROOT / PACKAGE).rglob("*.html")) + sorted((ROOT / PACKAGE).rglob("*.txt")):
         lines = (" ".join(line.split()) for line in _TAG.sub("\n", path.read_text()).splitlines())
         yield from ("", f"==== {path.relative_to(ROOT)}", *filter(_WORDS.search, lines))
+    for path in sorted((ROOT / PACKAGE).rglob("*.js")):
+        texts = filter(_WORDS.search, _SCRIPT_TEXT.findall(path.read_text()))
+        yield from ("", f"==== {path.relative_to(ROOT)}", *texts)
 
 
 def _texts(tree: ast.Module) -> Iterator[str]:

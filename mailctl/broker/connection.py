@@ -136,7 +136,7 @@ def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
         return BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code)
     if isinstance(error, PublishersBlocked):
         return BrokerUnavailable(
-            f"The broker at {address} takes no messages: {reason}.",
+            f"The broker at {address} accepts no messages: {reason}.",
             fix="Free memory or disk space on its host, or raise its limits.",
         )
     return BrokerUnavailable(

@@ -129,7 +129,7 @@ class PrivateReceiver(EventReceiver):  # type: ignore[misc]  # Celery has no typ
             try:
                 super()._receive(event, message, **more)
             except Exception as error:
-                _log.warning("dropped a message that is no event of a worker (%s)", type(error).__name__)
+                _log.warning("dropped a message that is not a worker event (%s)", type(error).__name__)
 
     @override
     def event_from_message(self, *args: Any, **kwargs: Any) -> tuple[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ def store_results(backend: Any, results: Sequence[Result]) -> None:
     try:
         _store(backend, results)
     except Exception as error:
-        _log.warning("%d Celery results are not stored: %s", len(results), type(error).__name__)
+        _log.warning("%d Celery results could not be stored: %s", len(results), type(error).__name__)
 
 
 def _store(backend: Any, results: Sequence[Result]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.process_identity import ProcessIdentity
 
 _KEY_FIX = (
-    "Give all processes the same SECRET_KEY, and restart those that had another one. "
+    "Give all processes the same SECRET_KEY, and restart those that had a different one. "
     "While a key is being rotated, name the earlier one in MAILCTL_SECRET_KEYS_OLD."
 )
 _LOG_FIX = "Restart the worker: the log that it opened has since been replaced."
@@ -90,7 +90,7 @@ def _keys(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterato
         yield Disagreement(
             subject=AgreementSubject.KEYS,
             workers=(),
-            detail=f"this process has another SECRET_KEY than {_workers(known)},"
+            detail=f"the SECRET_KEY of this process differs from that of {_workers(known)},"
             " which cannot read the emails that it records",
             fix=_KEY_FIX,
         )

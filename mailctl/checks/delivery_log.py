@@ -66,12 +66,12 @@ def check_log(settings: Settings, *, offline: bool) -> Generator[Finding, None, 
 
 
 def is_log_file(settings: Settings) -> bool:
-    """Whether the delivery log is an SQLite file, which only one host can use."""
+    """Whether the delivery log is a SQLite file, which only one host can use."""
     return settings.log_url.startswith("sqlite")
 
 
 def is_log_file_missing(settings: Settings) -> bool:
-    """Whether the delivery log is an SQLite file that does not exist yet."""
+    """Whether the delivery log is a SQLite file that does not exist yet."""
     return is_log_file(settings) and not sqlite_path(delivery_log_url(settings)).exists()
 
 

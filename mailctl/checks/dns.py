@@ -175,7 +175,7 @@ class _DnsChecks:
             return _GROUP.ok(name, "no MX record; bounces go to the host with this name")
         return _GROUP.warn(
             name,
-            "No server takes email for this domain, so that bounces and replies are lost;"
+            "No server accepts email for this domain, so bounces and replies are lost;"
             " some receivers reject such senders.",
             fix=f"Add: {domain} MX 10 mail.{domain}., or set another bounce_address in MAILCTL_SENDERS.",
         )
@@ -204,7 +204,7 @@ class _DnsChecks:
         elif not selectors:
             yield _GROUP.skip(
                 name,
-                "unknown: selectors cannot be listed, and none of those that providers use has a key; name"
+                "unknown: selectors cannot be listed, and none of the common ones has a key; name"
                 " yours as dkim_selectors in MAILCTL_SENDERS",
             )
 
@@ -257,7 +257,7 @@ class _DnsChecks:
         if not addresses:
             return _GROUP.skip(name, "not known: the mail server has no public address here")
         if mail_dns.provider_include(host):
-            return _GROUP.skip(name, "the provider sends from hosts of its own")
+            return _GROUP.skip(name, "the provider sends from its own hosts")
         for address in addresses:
             names = await self._dns.names_of(address)
             if not names:
@@ -281,14 +281,14 @@ def _no_such_domain(domain: str) -> Finding:
 def _alignment(domain: str, bounce_domain: str, *, is_spf_aligned: bool, is_signed: bool) -> Finding:
     name = f"alignment {domain}"
     if is_spf_aligned:
-        return _GROUP.ok(name, f"bounces go to {bounce_domain}, so that SPF counts for DMARC")
+        return _GROUP.ok(name, f"bounces go to {bounce_domain}, so SPF counts for DMARC")
     if is_signed:
         return _GROUP.ok(
             name, f"by DKIM, if the mail server signs with d={domain}; SPF is for {bounce_domain}"
         )
     return _GROUP.warn(
         name,
-        f"Bounces go to {bounce_domain}, so that SPF does not count for {domain}, and no DKIM key is known:"
+        f"Bounces go to {bounce_domain}, so SPF does not count for {domain}, and no DKIM key is known:"
         " DMARC fails.",
         fix=f"Configure the mail server to sign with d={domain}, or set a bounce_address in {domain}.",
     )

@@ -118,6 +118,6 @@ def _parse_address(server: str) -> tuple[str, int]:
         address = address[1:-1]
     if not _is_address(address) or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidInput(
-            "--dns-server", "must be an IP address, perhaps with a port.", fix="Give one like 192.0.2.53."
+            "--dns-server", "must be an IP address, optionally with a port.", fix="Give one like 192.0.2.53."
         )
     return address, int(port)

@@ -133,7 +133,7 @@ def _links_of(links: Links, kind: Kind, content: Content, settings: Settings) ->
 def _readable(links: Links, link: Link, token: str, settings: Settings, *, now: datetime) -> Finding:
     """Say who makes the tokens of a purpose, and who can read them."""
     where = mask_url(links.paths.url(link, "…")).replace("%E2%80%A6", "…")
-    given = "sealed, for mailctl.links" if settings.seals_link_tokens else "as they are"
+    given = "are sealed, for mailctl.links" if settings.seals_link_tokens else "are used unchanged"
     expiry = unverified_expiry(token)
     if expiry is not None and expiry <= now:
         return _GROUP.fail(
@@ -147,10 +147,12 @@ def _readable(links: Links, link: Link, token: str, settings: Settings, *, now: 
         kind = "a token" if expiry is None else f"a JWT for {format_duration(expiry - now)}"
         made = f"{settings.mailctl_link_mint} makes {kind}, which your service reads"
     else:
-        made = "mailctl makes a sealed one, which only mailctl.links reads"
+        made = "mailctl makes a sealed one, which only mailctl.links can read"
         if settings.mailctl_app and not settings.seals_link_tokens:
-            return _only_mailctl_reads(link, f"{where}: your tokens {given}; without one, {made}.")
-    return _GROUP.ok(link.purpose, f"{where}: your tokens {given}; without one, {made}")
+            return _only_mailctl_reads(
+                link, f"{where}: the tokens of the service {given}; without one, {made}."
+            )
+    return _GROUP.ok(link.purpose, f"{where}: the tokens of the service {given}; without one, {made}")
 
 
 def _only_mailctl_reads(link: Link, detail: str) -> Finding:

@@ -55,7 +55,7 @@ def _finding(path: Path) -> Finding:
         _NAME,
         f"The delivery log is in a database of the service, and {path} does not know its tables:"
         " `alembic revision --autogenerate` would write statements that drop them.",
-        fix=f"In {path.name}, give context.configure(): include_object={_HOOK}",
+        fix=f"In {path.name}, pass include_object={_HOOK} to context.configure()",
     )
 
 

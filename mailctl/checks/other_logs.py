@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 # Which of the two is wrong is not known, so that nothing is to be stopped.
 _LOG_FIX = (
-    "Give them and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart what was"
-    f" wrong; show the workers: {mailctl_command('workers')}"
+    "Give them and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart the"
+    f" wrong ones; list the workers: {mailctl_command('workers')}"
 )
 _KEY_FIX = (
-    "If both belong to the same service, give them the same SECRET_KEY and restart what was wrong;"
-    " otherwise give each service a Redis database of its own (REDIS_DB)."
+    "If both belong to the same service, give them the same SECRET_KEY and restart those that had a different"
+    " one; otherwise give each service a Redis database of its own (REDIS_DB)."
 )
 
 
@@ -69,8 +69,8 @@ def compare_other_workers(
             yield Disagreement(
                 subject=AgreementSubject.KEYS,
                 workers=differing,
-                detail=f"{_consumers(differing, queues)} and {_have(differing)} another SECRET_KEY than this"
-                " process: links that one of them makes are invalid for the other",
+                detail=f"{_consumers(differing, queues)} and {_have(differing)} a SECRET_KEY that differs"
+                " from that of this process: links that one of them makes are invalid for the other",
                 fix=_KEY_FIX,
                 is_failure=False,
             )

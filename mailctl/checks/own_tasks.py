@@ -147,11 +147,11 @@ def _own_results(app: Celery, *, is_recorded: bool) -> Finding:
     if is_recorded:
         return _RECORDING.ok("own results", "they are not needed: the outcomes are recorded")
     if not reason or has_memory_broker(app):
-        asked = ": mailctl's messages ask for them, although task_ignore_result is set"
+        asked = ": mailctl requests them, although task_ignore_result is set"
         ignored = asked if app.conf.task_ignore_result else ""
         return _RECORDING.ok("own results", f"the results of the service's own tasks can be read{ignored}")
     return _RECORDING.warn(
         "own results",
-        f"The results of the service's own tasks cannot be read, because {reason}: their emails become held.",
+        f"The results of the service's own tasks cannot be read, because {reason}: their emails are held.",
         fix=f"{_RECORD}, or configure it to keep results in Redis or a database.",
     )

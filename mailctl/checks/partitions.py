@@ -38,8 +38,8 @@ def check_partitions(engine: Engine, group: CheckGroup, *, service: str) -> Iter
     if found.is_converting:
         yield group.warn(
             _NAME,
-            "A conversion of the delivery log to another layout has begun and not ended.",
-            fix="Run the command again that began it, or discard what it has done: "
+            "A conversion of the delivery log to another layout was begun and not finished.",
+            fix="Repeat the command that began it, or discard the unfinished conversion: "
             + str(mailctl_command("db", "partition", undo=True)),
         )
     if found.days is not None:
@@ -53,8 +53,8 @@ def _check(found: PartitionCondition, group: CheckGroup) -> Iterator[Finding]:
     else:
         yield group.warn(
             _NAME,
-            "The emails of today have no partition of their own, so prune will delete each by itself.",
-            fix="Let a worker of a user run that may create tables, or run: "
+            "Today's emails have no partition of their own, so prune will delete them one by one.",
+            fix="Run a worker as a database user who may create tables, or run: "
             + str(mailctl_command("db", "partition")),
         )
     if found.is_crowded:

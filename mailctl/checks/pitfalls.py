@@ -65,9 +65,9 @@ def _unverified_redis(settings: Settings) -> Iterator[Finding]:
         if address.startswith("rediss://") and UNVERIFIED.intersection(options.get("ssl_cert_reqs", ())):
             yield _GROUP.warn(
                 f"unverified {name}",
-                f"The certificate of the {name} is not verified (ssl_cert_reqs): anybody in between can"
+                f"The certificate of the {name} is not verified (ssl_cert_reqs): anyone on the path can"
                 " read and change messages.",
-                fix="Remove ssl_cert_reqs, and name your own authority with ssl_ca_certs=PATH.",
+                fix="Remove ssl_cert_reqs, and name your own CA with ssl_ca_certs=PATH.",
             )
 
 

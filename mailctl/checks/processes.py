@@ -71,11 +71,11 @@ def _readability(engine: Engine, keyring: Keyring) -> Iterator[Finding]:
     sample = sample_readability(engine, keyring)
     if sample.unreadable:
         share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
-        detail = f"This process cannot decrypt {share}: another SECRET_KEY has encrypted them."
+        detail = f"This process cannot decrypt {share}: they were encrypted with another SECRET_KEY."
         yield _GROUP.fail("content", detail, fix=_KEYS_FIX)
     if sample.unbound:
         share = f"{sample.unbound} of {pluralize(sample.checked, 'waiting email')}"
-        detail = f"An earlier version of mailctl has encrypted {share}: workers cannot read them."
+        detail = f"An earlier version of mailctl encrypted {share}: workers cannot read them."
         yield _GROUP.fail("content", detail, fix=f"Run: {mailctl_command('db', 'rekey')}")
     if sample.checked and not sample.unreadable and not sample.unbound:
         yield _GROUP.ok("content", f"{pluralize(sample.checked, 'waiting email')} can be decrypted")

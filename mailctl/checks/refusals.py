@@ -1,4 +1,4 @@
-"""Checks of what the mail server has told workers lately, and the fixes for refusals that are our fault."""
+"""Checks of what the mail server has told workers recently, and the fixes for refusals that are our fault."""
 
 from __future__ import annotations
 
@@ -139,6 +139,8 @@ def _about_named_server(finding: Finding, name: str, server: NamedServer | None)
 def _finding(category: ReplyCategory, count: int, end: LoggedEnd, *, is_over: bool) -> Finding:
     report = _GROUP.warn if is_over else _GROUP.fail
     times = pluralize(count, "attempt")
-    detail = f"In the last hour, the mail server ended {times} with: {end.reply} (at {end.stage})."
+    detail = (
+        f"In the last hour, {times} ended with this reply of the mail server: {end.reply} (at {end.stage})."
+    )
     after = " It has accepted other emails since." if is_over else ""
     return report(_NAME, detail + after, fix=_FIXES[category])

@@ -205,7 +205,7 @@ def _describe_port(use: PortUse | None, server: SmtpServer) -> str:
     if use.protocol not in ("SMTP", None):
         return f"; port {server.port} speaks {use.protocol}, not SMTP"
     if use.is_tls_at_once and server.tls != "implicit":
-        return f"; port {server.port} speaks TLS at once, so it needs EMAIL_TLS=implicit"
+        return f"; port {server.port} speaks TLS from the start, so it needs EMAIL_TLS=implicit"
     if not use.is_tls_at_once and server.tls == "implicit" and use.protocol == "SMTP":
         return f"; port {server.port} speaks SMTP without TLS at first, so it needs EMAIL_TLS=starttls"
     return ""

@@ -154,7 +154,7 @@ def _compiled(composer: Composer, template: str) -> Finding:
     except MailctlError as error:
         return _GROUP.error(template, error)
     variables = ", ".join(sorted(composer.template_variables(template) - COMMON_VARIABLES)) or "none"
-    text = "" if composer.has_text_file(template) else "; its plain text is made from the HTML"
+    text = "" if composer.has_text_file(template) else "; its plain text is derived from the HTML"
     return _GROUP.ok(template, f"compiles; its own variables: {variables}{text}")
 
 

@@ -84,7 +84,9 @@ def _describe_result(result: ActionResult) -> str:
     email = _describe_email(result.email) if result.email else ""
     if result.new_id:
         email += f", as {result.new_id}"
-    return ": ".join(part for part in (email, result.explanation) if part)
+    text = ": ".join(part for part in (email, result.explanation) if part)
+    is_left_out = result.outcome is ActionOutcome.LEFT_OUT
+    return f"{text}; to include it, add --include {','.join(result.hazards)}" if is_left_out else text
 
 
 def _describe_email(email: Email) -> str:

@@ -122,7 +122,7 @@ class _Command(_PlainHelp, TyperCommand):
         ctx.allow_extra_args = True
         left: list[str] = super().parse_args(ctx, args)
         if left and not ctx.resilient_parsing:
-            ctx.fail(f"The argument {left[0]!r} is one too many.")
+            ctx.fail(f"Unexpected argument {left[0]!r}.")
         return left
 
     @override

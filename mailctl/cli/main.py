@@ -70,7 +70,7 @@ SECTIONS = {
         LazyCommand(
             "open",
             "mailctl.cli.commands.open:open_dashboard",
-            "Open the dashboard in a browser, at an email.",
+            "Open the dashboard in a browser, at its overview or at an email.",
         ),
     ),
     "Change emails": (
@@ -91,24 +91,24 @@ SECTIONS = {
         LazyCommand(
             "feedback",
             "mailctl.cli.commands.feedback:app",
-            "Take bounces and complaints, and record what became of emails.",
+            "Process bounces and complaints, and record what happened to emails.",
         ),
     ),
     "Campaigns, queues and workers": (
         LazyCommand(
             "campaign",
             "mailctl.cli.commands.campaign:app",
-            "List, show, pause, resume and cancel campaigns, and set their rates; lists them by default.",
+            "List, show, pause, resume and cancel campaigns, and set their rates (default: list).",
         ),
         LazyCommand(
             "queue",
             "mailctl.cli.commands.queue:app",
-            "List, pause, resume, purge and restore queues; lists them by default.",
+            "List, pause, resume, purge and restore queues (default: list).",
         ),
         LazyCommand(
             "workers",
             "mailctl.cli.commands.workers:app",
-            "List, compare, ping and stop workers; lists them by default.",
+            "List, compare, ping and stop workers (default: list).",
         ),
     ),
     "Inspect": (
@@ -179,7 +179,7 @@ SECTIONS = {
     ),
     "Help": (
         LazyCommand(
-            "help", "mailctl.cli.commands.help:show_help", "Show the help of a command or of a topic."
+            "help", "mailctl.cli.commands.help:show_help", "Show the help of a command, or the exit codes."
         ),
         LazyCommand(
             "version",

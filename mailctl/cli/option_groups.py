@@ -273,7 +273,7 @@ class LayoutOptions(OptionGroup):
         typer.Option(
             "--columns",
             metavar="FIELD,...",
-            help="Show these fields of the JSON objects as columns, such as task_id,state,smtp.code.",
+            help="Show these fields of the JSON objects as columns; smtp.code is the field code in smtp.",
         ),
     ] = None
 

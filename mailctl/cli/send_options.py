@@ -108,7 +108,7 @@ class SendOptions(OptionGroup):
     ] = None
     in_: Annotated[
         str | None,
-        typer.Option("--in", metavar="DURATION", help="Send after this time, such as 90s, 10m or 2h30m."),
+        typer.Option("--in", metavar="DURATION", help="Send after this delay, such as 90s, 10m or 2h30m."),
     ] = None
     sender: Annotated[
         str | None,
@@ -119,7 +119,7 @@ class SendOptions(OptionGroup):
         typer.Option(
             "--tenant",
             metavar="NAME",
-            help="The tenant that the email belongs to; it decides on the sender and the mail server.",
+            help="The tenant that the email belongs to; it determines the sender and the mail server.",
         ),
     ] = None
     idempotency_key: Annotated[

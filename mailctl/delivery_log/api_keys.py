@@ -83,8 +83,11 @@ class ApiKeys(Repository):
         with reading(self._engine) as connection:
             return [ApiKey(**row._asdict()) for row in connection.execute(query)]
 
-    def revoke(self, id: str) -> ApiKey:
+    def revoke(self, given: str) -> ApiKey:
         """Revoke a key, which ends the sessions that began with it; revoking it again changes nothing.
+
+        Args:
+            given: the id of the key, or its name if no other valid key has it.
 
         Returns:
             The revoked key.
@@ -93,14 +96,20 @@ class ApiKeys(Repository):
             NotFound: there is no such key.
             LogUnavailable: the delivery log cannot be written.
         """
-        revoked = update(api_keys).where(api_keys.c.id == id, api_keys.c.revoked_at.is_(None))
+        key_id = given if self._find(given) else self._id_of_name(given) or given
+        revoked = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
         with writing(self._engine) as connection:
             connection.execute(revoked.values(revoked_at=self._clock()))
-            end_sessions_of_key(connection, id)
-        found = self._find(id)
+            end_sessions_of_key(connection, key_id)
+        found = self._find(key_id)
         if found is None:
-            raise NotFound(f"There is no key {id}.", fix="See `mailctl keys list`.")
+            raise NotFound(f"There is no key {given}.", fix="See `mailctl keys list`.")
         return found
+
+    def _id_of_name(self, name: str) -> str | None:
+        """Return the id of the only valid key with this name; None if there is none, or several."""
+        ids = [key.id for key in self.list() if key.is_valid and key.name == name]
+        return ids[0] if len(ids) == 1 else None
 
     def has_valid(self) -> bool:
         """Whether any key has not been revoked."""

@@ -89,7 +89,7 @@ def register_key(
     known = connection.execute(select(idempotency_keys).where(has_key)).one()
     if known.fingerprint not in prints:
         raise IdempotencyConflict(
-            f"The idempotency key {key!r} was used for other content (email {known.email_id}).",
-            fix="Use a new key for a new email, or repeat the call as it was.",
+            f"The idempotency key {key!r} was used for different content (email {known.email_id}).",
+            fix="Use a new key for a new email, or repeat the call unchanged.",
         )
     return str(known.email_id)

@@ -1,4 +1,4 @@
-"""Refusals: how attempts ended lately, and emails that are tried once more after everybody was refused."""
+"""Refusals: how attempts ended recently, and emails that are tried once more after everybody was refused."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def _append_note(connection: Connection, new: NewReport, code: ReasonCode, *, no
     """Append an event that changes no state; it repeats the state of now, not of when the email was read."""
     email_id, report = new.email.id, new.report
     row = connection.execute(select(emails.c.state, emails.c.attempts).where(emails.c.id == email_id)).one()
-    unproven = "" if report.is_proven else "; nothing proves it, so that it changes nothing"
+    unproven = "" if report.is_proven else "; nothing proves it, so it changes nothing"
     event = {
         "email_id": email_id,
         "at": now,

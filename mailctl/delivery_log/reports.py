@@ -58,7 +58,7 @@ class Report:
     at: datetime | None = None
     reply: SmtpReply = _NO_REPLY
     remote_server: str | None = None
-    #: Whether no email can ever reach the mailbox.
+    #: Whether the mailbox is unreachable for good.
     is_hard: bool = False
 
     @property

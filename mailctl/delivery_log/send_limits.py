@@ -243,7 +243,7 @@ def _rate_of(row: Any, *, configured: float | None, now: datetime) -> float | No
 
 
 def _accepted_per_second(connection: Connection, server: str, now: datetime, *, domain: str | None) -> int:
-    """Return how many emails a server has accepted of all workers in the fastest second lately."""
+    """Return how many emails a server has accepted of all workers in the fastest second recently."""
     since = now - timedelta(seconds=_MEASURED_SECONDS)
     first = first_event_seq_since(connection, since)
     query = (

@@ -73,7 +73,11 @@ def died_before(case: Case) -> Cause | None:
     email, event = case.email, case.last_event(State.PENDING)
     if email.reason_code is not ReasonCode.PROCESS_DIED or event is None:
         return None
-    again = f"it is sent again by {email.worker}" if email.state is State.SENDING else "it is sent again next"
+    again = (
+        f"it is sent again by {email.worker}"
+        if email.state is State.SENDING
+        else "it will be sent again next"
+    )
     return Cause(
         name="process_died",
         sentence=f"a process of {event.worker} died while it was sending it, at"

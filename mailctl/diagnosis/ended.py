@@ -136,7 +136,7 @@ def _refusal(case: Case) -> Cause:
     said = str(email.reply) or email.error or "refused"
     if cause.name == _RECIPIENT_REFUSED:
         return replace(cause, sentence=f"{cause.sentence}: {said}", next_step=_after_refusal(case, cause))
-    sentence = f"{cause.sentence}: {said}; remove the cause first"
+    sentence = f"{cause.sentence}: {said}; fix the cause first"
     return replace(cause, sentence=sentence, next_step=case.command_to_send_again())
 
 
@@ -163,6 +163,8 @@ def cause_of_refusal(reply: SmtpReply, *, stage: str) -> Cause:
         return ours
     if not is_recipient_refusal(reply, stage=stage):
         return Cause(name="message_refused", sentence="the mail server refused the message")
+    if category is ReplyCategory.DEAD_MAILBOX:
+        return Cause(name=_RECIPIENT_REFUSED, sentence="the mail server says that the mailbox does not exist")
     is_open = category in OPEN_CATEGORIES
     doubt = ", and does not say whether the recipient or the sender is at fault" if is_open else ""
     return Cause(

@@ -41,7 +41,7 @@ _CAUSES: Mapping[ReplyCategory, tuple[str, str]] = {
     ),
     ReplyCategory.QUOTA: (
         "quota_used_up",
-        "our account at the mail server has used up what it may send in a day or an hour",
+        "our account at the mail server has used up its hourly or daily quota",
     ),
     ReplyCategory.CONNECTIONS: (
         "too_many_connections",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.models import Cause, Certainty
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from mailctl.domain.shell_command import ShellCommand
 
 
+#: What no id of mailctl looks like, and may be a part of an address.
+_WORD = re.compile(r"(?=.*[g-z])[a-z][\w.+-]{0,63}", re.IGNORECASE | re.ASCII)
 #: The name of the cause that the service's own code sends email which nothing records.
 _UNRECORDED = "unrecorded_task"
 _RECORD = "mailctl.record_tasks(app) in the service's code records such emails from then on"
@@ -32,8 +35,14 @@ def diagnose_unknown(unknown: UnknownId) -> tuple[Cause, ...]:
 
 
 def search_command(given: str) -> ShellCommand:
-    """Return the command that lists the emails which a text may stand for; an address is no id."""
-    return mailctl_command("list", to=given) if "@" in given else mailctl_command("list")
+    """Return the command that lists the emails which a text may stand for."""
+    is_name = "@" in given or may_be_part_of_address(given)
+    return mailctl_command("list", to=given) if is_name else mailctl_command("list")
+
+
+def may_be_part_of_address(given: str) -> bool:
+    """Whether a text looks like the name of somebody rather than like an id."""
+    return _WORD.fullmatch(given) is not None
 
 
 def wider_search_command(given: str) -> ShellCommand:
@@ -42,7 +51,7 @@ def wider_search_command(given: str) -> ShellCommand:
     Of an address the domain is searched for, because the address itself was not found.
     """
     if not _is_address(given):
-        return mailctl_command("list")
+        return search_command("" if "@" in given else given)
     return mailctl_command("list", to="@" + given.rpartition("@")[2])
 
 

@@ -38,7 +38,7 @@ class CampaignBounds:
             return ""
         found = []
         if bounces >= MIN_BOUNCES and bounces / accepted > self.max_bounced:
-            found.append(_clause(bounces, accepted, "bounced for good", self.max_bounced))
+            found.append(_clause(bounces, accepted, "bounced permanently", self.max_bounced))
         if complaints >= MIN_COMPLAINTS and complaints / accepted > self.max_complained:
             found.append(_clause(complaints, accepted, "were marked as spam", self.max_complained))
         return " and ".join(found)

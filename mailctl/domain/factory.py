@@ -75,7 +75,7 @@ def read_user(value: object) -> User:
     for name in ("email", "id"):
         if _attribute(value, name, field=_USER, default=_MISSING) is _MISSING:
             raise InvalidInput(
-                _USER, f"has no {name}.", fix="Give an object with id, email and, if you like, username."
+                _USER, f"has no {name}.", fix="Give an object with id, email and optionally username."
             )
     return make_user(
         email=_attribute(value, "email", field=_USER),
@@ -138,7 +138,7 @@ def _attribute(value: object, name: str, *, field: str, default: object = None) 
         raise InvalidInput(
             field,
             f"cannot be read: its {name} raised {type(error).__name__}.",
-            fix="Load it before the call, such as within the session of your database.",
+            fix="Load it before the call, for example within your database session.",
         ) from error
 
 

@@ -106,12 +106,12 @@ def require_maildir(folder: Path) -> None:
         is_one = False
     if not is_one:
         raise ConfigurationError(
-            f"{MAILDIR} {folder} is no Maildir.", fix="Name a folder with new and cur in it."
+            f"{MAILDIR} {folder} is not a Maildir.", fix="Name a folder with new and cur in it."
         )
 
 
 def _invalid_url() -> ConfigurationError:
     return ConfigurationError(
-        f"{IMAP} is no URL of a mailbox without a password.",
+        f"{IMAP} must be the URL of a mailbox, without a password.",
         fix="Give one such as imaps://bounces%40example.com@mail.example.com/INBOX,Junk.",
     )

@@ -15,7 +15,7 @@ class ReasonCode(StrEnum):
 
     # It waits.
     MAIL_SERVER_DOWN = "mail_server_down"  #: the circuit to the mail server is open
-    REFUSED_FOR_ALL = "refused_for_all"  #: the mail server refused everybody alike; it is tried once more
+    REFUSED_FOR_ALL = "refused_for_all"  #: the mail server refused every recipient; it is tried once more
     OVER_GLOBAL_LIMIT = "over_global_limit"  #: the rate limit for all email is reached
     SEND_RATE = "send_rate"  #: the rate of its mail server or of its domain is used up for now
     PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and will try again
@@ -27,7 +27,7 @@ class ReasonCode(StrEnum):
     WORKER_DISAPPEARED = "worker_disappeared"  #: the lease of the worker that was sending it expired
     PROCESS_DIED = "process_died"  #: a process of the worker's pool died while it was sending it
     INTERRUPTED = "interrupted"  #: a time limit ended the attempt before the mail server had the message
-    NEXT_SERVER = "next_server"  #: a mail server does not work, so that the next one of its route was tried
+    NEXT_SERVER = "next_server"  #: a mail server does not work, so the next one of its route was tried
     DEFERRED = "deferred"  #: the mail server said "later", or could not be reached
     NO_REPLY = "no_reply"  #: the body was sent, and no reply came
     CONFIGURATION = "configuration"  #: credentials, TLS, the sender or files of this installation are wrong
@@ -46,17 +46,17 @@ class ReasonCode(StrEnum):
     UNSUBSCRIBED = "unsubscribed"  #: its recipient wants no more emails of its kind
     OVER_LIMIT = "over_limit"  #: a rate limit of its address or user is reached
     OWN_TASK_SUCCEEDED = "own_task_succeeded"  #: the service's own task proves that it was sent or captured
-    OWN_TASK_UNCONFIRMED = "own_task_unconfirmed"  #: the service's own task finished without telling
+    OWN_TASK_UNCONFIRMED = "own_task_unconfirmed"  #: the service's own task finished without saying
     OWN_TASK_FAILED = "own_task_failed"  #: the service's own task reports a failure
     CANARY_FAILED = "canary_failed"  #: a step of a canary failed
     # Feedback came after a mail server had accepted it.
     DELIVERY_REPORTED = "delivery_reported"  #: the recipient's mail server has it
     DELAY_REPORTED = "delay_reported"  #: not delivered yet; the mail server that has it keeps trying
-    RELAY_REPORTED = "relay_reported"  #: passed on to a server that reports failures alone
+    RELAY_REPORTED = "relay_reported"  #: passed on to a server that reports only failures
     BOUNCE_REPORTED = "bounce_reported"  #: given up, and not tried again
     COMPLAINT_REPORTED = "complaint_reported"  #: its recipient marked it as spam
     UNSUBSCRIBE_REPORTED = "unsubscribe_reported"  #: its recipient wants no more of these
-    REPORT_NOTED = "report_noted"  #: a report that changed nothing: unproven, or outdone by another
+    REPORT_NOTED = "report_noted"  #: a report that changed nothing: unproven, or superseded by another
     # An operator, or another program, acted.
     STOPPED = "stopped"  #: an operator held or cancelled it
     RETRIED = "retried"  #: an operator retried it

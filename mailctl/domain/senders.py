@@ -72,7 +72,7 @@ class Senders:
         """
         if name not in self.names:
             known = ", ".join(self.names)
-            raise InvalidInput("sender", f"is not one of {SETTING}.", fix=f"Known are {known}.")
+            raise InvalidInput("sender", f"is not one of {SETTING}.", fix=f"Use one of: {known}.")
         return name
 
     @property

@@ -181,14 +181,14 @@ class Dispatcher:
             As `record`.
 
         Raises:
-            ConfigurationError: the session is connected to another database than the delivery log.
+            ConfigurationError: the session is connected to a different database than the delivery log.
         """
         if isinstance(session, scoped_session):
             session = session()  # a listener on the registry would listen to all sessions
         connection = session.connection()
         if not is_same_database(connection.engine.url, self.runtime.engine.url):
             raise ConfigurationError(
-                "The session is connected to another database than the delivery log.",
+                "The session is connected to a different database than the delivery log.",
                 fix="Set MAILCTL_DATABASE_URL to the database of the session, or omit session=.",
             )
         with translate_database_errors(connection.engine.url):

@@ -257,7 +257,7 @@ class Enqueuer:
 
         Raises:
             InvalidInput: the idempotency key is not usable.
-            IdempotencyConflict: the idempotency key was used for other content.
+            IdempotencyConflict: the idempotency key was used for different content.
             LogUnavailable: the delivery log cannot be written.
         """
         with tracing.span("mailctl.record") as span:

@@ -66,7 +66,7 @@ class SendService:
             InvalidInput: a value of the request is missing or not usable.
             NotFound: there is no such user.
             Refused: a user is deactivated, deleted or otherwise not to be mailed.
-            IdempotencyConflict: the idempotency key was used for other content.
+            IdempotencyConflict: the idempotency key was used for different content.
             LogUnavailable: the delivery log cannot be written.
             UserDirectoryUnavailable: the users cannot be looked up.
         """

@@ -81,7 +81,7 @@ def parse_mailbox(
 def describe_imap_error(error: imaplib.IMAP4.error) -> str:
     """Return what is wrong, without the words of the server, which may quote names."""
     if isinstance(error, imaplib.IMAP4.readonly):
-        return "the folder is read-only, so that no message can be marked as seen"
+        return "the folder is read-only, so no message can be marked as seen"
     if isinstance(error, imaplib.IMAP4.abort):
         return "the server has ended the connection, or does not speak IMAP"
     return "the server refused a command, such as signing in or opening the folder"

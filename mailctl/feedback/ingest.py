@@ -63,7 +63,7 @@ class MailIngester:
         if reading.rejected is not None:
             count_rejected(self._runtime, reading.source, reading.rejected)
             # Neither its text nor its addresses: they come from strangers.
-            _log.info("a message (%s) is no feedback: %s", reading.source, reading.rejected)
+            _log.info("a message (%s) is not feedback: %s", reading.source, reading.rejected)
             return reading.rejected
         receipt = record(self._runtime, reading.items)
         _log.info(

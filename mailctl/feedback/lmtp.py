@@ -265,7 +265,7 @@ class _Session:
         except MailctlError:
             return b"451 4.3.0 Try again later"
         except Exception as error:
-            _log.error("a message could not be taken: %s", type(error).__name__)
+            _log.error("a message could not be accepted: %s", type(error).__name__)
             return b"451 4.3.0 Try again later"
         return b"250 2.0.0 Taken" if len(message) <= MAX_OCTETS else b"552 5.3.4 Too large"
 

@@ -105,7 +105,9 @@ class LogTail:
         """Say once if many lines were read, or all, and none is about an email in the form of the log."""
         if not self._is_recognized and self._unrecognized >= (1 if is_end else _MANY_LINES):
             form = self._format or " or ".join(LOGS)
-            _log.warning("none of %d lines is about an email in the form of %s", self._unrecognized, form)
+            _log.warning(
+                "none of the %d lines so far is about an email in the format of %s", self._unrecognized, form
+            )
             self._is_recognized = True
 
     def remember(self, line: str) -> None:

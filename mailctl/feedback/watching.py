@@ -84,7 +84,7 @@ def require_sources(runtime: Runtime) -> list[Source]:
     found = sources_from_settings(runtime.settings, refuse=rejections_of(runtime).add)
     if not found:
         raise ConfigurationError(
-            "No source of feedback is set.",
+            "No source of feedback is configured.",
             fix=f"Set {MAILDIR}, {IMAP} or {LMTP}.",
         )
     return found
@@ -123,7 +123,7 @@ class FeedbackWatch:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                _log.error("the source %s does not end", thread.name)
+                _log.error("the source %s did not stop in time", thread.name)
 
     def run_once(self) -> int:
         """Take what is there now, from the sources that can tell; return how many messages that were.

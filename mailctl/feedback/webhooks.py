@@ -27,7 +27,7 @@ PROVIDERS: Mapping[str, Callable[[Sequence[str]], WebhookProvider]] = {
 
 
 def webhooks_from_settings(settings: Settings) -> Mapping[str, WebhookProvider]:
-    """Return the providers whose webhooks MAILCTL_WEBHOOK_SECRETS switches on, by name.
+    """Return the providers whose webhooks MAILCTL_WEBHOOK_SECRETS enables, by name.
 
     Raises:
         ConfigurationError: the setting is not valid.

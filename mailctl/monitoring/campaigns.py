@@ -40,7 +40,7 @@ class CampaignStatus:
     kind: str | None
     #: Emails a second that all workers together may send; None for no limit.
     rate: float | None
-    #: Emails a second that ended in the last minutes.
+    #: Emails a second that reached a final state in the last minutes.
     kept_rate: float
     #: The seconds over which that was measured.
     measured_seconds: float
@@ -135,7 +135,7 @@ class CampaignStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignDetails:
-    """How far a campaign is, and why emails of it failed."""
+    """How far a campaign is, and why its emails failed."""
 
     status: CampaignStatus
     #: Its failures and deferrals, the most frequent first.
@@ -158,7 +158,7 @@ def list_campaigns(runtime: Runtime, *, changed_since: datetime | None = None) -
 
 
 def find_campaign(runtime: Runtime, name: str) -> CampaignDetails:
-    """Return how far a campaign is, and why emails of it failed.
+    """Return how far a campaign is, and why its emails failed.
 
     Raises:
         NotFound: the delivery log has no email of this campaign.

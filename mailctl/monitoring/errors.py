@@ -1,4 +1,4 @@
-"""Failures and deferrals in groups: what failed alike, how often, and the one command that deals with it."""
+"""Failures and deferrals in groups: what failed in the same way, how often, and the command to run."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _RECENT_SHARE = 0.25
 #: How many times as many per minute make a rise.
 _RISE = 2.0
 _MAX_SAMPLES = 3
-#: Causes that no retry removes: what is wrong with a recipient has to be looked at.
-_ABOUT_RECIPIENT = frozenset({"recipient_refused", "bounced"})
+#: Causes that no retry removes: what is wrong with the recipient or the message has to be looked at.
+_NOT_TO_RETRY = frozenset({"recipient_refused", "message_refused", "bounced"})
 _UNSENT_STATES = frozenset({State.FAILED, State.EXPIRED, State.BOUNCED})
 
 
@@ -55,7 +55,7 @@ class ErrorGroup:
     fingerprint: Fingerprint
     #: Why these attempts failed.
     cause: Cause
-    #: The words of the last one, with addresses masked.
+    #: The text of the latest one, with addresses masked.
     text: str
     #: The last reply; its code is None if no mail server replied.
     reply: SmtpReply
@@ -209,7 +209,7 @@ def _command(
         ids = list(dict.fromkeys(each.email_id for each in newest_first))
         return mailctl_command("list", arguments=ids[:_MAX_SAMPLES])
     reply = f"{last.reply.code} {last.reply.enhanced or ''}".strip() if last.reply.code else None
-    command = "retry" if has_failed and cause.name not in _ABOUT_RECIPIENT else "list"
+    command = "retry" if has_failed and cause.name not in _NOT_TO_RETRY else "list"
     return mailctl_command(command, state=state, error=reply, campaign=campaign, since=_since(age))
 
 

@@ -52,7 +52,7 @@ def _check(runtime: Runtime) -> Iterator[Hop]:
 
 
 def _hop(heard_at: datetime | None, *, is_silent: bool, refused: Sequence[FeedbackCount]) -> Hop:
-    last = f"last heard at {format_time(heard_at, TimeStyle.MINUTE)}" if heard_at else "never heard yet"
+    last = f"last heard from at {format_time(heard_at, TimeStyle.MINUTE)}" if heard_at else "never heard from"
     if not is_silent:
         return Hop(name="feedback", ok=True, detail=last)
     detail = f"{last}, although {SILENT_EMAILS} or more emails were accepted more than 24 h ago"

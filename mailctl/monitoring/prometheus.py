@@ -124,7 +124,7 @@ def _outcome_metric(runtime: Runtime, *, now: datetime) -> _MetricFamily:
         ({"kind": kind, "outcome": state}, float(found[kind, state])) for kind in kinds for state in OUTCOMES
     ]
     return _counter(
-        "outcomes_total", "How often emails got an outcome, by kind; a retry counts again.", samples
+        "outcomes_total", "Outcomes of emails, by kind; each outcome of a retried email counts.", samples
     )
 
 
@@ -147,7 +147,7 @@ def _sending_metrics(runtime: Runtime) -> list[_MetricFamily]:
     return [
         _gauge(
             "last_sent_timestamp_seconds",
-            "When an email was sent or captured last, in seconds since 1970; NaN if none was.",
+            "Time at which the last email was sent or captured, in seconds since 1970; NaN if none was.",
             [({}, math.nan if at is None else at.timestamp())],
         ),
         _gauge("build_info", "Always 1; the labels say which mailctl this is.", [(build, 1.0)]),
@@ -175,12 +175,12 @@ def _feedback_metrics(counts: Sequence[FeedbackCount]) -> list[_MetricFamily]:
     return [
         _counter(
             "feedback_total",
-            "Reports and other mail and calls of sources of feedback, by source and result.",
+            "Messages and calls from sources of feedback, by source and result.",
             heard,
         ),
         _gauge(
             "feedback_last_heard_timestamp_seconds",
-            "When each source of feedback was heard last, without what was refused, in seconds since 1970.",
+            "Time of the last accepted input from each source of feedback, in seconds since 1970.",
             [({"source": source}, at) for source, at in latest.items()],
         ),
     ]

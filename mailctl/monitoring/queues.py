@@ -100,7 +100,7 @@ class QueueList:
     paused_kinds: tuple[Pause, ...]
     #: Why the broker could not be queried; the list then holds only what the log knows.
     broker_error: MailctlError | None
-    #: The rates that mail servers have taught, in sentences.
+    #: The rates learned from mail servers, in sentences.
     learned_limits: tuple[str, ...] = ()
 
 

@@ -53,7 +53,7 @@ class Snapshot:
     #: The open circuit to each mail server of live workers, or of this process if none is alive, by its
     #: label, host:port or name (host:port); None while it works.
     mail_servers: Mapping[str, Circuit | None] = field(default_factory=dict)
-    #: The rates that mail servers have taught, in sentences.
+    #: The rates learned from mail servers, in sentences.
     learned_limits: tuple[str, ...] = ()
 
     @property

@@ -97,7 +97,7 @@ class WorkerList:
     broker_error: MailctlError | None
     #: What differs between this process and all workers, and which workers are silent, in clauses.
     problems: tuple[str, ...] = ()
-    #: The workers that did not sign off lately, the latest first.
+    #: The workers that did not sign off recently, the latest first.
     dead: tuple[DeadWorker, ...] = ()
 
 

@@ -26,6 +26,6 @@ def change_rate(runtime: Runtime, campaign: str, rate: float | None) -> float | 
     before = runtime.campaigns.find_rate(campaign)
     if before is None:
         check_campaign(runtime, campaign)
-        raise NotFound(f"Campaign {campaign!r} is only a name of single emails, and has no rate.")
+        raise NotFound(f"Campaign {campaign!r} is only a label of single emails, and has no rate.")
     runtime.campaigns.set_rate(campaign, rate)
     return before[0]

@@ -16,6 +16,7 @@ from mailctl.delivery_log.queries.search import (
     search,
 )
 from mailctl.diagnosis.status import StatusService
+from mailctl.diagnosis.unknown_id import may_be_part_of_address, search_command
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.operations.known_names import check_names
@@ -123,10 +124,16 @@ def find_ids(runtime: Runtime, references: Iterable[str]) -> tuple[str, ...]:
         if not emails:
             raise NotFound(
                 f"The delivery log at {runtime.masked_log_url} has no email for {given!r}.",
-                fix=f"For possible reasons, run: {mailctl_command('why', arguments=[given])}",
+                fix=_how_to_find(given),
             )
         found += [email.id for email in emails]
     return tuple(dict.fromkeys(found))
+
+
+def _how_to_find(given: str) -> str:
+    if may_be_part_of_address(given):
+        return f"If it is a part of an address, run: {search_command(given)}"
+    return f"For possible reasons, run: {mailctl_command('why', arguments=[given])}"
 
 
 def select_by_filter(runtime: Runtime, action: Action, wanted: EmailFilter) -> Selection:

@@ -138,7 +138,9 @@ class LogWriter:
             self._changed.wait_for(lambda: not self._is_flushing, timeout=FLUSH_SECONDS)
             lost = self._lost + sum(entry not in self._last for entry in self._waiting)
         if lost:
-            _log.error("not recorded: %s of emails of the service's own tasks", pluralize(lost, "change"))
+            _log.error(
+                "%s of emails of the service's own tasks could not be recorded", pluralize(lost, "change")
+            )
 
     def close(self) -> None:
         """Write the entries that wait, as `flush` does, and end the thread."""

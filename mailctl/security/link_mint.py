@@ -109,7 +109,7 @@ class LinkMint:
         try:
             found = self._find_user(content.user.id)
         except NotFound as error:
-            reason = "does not exist any more, so that the service cannot make the link."
+            reason = "does not exist any more, so the service cannot make the link."
             raise InvalidInput(f"user {content.user.id}", reason, fix=error.fix) from None
         except MailctlError as error:
             raise ConfigurationError(f"{_SETTING}: {error.message}", fix=error.fix) from error

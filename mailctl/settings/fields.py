@@ -104,7 +104,7 @@ class SettingsFields(BaseSettings):
     #: A service's own Celery app, as MODULE:ATTRIBUTE.
     mailctl_app: str = ""
     mailctl_home: Path = Path(".mailctl")
-    #: The delivery log; None for an SQLite file in `mailctl_home`.
+    #: The delivery log; None for a SQLite file in `mailctl_home`.
     mailctl_database_url: LogUrl | None = None
     #: SQL with `:id` that returns id, email, username and first_name of one user.
     mailctl_users_query: str = ""
@@ -126,7 +126,7 @@ class SettingsFields(BaseSettings):
     mailctl_link_paths: str = ""
     #: Other names of templates for `send_email`, as NAME=TEMPLATE, comma-separated.
     mailctl_template_aliases: str = ""
-    #: Earlier values of SECRET_KEY, which still decrypt: one a line, or a JSON list.
+    #: Earlier values of SECRET_KEY, which still decrypt: one per line, or a JSON list.
     mailctl_secret_keys_old: SecretStr = SecretStr("")
     #: Additional origins that links in messages of other programs may lead to, comma-separated.
     mailctl_link_origins: str = ""

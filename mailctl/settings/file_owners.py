@@ -19,9 +19,9 @@ def find_foreign_writer(path: Path) -> str:
         if found.st_uid not in _trusted_users():
             return f"{what} belongs to another user (uid {found.st_uid})"
         if found.st_mode & stat.S_IWOTH:
-            return f"every user can write {what}"
+            return f"every user can write to {what}"
         if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, os.getegid()):
-            return f"other users can write {what} (gid {found.st_gid})"
+            return f"other users can write to {what} (gid {found.st_gid})"
     return ""
 
 

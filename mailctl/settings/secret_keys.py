@@ -51,7 +51,7 @@ class WeakKey(InvalidKeys):
 
 
 def parse_old_keys(text: str) -> list[str]:
-    """Return the keys in MAILCTL_SECRET_KEYS_OLD: one a line, or a JSON list of strings.
+    """Return the keys in MAILCTL_SECRET_KEYS_OLD: one per line, or a JSON list of strings.
 
     A comma separates nothing, because a key may contain one: its parts would be short keys that are valid.
 
@@ -64,7 +64,7 @@ def parse_old_keys(text: str) -> list[str]:
         raise InvalidKeys(
             _OLD_KEYS_SETTING,
             "contains a comma, which does not separate keys.",
-            fix=f'Write the keys one a line, or as a JSON list: {_OLD_KEYS_SETTING}=\'["…", "…"]\'.',
+            fix=f'Write the keys one per line, or as a JSON list: {_OLD_KEYS_SETTING}=\'["…", "…"]\'.',
         )
     return [line.strip() for line in text.splitlines() if line.strip()]
 
@@ -78,7 +78,7 @@ def _parse_json_keys(text: str) -> list[str]:
         raise InvalidKeys(
             _OLD_KEYS_SETTING,
             "begins with [ and is not a JSON list of keys.",
-            fix='Write it as ["…", "…"], or write the keys one a line.',
+            fix='Write it as ["…", "…"], or write the keys one per line.',
         ) from None
     return [key.strip() for key in found]
 

@@ -121,7 +121,7 @@ class TomlTable:
     def finish(self) -> None:
         """Refuse values that nobody took: most of them are typing errors."""
         for name in self._values:
-            raise self.error(name, f"is not known; known are {', '.join(sorted(self._known))}")
+            raise self.error(name, f"is unknown; use one of: {', '.join(sorted(self._known))}")
 
     def error(self, name: str, problem: str) -> ConfigurationError:
         """Return the error about a value."""

@@ -66,7 +66,7 @@ class CaptureSender:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if is_link_of_stranger(folder):  # messages and their links would go there
                 raise PermissionError(
-                    errno.EPERM, "the folder is a symbolic link of another user", str(folder)
+                    errno.EPERM, "the folder is a symbolic link that belongs to another user", str(folder)
                 )
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")  # 0600
         temporary = Path(name)

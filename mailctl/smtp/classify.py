@@ -97,7 +97,8 @@ def is_dead_mailbox(reply: SmtpReply, *, stage: str) -> bool:
 
 def is_recipient_refusal(reply: SmtpReply, *, stage: str) -> bool:
     """Whether the mail server refused the recipient rather than the message."""
-    return stage == "rcpt" or reply_category(reply, stage=stage) in _ABOUT_RECIPIENT
+    category = reply_category(reply, stage=stage)
+    return category in _ABOUT_RECIPIENT or (stage == "rcpt" and category is not ReplyCategory.CONTENT)
 
 
 def is_rate_limit(reply: SmtpReply, *, stage: str) -> bool:

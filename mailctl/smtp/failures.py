@@ -63,7 +63,7 @@ def wrong_protocol(error: BaseException, *, stage: str) -> Outcome | None:
     protocol = find_protocol(error.message.removeprefix(_MALFORMED).strip())
     if protocol is None:
         return None
-    reason = f"this port speaks {protocol}, not SMTP; EMAIL_PORT is mostly 587, 465 or 25"
+    reason = f"this port speaks {protocol}, not SMTP; EMAIL_PORT is usually 587, 465 or 25"
     return Outcome(kind=OutcomeKind.CONFIG, reply=SmtpReply(text=reason), stage=stage)
 
 
@@ -101,7 +101,7 @@ def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {error.verify_message.rstrip('.')}"
     if _openssl_reason(error) == "WRONG_VERSION_NUMBER":
-        return "the server does not speak TLS at once on this port; it may want EMAIL_TLS=starttls"
+        return "the server does not speak TLS at once on this port; it may need EMAIL_TLS=starttls"
     if _is_lost_handshake(error):
         return "the server closed the connection during TLS"
     return f"TLS failed: {_openssl_reason(error).replace('_', ' ').lower()}"

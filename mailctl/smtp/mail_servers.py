@@ -229,7 +229,7 @@ def _route(table: TomlTable, known: Mapping[str, Any]) -> Route:
         raise table.error("servers", "must name at least one server")
     for name in servers:
         if name not in known:
-            raise table.error("servers", f"names the unknown server {name!r}; known are {', '.join(known)}")
+            raise table.error("servers", f"names the unknown server {name!r}; use one of: {', '.join(known)}")
     domains = frozenset(domain.lower().removeprefix("@") for domain in conditions["domains"])
     if not all(_DOMAIN.fullmatch(domain) for domain in domains):
         raise table.error("domains", 'must be domains such as "example.com" or "*.example.com"')
@@ -242,12 +242,14 @@ def _refuse_unused(file: TomlTable, tables: Mapping[str, TomlTable], routes: tup
     for name, table in tables.items():
         if name not in used:
             raise ConfigurationError(
-                f"{table.title} is in no route, so that no email would go by it.",
+                f"{table.title} is in no route, so no email would use it.",
                 fix="Name it in a route of MAILCTL_SERVERS, or remove it.",
             )
     for route in routes[:-1]:
         if not any(getattr(route, condition) for condition in _CONDITIONS):
-            raise file.error("routes", "has a route without conditions before others, which nothing reaches")
+            raise file.error(
+                "routes", "has a route without conditions before other routes, which are then never used"
+            )
 
 
 def _optional_seconds(table: TomlTable, name: str) -> float | None:

@@ -133,7 +133,7 @@ def _run(command: str, setting: str) -> str:
         ) from None
     if done.returncode:
         raise ConfigurationError(
-            f"{setting} exits with code {done.returncode}.",
+            f"{setting} exited with code {done.returncode}.",
             fix="Run it by hand as the user of the worker.",
         )
     return done.stdout

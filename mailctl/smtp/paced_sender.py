@@ -217,7 +217,7 @@ class _Lane:
                         ""  # otherwise this process was held up, and others would have followed too closely
                     )
         except LogUnavailable as error:
-            _log.warning("cannot take a place of the rate of %s: %s", self.scope, error)
+            _log.warning("cannot reserve a send within the rate of %s: %s", self.scope, error)
             return f"the delivery log could not be asked for the rate of {self.scope}"
         return ""
 

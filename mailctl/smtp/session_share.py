@@ -56,7 +56,7 @@ class SessionShare:
         self.allowed: int | None = None
 
     async def look(self, *, is_opening: bool = False) -> None:
-        """Look whether a worker has learned a limit, if that was not done lately; then the share is known.
+        """Look whether a worker has learned a limit, if that was not done recently; then the share is known.
 
         Args:
             is_opening: whether a session is about to be opened, for which the answer must be a new one.

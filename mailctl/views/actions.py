@@ -22,7 +22,7 @@ class EmptySelectionView(View):
 
     action: ActionName
     emails: Literal[0] = Field(0, description="How many emails the filters select.")
-    explanation: str = Field(description="Why there are none.")
+    explanation: str = Field(description="Why the filters select none.")
 
 
 class ActionResultView(View):

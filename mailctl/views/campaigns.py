@@ -55,7 +55,9 @@ class CampaignStatusView(View):
     progress: Share = Field(description="The share of its emails that are finished.")
     states: StateCounts
     rate: _PerSecond | None = Field(description="Emails a second of all workers; null for no limit.")
-    kept_rate: _PerSecond = Field(description="Emails a second that ended in the last minutes.")
+    kept_rate: _PerSecond = Field(
+        description="Emails a second that reached a final state in the last minutes."
+    )
     expected_end: Timestamp | None = Field(
         description="When each of its emails has been tried, except those that are deferred or held, at its"
         " rate or at the one that it keeps; null if that cannot be said."
@@ -71,7 +73,7 @@ class CampaignStatusView(View):
 
 
 class CampaignDetailsView(CampaignStatusView):
-    """How far a campaign is, and why emails of it failed."""
+    """How far a campaign is, and why its emails failed."""
 
     errors: list[ErrorGroupView] = Field(description="Its failures and deferrals, the most frequent first.")
 

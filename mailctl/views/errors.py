@@ -33,7 +33,7 @@ class ErrorGroupView(View):
     domain: str | None = Field(
         description="The domain of all recipients; null if they have many, or it does not matter."
     )
-    text: str = Field(description="The words of the last one, with addresses masked.")
+    text: str = Field(description="The text of the latest one, with addresses masked.")
     kinds: list[str] = Field(description="The most frequent first.")
     sample_ids: list[str] = Field(description="Some of the emails, the latest first.")
     next_step: str = Field(description="The command that deals with the group.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class WatchView(View):
     """The messages that `mailctl feedback watch --once` has taken."""
 
-    taken: Count = Field(description="Messages that were read; each is recorded, or has no report.")
+    taken: Count = Field(description="Messages that were read; a message without a report changes nothing.")
 
 
 class IngestView(View):

@@ -18,7 +18,7 @@ class ProblemView(View):
 
     subject: ProblemSubject
     name: str = Field(description="A stable name; that of a cause of `mailctl why` where there is one.")
-    is_failure: bool = Field(description="False for a note, which needs no repair.")
+    is_failure: bool = Field(description="False for a note, which needs no fix.")
     sentence: str = Field(description="What is wrong, and the evidence.")
     held_up: Count | None = Field(description="How many emails it holds up; null if that cannot be known.")
     fix: str = Field(description="What to do, with the command; empty if there is nothing to do.")
@@ -32,7 +32,7 @@ class ProblemView(View):
 class IncidentView(View):
     """The current problems, in the order in which they have to be fixed."""
 
-    ok: bool = Field(description="Whether nothing needs a repair.")
+    ok: bool = Field(description="Whether nothing needs fixing.")
     at: Timestamp
     headline: str = Field(description="The first problem in one line, or that nothing is wrong.")
     problems: list[ProblemView]

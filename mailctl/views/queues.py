@@ -121,7 +121,7 @@ class QueueListView(View):
     queues: list[QueueView]
     paused_kinds: list[PauseView]
     learned_limits: list[str] = Field(
-        description="The rates that mail servers have taught by refusing messages, in sentences."
+        description="The rates learned from mail servers that refused messages, in sentences."
     )
     broker_error: str | None = Field(description="Why the broker could not be queried; null if it answered.")
 

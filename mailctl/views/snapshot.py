@@ -87,7 +87,7 @@ class SnapshotView(View):
     """The current state, as `mailctl top` prints it."""
 
     at: Timestamp
-    ok: bool = Field(description="Whether nothing needs a repair, according to the delivery log.")
+    ok: bool = Field(description="Whether nothing needs fixing, according to the delivery log.")
     headline: str = Field(description="The first problem in one line, or that nothing is wrong.")
     per_minute: ActivityView
     queues: list[QueueTotalsView]
@@ -98,7 +98,7 @@ class SnapshotView(View):
         description="Why each mail server gets no email, by host:port or name (host:port); null if it works."
     )
     learned_limits: list[str] = Field(
-        description="The rates that mail servers have taught by refusing messages, in sentences."
+        description="The rates learned from mail servers that refused messages, in sentences."
     )
     circuit: str | None = Field(description="The same as `mail_server`.")
 

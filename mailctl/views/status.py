@@ -47,7 +47,7 @@ class ReportView(View):
     received_at: Timestamp
     smtp: SmtpReplyView
     remote_server: str | None
-    is_hard: bool = Field(description="Whether no email can ever reach the mailbox.")
+    is_hard: bool = Field(description="Whether the mailbox is unreachable for good.")
 
     @classmethod
     def of(cls, report: LoggedReport) -> ReportView:

@@ -85,7 +85,7 @@ def problem_of(error: Exception) -> Problem:
         case RequestValidationError():
             return _problem(422, "; ".join(_validation_message(each) for each in error.errors()))
         case HTTPException():
-            return _problem(error.status_code, str(error.detail))
+            return _problem(error.status_code, _detail(error))
         case _:
             _log.error("a request failed: %s", type(error).__name__)
             return _problem(500, "This is a bug in mailctl.", "See the log of the server.")
@@ -134,6 +134,12 @@ def problem_responses(*, also: dict[int, str] | None = None) -> dict[int | str, 
 
 def _problem(status: int, detail: str, fix: str = "") -> Problem:
     return Problem(status=status, title=HTTPStatus(status).phrase, detail=detail, fix=fix)
+
+
+def _detail(error: HTTPException) -> str:
+    """Return what the error says, or, of an unknown path, more than the name of the status."""
+    is_unknown_path = error.detail == HTTPStatus.NOT_FOUND.phrase
+    return "There is no page at this address." if is_unknown_path else str(error.detail)
 
 
 def _validation_message(error: Mapping[str, object]) -> str:

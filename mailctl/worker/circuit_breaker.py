@@ -115,7 +115,7 @@ class CircuitBreaker:
             is_same = circuit.is_open and leaves_fault_open(outcome)
             return self._record_failure(self._circuits, outcome) if is_same else None
         released = self._circuits.record_success()
-        _log.info("the mail server works again; released %d postponed emails", released)
+        _log.info("the mail server works again; released %d emails that waited for it", released)
         self._circuit = None
         return None
 

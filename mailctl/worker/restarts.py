@@ -42,7 +42,7 @@ class RestartLimit:
         self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
 
     def __str__(self) -> str:
-        """Return how many restarts there were lately, for a log line."""
+        """Return how many restarts there were recently, for a log line."""
         minutes = pluralize(int(WINDOW_SECONDS // 60), "minute")
         return f"{len(self._restarts)} of {MAX_RESTARTS} times in {minutes}"
 
@@ -79,7 +79,7 @@ def give_up(worker: Any, reason: str) -> None:
 
 
 def _end_by_force(worker: Any) -> None:
-    _log.critical("this worker did not stop within %g s and is ended by force", _STOP_SECONDS)
+    _log.critical("this worker did not stop within %g s and is killed", _STOP_SECONDS)
     for pid in getattr(worker.pool, "info", {}).get("processes", ()):
         # The leases of what they hold run out.
         with suppress(ProcessLookupError):

@@ -67,7 +67,7 @@ class SharedRefusalWatch:
         ids = [email_id for email_id, reply in refused.items() if fingerprint(reply) == refusal]
         if not ids:
             return
-        text = f"everybody was refused alike, so this email is tried once more: {circuit.reason}"
+        text = f"every recipient was refused, so this email is tried once more: {circuit.reason}"
         returned = self._refusals.return_once(ids, until=circuit.probe_at, text=text)
         _log.warning(
             "%s wait for the mail server to accept email again", pluralize(returned, "refused email")
@@ -77,7 +77,7 @@ class SharedRefusalWatch:
 def _open(circuits: Circuits, last: LoggedEnd) -> Circuit:
     reply = last.reply
     circuit = circuits.record_failure(
-        f"at {last.stage}: {reply} (for everybody alike)",
+        f"at {last.stage}: {reply} (as for every recipient)",
         stage=last.stage or None,
         category=None if reply is None else reply_category(reply, stage=last.stage),
         opens_at_once=True,

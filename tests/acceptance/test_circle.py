@@ -165,7 +165,7 @@ def test_the_circle_in_a_browser(circle: Circle, tmp_path: Path) -> None:
         browser.fill("form[action='/new-account'] [name=username]", ZOE["username"])
         browser.fill("form[action='/new-account'] [name=password]", PASSWORD)
         browser.click("form[action='/new-account'] button")
-        assert "Look into your mail" in browser.text
+        assert "Check your inbox" in browser.text
         email = tmp_path / "email.html"
         email.write_text(body(circle.message(1), "html"))
         browser.open(email.as_uri())

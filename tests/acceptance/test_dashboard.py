@@ -179,6 +179,11 @@ _COUNT_FETCHES = (
     "const fetch = window.fetch; window.fetched = 0;"
     "window.fetch = (...all) => { window.fetched += 1; return fetch(...all); };"
 )
+#: A server that accepts a request and says nothing: only a limit of time ends that, here at once.
+_NEVER_ANSWERED = (
+    "AbortSignal.timeout = () => AbortSignal.abort();"
+    "window.fetch = (_, { signal }) => new Promise((_, refuse) => signal.aborted && refuse(signal.reason));"
+)
 
 
 def test_a_refresh_leaves_a_selection_alone_and_reports_when_it_fails(dashboard: Dashboard) -> None:
@@ -190,7 +195,7 @@ def test_a_refresh_leaves_a_selection_alone_and_reports_when_it_fails(dashboard:
     assert browser.run("return [window.fetched, window.old.isConnected]") == [0, True]
     browser.run(f"getSelection().removeAllRanges(); {_REFRESH}")
     browser.wait_until(lambda: not browser.run("return window.old.isConnected"))
-    browser.run(f"window.fetch = () => Promise.reject(new Error('no network')); {_REFRESH}")
+    browser.run(f"{_NEVER_ANSWERED} {_REFRESH}")
     browser.wait_until(lambda: "The server does not answer. These figures are from" in browser.text)
 
 

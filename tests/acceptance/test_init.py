@@ -18,8 +18,10 @@ def test_a_newcomer_answers_questions(tmp_path: Path) -> None:
             ("Address that emails are sent from", "noreply@shop.example"),
             ("Address that links in emails lead to", ""),
             ("Mail server", "mail.shop.example"),
-            ("User name at the mail server", "app"),
-            ("Password at the mail server", "swordfish-17"),
+            ("Encryption", "implicit"),
+            ("Port of the mail server [465]", "2465"),
+            ("User name for the mail server", "app"),
+            ("Password for the mail server", "swordfish-17"),
         ):
             screen.wait_for(question)
             screen.press(f"{answer}\n".encode())
@@ -29,6 +31,6 @@ def test_a_newcomer_answers_questions(tmp_path: Path) -> None:
     settings = Settings.load(tmp_path / ".env")
     assert settings.email_from_address == "noreply@shop.example"
     assert settings.frontend_url == "http://localhost:3000"
-    assert settings.mail_server == "mail.shop.example:587"
+    assert settings.mail_server == "mail.shop.example:2465"
     assert settings.email_host_user == "app"
     assert settings.email_host_password.get_secret_value() == "swordfish-17"

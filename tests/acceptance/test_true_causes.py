@@ -194,7 +194,7 @@ def test_the_disk_is_full(
     codes = [line for line in done.stdout.splitlines() if line.startswith("code")]
     assert codes == ["code 5", "code 5", "code 1", "code 1"]
     first = next(
-        line for line in done.stdout.splitlines() if line.startswith("fail  ") and "emails that wait" in line
+        line for line in done.stdout.splitlines() if line.startswith("fail  ") and "waiting emails" in line
     )
     record_property(INCIDENTS, ("the disk is full", "-", "1", "0", first.removeprefix("fail  ")[:90]))
 
@@ -263,7 +263,7 @@ def test_this_process_has_another_key(production: Terminal, operator: Operator, 
     production.worker(*ALONE, "-n", "b@%h")
     production.set(SECRET_KEY=OTHER_KEY)
     _, failed = operator.health()
-    assert failed["keys"].startswith("This process has another SECRET_KEY than workers"), failed
+    assert failed["keys"].startswith("The SECRET_KEY of this process differs from that of workers"), failed
     assert operator.monitor()["keys"] == failed["keys"]
     assert operator.check_config()["keys"].startswith(failed["keys"])
     assert failed["content"].startswith("This process cannot decrypt 1 of 1 waiting email"), failed

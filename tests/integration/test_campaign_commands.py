@@ -69,7 +69,7 @@ def test_a_repeated_command_says_how_it_changes_the_pace(mailctl: Mailctl, ids: 
     assert "stays 50/s" in mailctl(*SEND).err
     assert "rate" not in mailctl(*SEND, "--rate", "50/s").err
     slower = mailctl("campaign", "set-rate", "spring", "1/m")
-    assert slower.out == "campaign spring: 1/m; it was 50/s\n"
+    assert slower.out == "The rate of campaign spring is now 1/m; it was 50/s.\n"
     assert mailctl("campaign", "set-rate", "spring", "none", "--json").lines[0]["rate"] is None
     assert mailctl("campaign", "set-rate", "spring", "fast").code == 2
 

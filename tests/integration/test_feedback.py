@@ -227,7 +227,10 @@ def test_why_a_message_is_no_report_is_said(
     monkeypatch.setenv("SECRET_KEY", "a-secret-key-of-the-service-that-is-long")
     monkeypatch.setenv("MAILCTL_BOUNCE_ADDRESS", ADDRESS)
     said = mailctl("feedback", "ingest", stdin=UNKNOWN_USER.mail(token="a" * 42).decode()).out
-    assert said == "forged: its token was signed with none of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD\n"
+    assert (
+        said
+        == "forged: its token was signed neither with SECRET_KEY nor with a key in MAILCTL_SECRET_KEYS_OLD\n"
+    )
 
 
 def test_a_bounce_without_a_token_is_only_likely(post: Post) -> None:
@@ -266,7 +269,7 @@ def test_a_source_that_hangs_stops_neither_another_nor_the_end(
     released.set()
     [count] = post.runtime.feedback_counts.read()
     assert (count.result, count.count) == (FeedbackResult.IGNORED, 1000)
-    assert "the source hanging does not end" in caplog.text
+    assert "the source hanging did not stop in time" in caplog.text
 
 
 def test_a_watch_outlives_what_goes_wrong(post: Post, tmp_path: Path) -> None:

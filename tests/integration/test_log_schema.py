@@ -187,7 +187,7 @@ def test_a_schema_of_another_version_is_refused(engine: Engine, version: str) ->
     """Newer or unknown: the error names both versions, and nothing is touched."""
     ensure_current(engine)
     set_version(engine, version)
-    with pytest.raises(ConfigurationError, match=f"has schema {version}, this mailctl works with {HEAD}"):
+    with pytest.raises(ConfigurationError, match=f"has schema {version}, but this mailctl needs {HEAD}"):
         ensure_current(engine)
     assert read_version(engine).current == version
 
@@ -295,7 +295,7 @@ def test_an_option_that_only_the_driver_can_judge_is_refused_without_its_value(
         raise TypeError("connect() got an unexpected value 'hunter2'")
 
     monkeypatch.setattr(psycopg.Connection, "connect", refuse)
-    with pytest.raises(ConfigurationError, match="X has an option that its driver does not take") as caught:
+    with pytest.raises(ConfigurationError, match="X has an option that its driver does not accept") as caught:
         read_version(engine)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 

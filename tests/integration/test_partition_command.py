@@ -57,7 +57,7 @@ def test_a_log_gets_partitions_and_loses_them(mailctl: Mailctl, log: Runtime) ->
     assert "; partitions of 1 day" in mailctl("db", "current").out
     [version] = mailctl("db", "upgrade", "--json").lines
     assert version["partition_days"] == 1
-    assert "missing until now: 0" in mailctl("db", "partition").out
+    assert "missing partitions created: 0" in mailctl("db", "partition").out
     assert mailctl("db", "partition", "--every", "7d").code == ExitCode.REFUSED
     [undone] = mailctl("db", "partition", "--undo", "--yes", "--json").lines
     validate(undone, schema)
@@ -77,7 +77,7 @@ def test_it_asks_before_it_copies(mailctl: Mailctl, log: Runtime) -> None:
 def test_an_unfinished_conversion_continues_or_is_discarded(mailctl: Mailctl, log: Runtime) -> None:
     """`check-config` tells of it."""
     begin_conversion(mailctl, log)
-    assert "has begun and not ended" in checked(mailctl)
+    assert "was begun and not finished" in checked(mailctl)
     assert "would continue to copy" in mailctl("db", "partition", "--dry-run").out
     assert "is discarded" in mailctl("db", "partition", "--undo", "--yes").out
     begin_conversion(mailctl, log)
@@ -100,7 +100,7 @@ def test_missing_partitions_are_reported_and_created(mailctl: Mailctl, log: Runt
     assert "3 partitions of 7 days" in checked(mailctl)
     for create in (PartitionWatch(log).check, lambda: mailctl("db", "partition")):
         drop_partitions_of_days(log)
-        assert "The emails of today have no partition" in checked(mailctl)
+        assert "Today's emails have no partition" in checked(mailctl)
         create()
         assert "partitions of 7 days" in checked(mailctl)
 

@@ -137,7 +137,7 @@ def test_the_command_counts_and_fails_for_what_no_key_opens(
     found = json.loads(capsys.readouterr().out)
     assert (found["resealed"], found["dry_run"]) == (1, True)
     assert run("db", "rekey")[0] == ExitCode.DONE
-    assert "encrypted the content of 1 email with the newest key" in capsys.readouterr().out
+    assert "re-encrypted the content of 1 email with SECRET_KEY" in capsys.readouterr().out
 
 
 def test_what_is_scrubbed_is_overwritten_in_the_file(tmp_path: Path) -> None:

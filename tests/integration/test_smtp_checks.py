@@ -244,13 +244,13 @@ class TestSmtp:
             (
                 "* OK [CAPABILITY IMAP4rev1] Dovecot ready.",
                 "none",
-                "speaks IMAP, not SMTP; {port} is mostly 587",
+                "speaks IMAP, not SMTP; {port} is usually 587",
             ),
-            ("+OK POP3 ready", "starttls", "speaks POP3, not SMTP; {port} is mostly 587"),
+            ("+OK POP3 ready", "starttls", "speaks POP3, not SMTP; {port} is usually 587"),
             (
                 "220 mail.example.org ESMTP",
                 "implicit",
-                "does not speak TLS at once on this port; it may want {tls}",
+                "does not speak TLS at once on this port; it may need {tls}",
             ),
         ],
     )

@@ -90,7 +90,7 @@ def test_every_command_refuses_to_run_on_it(mailctl: Mailctl, blamed: str, tmp_p
             ran.err,
         )
         assert ran.err.startswith(f"error: {blamed} "), command
-        assert any(fix in ran.err for fix in ("secrets.token_urlsafe", "Remove it", "one a line"))
+        assert any(fix in ran.err for fix in ("secrets.token_urlsafe", "Remove it", "one per line"))
     assert not (tmp_path / ".mailctl").exists()
 
 

@@ -72,7 +72,7 @@ async def sign_in(database: AsyncSession, email: str, password: str, ip: str) ->
     """Let somebody in; from an address that is new, with an email that asks about it."""
     user = await database.scalar(select(User).where(User.email == email.lower()))
     if user is None or not await _is_password(password, user.password):
-        raise Denied(401, "Address and password do not fit.")
+        raise Denied(401, "Wrong email address or password.")
     if not user.is_verified:
         raise Denied(403, "Confirm your address first: we have sent you an email.")
     known = await database.get(KnownAddress, (user.id, ip))

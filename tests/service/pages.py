@@ -71,7 +71,7 @@ def _sign_up_form(email: str = "", username: str = "") -> str:
 
 def _forgotten_form() -> str:
     return (
-        '<form method="post" action="/new-password"><h2>Password forgotten</h2>'
+        '<form method="post" action="/new-password"><h2>Forgot your password?</h2>'
         f"{_email_field()}<p><button>Send me a link</button></form>"
     )
 
@@ -99,14 +99,14 @@ async def sign_up(email: Field, username: Field, password: Field, database: Data
     except accounts.Denied as error:
         return _again("Sign up", error, _sign_up_form(email, username))
     await database.commit()
-    return page("Look into your mail", "<p>We have sent you a link to confirm your address.", status=201)
+    return page("Check your inbox", "<p>We have sent you a link to confirm your address.", status=201)
 
 
 @router.post("/new-password")
 async def request_reset(email: Field, database: Database) -> HTMLResponse:
     """Send a link to choose a new password."""
     await accounts.request_reset(database, email)
-    return page("Look into your mail", "<p>If there is such an account, we have sent a link to it.")
+    return page("Check your inbox", "<p>If there is such an account, we have sent a link to it.")
 
 
 @router.get("/sign-in")
@@ -167,7 +167,7 @@ async def reset(t: str, password: Field, database: Database) -> HTMLResponse:
 async def show_question(t: str) -> HTMLResponse:
     """Show the button that allows or blocks an address."""
     is_allowing = accounts.is_allowing(t)
-    title = "Was it you?" if is_allowing else "Was it not you?"
+    title = "Was this you?" if is_allowing else "Was this not you?"
     return page(title, _button("Allow this address" if is_allowing else "Block this address"))
 
 

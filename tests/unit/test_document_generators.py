@@ -120,6 +120,7 @@ def test_every_text_that_people_read_is_in_one_file() -> None:
         "{port} is already in use.",
         "==== mailctl/web/templates/overview.html",
         "==== mailctl/templates/reset.txt",
+        "You are signed out: reload the page.",
     ):
         assert text in lines
     assert not [line for line in lines if line.startswith("SELECT ")]

@@ -76,5 +76,5 @@ def test_a_session_on_another_database_is_refused(tmp_path: Path) -> None:
     with ExitStack() as opened:
         opened.callback(engine.dispose)
         session = opened.enter_context(Session(engine))
-        with pytest.raises(ConfigurationError, match="another database"):
+        with pytest.raises(ConfigurationError, match="a different database"):
             EmailService.send_welcome_email(ZOE, session=session)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 app = CommandGroup(
     "campaign",
-    "List, show, pause, resume and cancel campaigns, and set their rates; lists them by default.",
+    "List, show, pause, resume and cancel campaigns, and set their rates (default: list).",
     default="list",
 )
 NameArgument = Annotated[
@@ -44,10 +43,10 @@ _MAX_ERRORS = 5
 @uses_log(AccessMode.READ)
 @with_options
 def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
-    """List the campaigns with their progress, the latest first.
+    """List the campaigns with their progress, newest first.
 
-    Shows how many emails were sent, failed and wait, the rate that was asked for and the one that is kept,
-    and when it is expected to end.
+    Shows how many emails were sent, failed or are waiting, the requested rate and the actual one, and when
+    the campaign is expected to end.
 
     \b
     Examples:
@@ -76,7 +75,7 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
 
 @uses_log(AccessMode.READ)
 def show(session: CliSession, name: NameArgument) -> None:
-    """Show the progress of a campaign, and why emails of it failed.
+    """Show the progress of a campaign, and why its emails failed.
 
     \b
     Examples:
@@ -122,7 +121,7 @@ def pause(
 
     \b
     Exit codes:
-      0  The campaign is paused; it may have been before.
+      0  The campaign is paused, or was paused already.
       3  There is no such campaign, or no delivery log.
 
     \b
@@ -179,7 +178,7 @@ def cancel(session: CliSession, options: ActionOptions, name: NameArgument) -> N
     Exit codes:
       0  The emails were cancelled, or there was nothing to cancel.
       3  There is no such campaign, or no delivery log.
-      4  It was not confirmed.
+      4  You did not confirm; nothing was changed.
       130  It was interrupted; what was printed is done.
 
     \b
@@ -215,7 +214,7 @@ def set_rate(
     \b
     Exit codes:
       0  The rate is changed.
-      2  It is not a rate.
+      2  The rate is invalid.
       3  There is no such campaign, or no delivery log.
 
     \b
@@ -227,8 +226,12 @@ def set_rate(
 
     wanted = None if rate == "none" else parse_rate(rate, field="RATE")
     before = change_rate(session.runtime, name, wanted)
-    text = f"campaign {name}: {format_campaign_rate(wanted)}; it was {format_campaign_rate(before)}"
-    session.output.result(partial(_rate_view, name, rate=wanted, before=before), text)
+    change = f"is now {format_campaign_rate(wanted)}; it was {format_campaign_rate(before)}."
+    text = f"The rate of campaign {name} {change}"
+    if session.output.as_json:
+        session.output.record(_rate_view(name, rate=wanted, before=before))
+    else:
+        session.output.prose(text, hang=0)
 
 
 app.add("list", list_campaigns)
@@ -240,7 +243,7 @@ app.add("set-rate", set_rate)
 
 
 def _columns() -> list[str]:
-    numbers = ["emails", "done", "sent", "failed", "bounced", "waiting", "rate", "kept"]
+    numbers = ["emails", "done", "sent", "failed", "bounced", "waiting", "rate", "actual"]
     return ["campaign", "kind", *numbers, format_time_heading("ends"), ""]
 
 
@@ -275,7 +278,9 @@ def _marks(campaign: CampaignStatus) -> list[str]:
 def _show(session: CliSession, found: CampaignDetails) -> None:
     status, output = found.status, session.output
     states = ", ".join(f"{count} {state}" for state, count in sorted(status.states.items()))
-    failed = f"{status.failed}  {format_share(status.failed_share)} of those that ended failed or bounced"
+    failed = (
+        f"{status.failed}  {format_share(status.failed_share)} of those that have ended failed or bounced"
+    )
     output.fields(
         [
             ("campaign", status.name),
@@ -286,7 +291,7 @@ def _show(session: CliSession, found: CampaignDetails) -> None:
             ("bounced", str(status.bounced or "")),
             ("complained", str(status.complained or "")),
             ("rate", format_campaign_rate(status.rate)),
-            ("kept", _kept(status)),
+            ("actual rate", _kept(status)),
             ("expected end", format_optional_time(status.expected_end)),
             ("paused", "" if status.pause is None else str(status.pause)),
         ]

@@ -59,7 +59,7 @@ def check_config(
     """Check the configuration and suggest fixes.
 
     Checks the settings, the Celery app, the broker, the delivery log, users, templates, the mail server and
-    the workers. Exits with 1 if a check fails. With --dns it asks for a confirmation first, because
+    the workers. Exits with 1 if a check fails. With --dns it asks for confirmation first, because
     DNS servers learn the domains.
 
     \b
@@ -73,7 +73,7 @@ def check_config(
     Exit codes:
       0  No check failed; warnings are possible.
       1  A check failed.
-      4  The questions of --dns were not confirmed.
+      4  You did not confirm the DNS queries.
 
     \b
     See also:

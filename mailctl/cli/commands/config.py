@@ -87,7 +87,7 @@ def diff(
 
     \b
     Exit codes:
-      0  The settings are fit for the other profile.
+      0  The settings work with the other profile.
       1  There are obstacles; each is printed with its fix.
       2  There is no such profile, or a setting is invalid.
 

@@ -87,12 +87,13 @@ def rekey(
 ) -> None:
     """Re-encrypt, with SECRET_KEY, the contents that an older key encrypted.
 
-    To rotate the key: on several hosts, first add the new key to MAILCTL_SECRET_KEYS_OLD everywhere, and
-    restart all processes. Then make the new key SECRET_KEY and the earlier one MAILCTL_SECRET_KEYS_OLD
-    everywhere, restart again, and run this command. Remove the earlier key once the links and bounces of
-    emails that were sent before are no longer needed. Run the command also after an upgrade from a version
-    that did not bind contents to their emails: until then they wait. It can be interrupted and repeated.
-    Exits with 1 if there are contents that no known key decrypts.
+    To rotate the key: create one with `python -c "import secrets; print(secrets.token_urlsafe(48))"`. If
+    there are several hosts, first add it to MAILCTL_SECRET_KEYS_OLD everywhere, and restart all processes.
+    Then set SECRET_KEY to the new key and MAILCTL_SECRET_KEYS_OLD to the earlier one everywhere, restart
+    again, and run this command. Remove the earlier key once the links and bounces of emails that were sent
+    before are no longer needed. Run it also after an upgrade from a version that did not bind contents to
+    their emails: until then these emails wait. It can be interrupted and repeated. Exits with 1 if there are
+    contents that no known key decrypts.
 
     \b
     Examples:
@@ -133,7 +134,7 @@ def _rekey(session: CliSession, *, dry_run: bool) -> RekeyResult:
                 total += step
                 update(f"{total.outdated + total.current:,} checked")
         except KeyboardInterrupt:
-            session.output.note(f"{total.outdated:,} encrypted; repeat the command to continue.")
+            session.output.note(f"{total.outdated:,} re-encrypted; repeat the command to continue.")
             raise
     return total
 
@@ -144,9 +145,9 @@ def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
 
         output.record(RekeyView.of(total, dry_run=dry_run))
     else:
-        verb = "would encrypt" if dry_run else "encrypted"
-        text = f"{verb} the content of {pluralize(total.outdated, 'email')} with the newest key"
-        text += f"; {total.current} had it already"
+        verb = "would re-encrypt" if dry_run else "re-encrypted"
+        text = f"{verb} the content of {pluralize(total.outdated, 'email')} with SECRET_KEY"
+        text += f"; that of {total.current} was already"
         output.prose(text, hang=0)
     if total.unreadable:
         output.note(_unreadable_message(total.unreadable))

@@ -38,19 +38,19 @@ def partition(
         bool, typer.Option("--undo", help="Convert the log back to tables without partitions.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be done without doing it.")
     ] = False,
     yes: YesOption = False,
 ) -> None:
     """Partition a delivery log on PostgreSQL by time.
 
-    Then `mailctl prune` drops a partition as a whole when all emails in it are old, instead of deleting each
+    `mailctl prune` then drops a partition as a whole when all emails in it are old, instead of deleting each
     email. Workers create the partitions of the next days. Emails whose ids come from other programs, such as
-    Celery's, are in partitions without days, where each is deleted by itself.
+    Celery's, are in partitions of their own without days, and are deleted one by one.
 
-    The tables are copied in small steps, which needs their disk space a second time; workers and services can
-    keep running. The command can be interrupted and repeated. A log that is partitioned already gets the
-    partitions that are missing.
+    The tables are copied in small steps, which temporarily needs as much disk space again; workers and
+    services can keep running. The command can be interrupted and repeated. A log that is partitioned already
+    gets the partitions that are missing.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def partition(
       0  The log has the partitions; with --undo: it has none.
       2  The log is on SQLite, or its tables belong to another database user.
       3  There is no delivery log.
-      4  Not confirmed, partitions of other days, or others use it without a pause.
+      4  You did not confirm, its partitions have another length, or it is too busy.
       5  The database cannot be reached.
 
     \b
@@ -116,7 +116,7 @@ def _describe(plan: PartitionPlan) -> str:
 _OUTCOMES = {
     PartitionAction.CONVERT: "the delivery log has partitions of {days}",
     PartitionAction.UNDO: "the delivery log has no partitions any more",
-    PartitionAction.CREATE: "the delivery log has partitions of {days}; missing until now: {number}",
+    PartitionAction.CREATE: "the delivery log has partitions of {days}; missing partitions created: {number}",
     PartitionAction.DISCARD: "the unfinished conversion is discarded; the delivery log is as it was",
     PartitionAction.NOTHING: "the delivery log has no partitions",
 }

@@ -31,7 +31,7 @@ def demo(session: CliSession) -> None:
     \b
     Exit codes:
       0  All four emails were written to files.
-      1  The worker did not send one of them.
+      1  At least one of them was not sent.
 
     \b
     See also:

@@ -43,7 +43,7 @@ def errors(
     """List failures and deferrals in groups of the same cause, the most frequent first.
 
     A group has the same SMTP stage, reply code, enhanced status code, domain and wording; addresses and
-    numbers do not count. The last column is the command that deals with the group.
+    numbers are ignored. Each group is followed by the command that deals with it.
 
     \b
     Examples:

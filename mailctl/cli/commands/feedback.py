@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 #: Why a message has no report, by the result that `mailctl metrics` counts.
 _REJECTIONS = {
     "ignored": "the message is neither a bounce nor a complaint",
-    "forged": "its token was signed with none of SECRET_KEY and MAILCTL_SECRET_KEYS_OLD",
+    "forged": "its token was signed neither with SECRET_KEY nor with a key in MAILCTL_SECRET_KEYS_OLD",
     "malformed": "the message cannot be read",
     "oversized": "the message is larger than any report",
 }
 
-app = CommandGroup("feedback", "Take bounces and complaints, and record what became of emails.")
+app = CommandGroup("feedback", "Process bounces and complaints, and record what happened to emails.")
 
 
 @uses_log(AccessMode.UPDATE)
@@ -47,7 +47,7 @@ def ingest(
         ),
     ] = "",
 ) -> None:
-    """Take one message, such as a bounce that a mail server pipes into this command.
+    """Process one message, such as a bounce that a mail server pipes into this command.
 
     Postfix and Exim try again later if it cannot be recorded now.
 
@@ -96,13 +96,13 @@ def _describe(result: FeedbackReceipt | FeedbackResult) -> str:
 @uses_log(AccessMode.UPDATE)
 def watch(
     session: CliSession,
-    once: Annotated[bool, typer.Option("--once", help="Take what is there now, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process what is there now, and exit.")] = False,
     log_format: LogFormatOption = "text",
 ) -> None:
-    """Take bounces and complaints from a Maildir, an IMAP mailbox or LMTP, as they arrive.
+    """Process bounces and complaints from a Maildir, an IMAP mailbox or LMTP, as they arrive.
 
     The settings name the sources: MAILCTL_FEEDBACK_MAILDIR, MAILCTL_FEEDBACK_IMAP, MAILCTL_FEEDBACK_LMTP. A
-    source that does not work is tried again. Ctrl-C or SIGTERM ends it.
+    source that fails is retried. Ctrl-C or SIGTERM stops the command.
 
     \b
     Examples:
@@ -111,7 +111,7 @@ def watch(
 
     \b
     Exit codes:
-      0  The watch was stopped, or with --once what was there is taken.
+      0  The command was stopped; with --once, what was there has been processed.
       2  A setting is missing or wrong.
       3  There is no delivery log.
       5  The delivery log, or with --once a source, cannot be reached.
@@ -136,7 +136,7 @@ def watch(
 def _show_taken(session: CliSession, count: int) -> None:
     from mailctl.views.feedback import WatchView
 
-    session.output.result(lambda: WatchView(taken=count), f"{pluralize(count, 'message')} taken")
+    session.output.result(lambda: WatchView(taken=count), f"{pluralize(count, 'message')} processed")
 
 
 def _run_until_signal(watching: FeedbackWatch) -> None:

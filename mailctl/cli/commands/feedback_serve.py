@@ -16,9 +16,9 @@ def serve(
 ) -> None:
     """Serve the webhooks of email providers, and the endpoint for unsubscribing.
 
-    MAILCTL_WEBHOOK_SECRETS switches the webhooks on. Put a proxy with TLS in front: secrets of providers that
-    sign nothing are accepted over HTTPS only. A service in Python can include `mailctl.feedback.router`
-    instead.
+    MAILCTL_WEBHOOK_SECRETS enables the webhooks. Put a proxy with TLS in front: secrets of providers that do
+    not sign their requests are accepted over HTTPS only. A service in Python can include
+    `mailctl.feedback.router` instead.
 
     \b
     Examples:

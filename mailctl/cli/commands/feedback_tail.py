@@ -24,16 +24,16 @@ def tail_log(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help="Format of the log: postfix or exim; found out by default."
+            "--format", metavar="FORMAT", help="Format of the log: postfix or exim; detected by default."
         ),
     ] = None,
     from_start: Annotated[
         bool,
-        typer.Option("--from-start", help="Begin at the start of the file, if this is the first time."),
+        typer.Option("--from-start", help="Begin at the start of the file on the first run."),
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Stop where the log ends now.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop at the current end of the log.")] = False,
 ) -> None:
-    """Follow the log of Postfix or Exim, and record what became of the emails that it took.
+    """Follow the log of Postfix or Exim, and record what happened to the emails that it accepted.
 
     For services that send through an MTA of their own, which delivers to the recipients' servers itself. An
     email is found by its Message-ID, and by the queue id in the reply with which the MTA accepted it.
@@ -78,8 +78,8 @@ def describe_receipt(receipt: FeedbackReceipt) -> str:
     counts = (
         (receipt.recorded, "recorded"),
         (receipt.repeated, "repeated"),
-        (receipt.unmatched, "of no email in this delivery log"),
-        (receipt.likely, "noted, because nothing proves it"),
+        (receipt.unmatched, "about no email in this delivery log"),
+        (receipt.likely, "only noted, because nothing proves it"),
     )
     return ", ".join(f"{count} {what}" for count, what in counts if count) or "no report"
 

@@ -21,7 +21,7 @@ def show_help(
         ),
     ] = None,
 ) -> None:
-    """Show the help of a command or of a topic.
+    """Show the help of a command, or the exit codes.
 
     \b
     Examples:
@@ -32,7 +32,7 @@ def show_help(
     \b
     Exit codes:
       0  The help was printed.
-      2  There is no such command or topic.
+      2  There is no such command.
 
     \b
     See also:

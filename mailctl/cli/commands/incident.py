@@ -25,9 +25,9 @@ MAX_LINES = 10
 def incident(session: CliSession) -> None:
     """Say what is wrong now, in at most ten lines, and how to fix it.
 
-    Asks the delivery log, the broker and the users' database, compares all workers, and looks for paused
-    queues, queues without workers, mail servers that fail, errors that became more frequent, and campaigns
-    that misbehave. What causes other problems comes first. Exits with 1 if something needs a repair.
+    Queries the delivery log, the broker and the users' database, compares all workers, and looks for paused
+    queues, queues without workers, failing mail servers, errors that became more frequent, and campaigns that
+    misbehave. Root causes come first. Exits with 1 if something needs fixing.
 
     \b
     Examples:
@@ -36,8 +36,8 @@ def incident(session: CliSession) -> None:
 
     \b
     Exit codes:
-      0  Nothing needs a repair.
-      1  Something needs a repair; the first line says what.
+      0  Nothing needs fixing.
+      1  Something needs fixing; the first line says what.
       2  A setting is invalid.
 
     \b

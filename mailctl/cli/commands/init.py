@@ -43,7 +43,7 @@ class InitOptions(OptionGroup):
         typer.Option(
             "--email-host",
             metavar="HOST",
-            help="Mail server; '' writes emails to files instead.",
+            help="Mail server; with '', emails are written to files.",
         ),
     ] = None
     email_port: Annotated[
@@ -51,25 +51,28 @@ class InitOptions(OptionGroup):
         typer.Option("--email-port", min=1, max=65535, metavar="PORT", help="Port of the mail server."),
     ] = None
     email_tls: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--email-tls", metavar="MODE", help="Encryption to the mail server: starttls, implicit or none."
+            "--email-tls",
+            metavar="MODE",
+            help="Encryption to the mail server: starttls, implicit or none; default: starttls.",
         ),
-    ] = "starttls"
+    ] = None
     email_user: Annotated[
-        str | None, typer.Option("--email-user", metavar="NAME", help="User name at the mail server.")
+        str | None, typer.Option("--email-user", metavar="NAME", help="User name for the mail server.")
     ] = None
     no_input: Annotated[
         bool, typer.Option("--no-input", help="Ask nothing; take the default of what is not given.")
     ] = False
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password at the mail server from stdin.")
+        bool, typer.Option("--password-stdin", help="Read the password for the mail server from stdin.")
     ] = False
     production: Annotated[
         bool, typer.Option("--production", help="Set up production (DEBUG=False), which needs Redis.")
     ] = False
     redis_url: Annotated[
-        str, typer.Option("--redis-url", metavar="URL", help="Redis of production, if not on this host.")
+        str,
+        typer.Option("--redis-url", metavar="URL", help="Redis for production, unless it is on this host."),
     ] = ""
 
 
@@ -79,14 +82,14 @@ def init(
     session: CliSession,
     options: InitOptions,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing file, which is renamed.")
+        bool, typer.Option("--force", help="Replace an existing file, after renaming it.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Do not connect to any service.")] = False,
 ) -> None:
     """Write a `.env` file with a new SECRET_KEY, and check it.
 
-    Asks on a terminal for what is not given as an option. The file is `.env`, or that of --env-file; only
-    this user may read it. The mail server and, with --production, Redis are asked whether they answer.
+    On a terminal, asks for what is not given as an option. The file is `.env`, or that of --env-file; only
+    this user may read it. Also checks that the mail server and, with --production, Redis answer.
 
     \b
     Examples:
@@ -112,8 +115,8 @@ def init(
     findings = _check(session, written.settings, offline=offline)
     if written.earlier is not None:
         session.output.note(
-            f"The earlier file is {written.earlier}. Emails that its SECRET_KEY encrypted need that key in"
-            " MAILCTL_SECRET_KEYS_OLD."
+            f"The previous file is now {written.earlier}. Emails that its SECRET_KEY encrypted need that"
+            " key in MAILCTL_SECRET_KEYS_OLD."
         )
     if session.output.as_json:
         from mailctl.views.checks import FindingView
@@ -129,9 +132,8 @@ def init(
 
 
 def _answers(options: InitOptions) -> NewSettings:
-    from mailctl.operations.new_settings import DEFAULT_PORTS, NewSettings
+    from mailctl.operations.new_settings import NewSettings
 
-    tls = require_choice(options.email_tls, DEFAULT_PORTS, noun="encryption mode")
     answers = NewSettings(
         from_address=_answer(options, options.from_address, "Address that emails are sent from"),
         project_name=_answer(
@@ -150,19 +152,29 @@ def _answers(options: InitOptions) -> NewSettings:
             default="",
             may_be_empty=True,
         ),
-        email_tls=tls,
-        email_port=options.email_port or DEFAULT_PORTS[tls],
         is_production=options.production,
         redis_url=options.redis_url,
     )
-    return _with_credentials(answers, options) if answers.email_host else answers
+    return _with_credentials(_with_port(answers, options), options) if answers.email_host else answers
+
+
+def _with_port(answers: NewSettings, options: InitOptions) -> NewSettings:
+    from mailctl.operations.new_settings import DEFAULT_PORTS
+
+    given = _answer(options, options.email_tls, "Encryption (starttls, implicit or none)", default="starttls")
+    tls = require_choice(given, DEFAULT_PORTS, noun="encryption mode")
+    given_port = None if options.email_port is None else str(options.email_port)
+    port = _answer(options, given_port, "Port of the mail server", default=str(DEFAULT_PORTS[tls]))
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise InvalidInput("port", "must be a number from 1 to 65535.")
+    return replace(answers, email_tls=tls, email_port=int(port))
 
 
 def _with_credentials(answers: NewSettings, options: InitOptions) -> NewSettings:
     user = _answer(
         options,
         options.email_user,
-        "User name at the mail server (empty: none)",
+        "User name for the mail server (empty: none)",
         default="",
         may_be_empty=True,
     )
@@ -170,7 +182,7 @@ def _with_credentials(answers: NewSettings, options: InitOptions) -> NewSettings
         return answers
     password = sys.stdin.readline().strip() if options.password_stdin else ""
     if not password and sys.stdin.isatty() and not options.no_input:
-        password = ask_secret("Password at the mail server")
+        password = ask_secret("Password for the mail server")
     return replace(answers, email_user=user, email_password=password)
 
 

@@ -39,7 +39,6 @@ def create_key(
     \b
     Exit codes:
       0  The key was created.
-      4  There is a key of this name already.
 
     \b
     See also:
@@ -83,7 +82,7 @@ def list_keys(session: CliSession, layout: LayoutOptions) -> None:
 def revoke_key(
     session: CliSession,
     key_id: Annotated[
-        str, typer.Argument(metavar="ID", help="The id of the key, as `mailctl keys list` shows it.")
+        str, typer.Argument(metavar="KEY", help="The id or the name of the key, from `mailctl keys list`.")
     ],
 ) -> None:
     """Revoke an API key, and end the dashboard sessions that were opened with it.
@@ -91,6 +90,7 @@ def revoke_key(
     \b
     Examples:
       mailctl keys revoke 1f2e3d4c
+      mailctl keys revoke on-call
 
     \b
     Exit codes:
@@ -102,7 +102,7 @@ def revoke_key(
       mailctl keys list
     """
     key = session.runtime.api_keys.revoke(key_id)
-    session.output.result(lambda: _view(key), f"key {key.id} ({key.name}) is revoked")
+    session.output.result(lambda: _view(key), f"key {key.id} ({key.name}) was revoked")
 
 
 app.add("create", create_key)

@@ -30,9 +30,9 @@ def open_dashboard(
         bool, typer.Option("--print", help="Print the address without opening a browser.")
     ] = False,
 ) -> None:
-    """Open the dashboard in a browser, at an email.
+    """Open the dashboard in a browser, at its overview or at an email.
 
-    The dashboard must run, such as by `mailctl web`.
+    The dashboard must be running: start it with `mailctl web`, or include it in the service.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def open_dashboard(
 
     \b
     Exit codes:
-      0  The address was printed.
+      0  The dashboard was opened, or its address was printed.
       3  There is no such email, or no delivery log.
       5  No dashboard answers.
 

@@ -7,9 +7,7 @@ from mailctl.cli.commands.queue_list import list_queues, peek
 from mailctl.cli.commands.queue_restore import restore
 from mailctl.cli.lazy_commands import CommandGroup
 
-app = CommandGroup(
-    "queue", "List, pause, resume, purge and restore queues; lists them by default.", default="list"
-)
+app = CommandGroup("queue", "List, pause, resume, purge and restore queues (default: list).", default="list")
 app.add("list", list_queues)
 app.add("peek", peek)
 app.add("pause", pause)

@@ -214,10 +214,10 @@ def show_pause_change(
     unsent = service.count_unsent(target)
     count = f"{pluralize(unsent.waiting, 'email')} waiting"
     if is_paused:
-        taken = f", {unsent.sending} more being sent, which is not stopped" if unsent.sending else ""
+        taken = f", {unsent.sending} more being sent, which the pause does not stop" if unsent.sending else ""
         text = f"{pause}; {count}{taken}. Resume with: {pause.resume_command}"
     else:
-        text = f"{pause.scope} {pause.name} is resumed; {count}."
+        text = f"{pause.scope.capitalize()} {pause.name} resumed; {count}."
     session.output.result(partial(_view, pause, unsent, is_paused=is_paused), text)
 
 

@@ -43,7 +43,8 @@ def list_queues(
     """List the queues with depth, age, rates and pauses.
 
     Depth is the number of emails that are due and not finished. Emails that are scheduled, deferred or held
-    are counted separately. Rates are emails per minute. A queue with paused emails never gets empty.
+    are counted separately. Rates are emails per minute. While emails in a queue are paused, no time is given
+    for when it will be empty.
 
     \b
     Examples:

@@ -106,8 +106,8 @@ def welcome() -> EmailRequest:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
-      4  A rule or your answer forbids it; nothing was recorded.
-      6  With --wait: its task does not say whether it was sent.
+      4  A rule forbids it, or you did not confirm; nothing was recorded.
+      6  With --wait: its task did not report whether it was sent.
       8  With --wait: it was not finished within --timeout.
 
     \b
@@ -130,8 +130,8 @@ def reset(token_stdin: TokenStdinOption = False) -> EmailRequest:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
-      4  A rule or your answer forbids it; nothing was recorded.
-      6  With --wait: its task does not say whether it was sent.
+      4  A rule forbids it, or you did not confirm; nothing was recorded.
+      6  With --wait: its task did not report whether it was sent.
       8  With --wait: it was not finished within --timeout.
 
     \b
@@ -154,8 +154,8 @@ def verification(token_stdin: TokenStdinOption = False) -> EmailRequest:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
-      4  A rule or your answer forbids it; nothing was recorded.
-      6  With --wait: its task does not say whether it was sent.
+      4  A rule forbids it, or you did not confirm; nothing was recorded.
+      6  With --wait: its task did not report whether it was sent.
       8  With --wait: it was not finished within --timeout.
 
     \b
@@ -189,8 +189,8 @@ def new_ip(
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
-      4  A rule or your answer forbids it; nothing was recorded.
-      6  With --wait: its task does not say whether it was sent.
+      4  A rule forbids it, or you did not confirm; nothing was recorded.
+      6  With --wait: its task did not report whether it was sent.
       8  With --wait: it was not finished within --timeout.
 
     \b
@@ -219,8 +219,8 @@ def generic(
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
-      4  A rule or your answer forbids it; nothing was recorded.
-      6  With --wait: its task does not say whether it was sent.
+      4  A rule forbids it, or you did not confirm; nothing was recorded.
+      6  With --wait: its task did not report whether it was sent.
       8  With --wait: it was not finished within --timeout.
 
     \b

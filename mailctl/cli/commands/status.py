@@ -57,7 +57,7 @@ def status(
     Exit codes:
       0  Every email was found, and none has failed; also after Ctrl-C.
       1  An email has failed.
-      2  A prefix fits several emails.
+      2  A prefix matches several emails.
       3  An id is unknown.
       6  An email is unconfirmed.
 

@@ -78,14 +78,14 @@ def remove(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="Subscribe the recipients to this kind again, because they asked for that.",
+            help="Subscribe the recipients to this kind again, at their request.",
         ),
     ] = None,
 ) -> None:
     """Remove addresses from the suppression list, so that emails are sent to them again.
 
-    Emails that are already `suppressed` stay so unless you retry them. Recipients who have unsubscribed from
-    a kind stay so, unless `--kind` names it.
+    Emails that are already `suppressed` stay suppressed unless you retry them. Recipients who have
+    unsubscribed from a kind stay unsubscribed unless `--kind` names it.
 
     \b
     Examples:

@@ -64,7 +64,7 @@ def top(
 ) -> None:
     """Watch rates, queues, workers and failures live.
 
-    The first line says what is wrong now, as `mailctl incident` does, by what the delivery log shows.
+    The first line says what is wrong now, like `mailctl incident`, but judging by the delivery log alone.
 
     Press q to quit. A pipe or a file gets one snapshot, unless --interval or --count is given; --json prints
     one object per snapshot.

@@ -45,7 +45,7 @@ def why(
     Exit codes:
       0  The email has not failed.
       1  The email has failed.
-      2  The prefix fits several emails.
+      2  The prefix matches several emails.
       3  There is no such email.
       6  The email is unconfirmed.
 

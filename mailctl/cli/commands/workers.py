@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         WorkerView,
     )
 
-app = CommandGroup("workers", "List, compare, ping and stop workers; lists them by default.", default="list")
+app = CommandGroup("workers", "List, compare, ping and stop workers (default: list).", default="list")
 
 NamesArgument = Annotated[
     list[str] | None,
@@ -61,7 +61,7 @@ def list_workers(
 
     Shows the emails that each worker is sending and has sent in the last 1 and 5 minutes; its version
     of mailctl, a fingerprint of its SECRET_KEY, its mail server, and by how much its clock is off. Below them
-    are the workers that died lately: when each was last seen, and how many emails it was sending.
+    are the workers that died recently: when each was last seen, and how many emails it was sending.
 
     \b
     Examples:

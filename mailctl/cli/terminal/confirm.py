@@ -30,7 +30,7 @@ def confirm(question: str, *, is_confirmed: bool, fix: str = "Add --yes to confi
     if is_confirmed:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{question} This needs a confirmation, and stdin is not a terminal.", fix=fix)
+        raise Refused(f"{question} This needs confirmation, and stdin is not a terminal.", fix=fix)
     with _handle_interrupted_prompt():
         has_agreed = typer.confirm(escape_controls_as_line(question), err=True)
     if not has_agreed:

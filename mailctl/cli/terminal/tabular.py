@@ -22,7 +22,7 @@ class TableFormat(StrEnum):
     """The formats in which a list is printed."""
 
     TABLE = "table"  #: for people, fitted to the terminal
-    JSON = "json"  #: one object a line
+    JSON = "json"  #: one object per line
     CSV = "csv"  #: with a header, quoted as RFC 4180 says
     TSV = "tsv"  #: with a header, tabs between the cells
 

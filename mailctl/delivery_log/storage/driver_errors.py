@@ -24,7 +24,7 @@ _FIX_BY_SQLSTATE = {
 _FIX_BY_SQLITE_CODE = {
     sqlite3.SQLITE_READONLY: "Give this user write access to the file and its folder, and mount it writable.",
     sqlite3.SQLITE_FULL: "Free space on that disk.",
-    sqlite3.SQLITE_BUSY: "Find the program that holds a lock on the file, and end it.",
+    sqlite3.SQLITE_BUSY: "Find the program that holds a lock on the file, and stop it.",
 }
 
 

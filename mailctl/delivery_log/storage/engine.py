@@ -124,7 +124,7 @@ def _open_server(
             return (connection_class or dialect).connect(*positional, **named)
         except (TypeError, ValueError):
             raise ConfigurationError(
-                f"{setting} has an option that its driver does not take.",
+                f"{setting} has an option that its driver does not accept.",
                 fix="Correct the options after the `?`.",
             ) from None
 

@@ -129,7 +129,7 @@ def require_current_version(version: SchemaVersion) -> None:
         else "Install the version of mailctl that upgraded it, or a newer one."
     )
     raise ConfigurationError(
-        f"The delivery log has schema {version.current}, this mailctl works with {version.head}.", fix=fix
+        f"The delivery log has schema {version.current}, but this mailctl needs {version.head}.", fix=fix
     )
 
 

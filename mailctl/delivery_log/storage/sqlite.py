@@ -50,7 +50,7 @@ _MAX_WAL_BYTES = 32 * 1024 * 1024
 _CANNOT_CREATE_WAL_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _CACHE_KIB = 16 * 1024
 #: Why a file is not used: emails would go into a file that another user has chosen.
-LINK_OF_STRANGER = "it is a symbolic link of another user"
+LINK_OF_STRANGER = "it is a symbolic link that belongs to another user"
 
 
 def open_writer(url: URL) -> Engine:

@@ -38,7 +38,7 @@ _SENTENCES = {
     RefusalReason.FORGED: "The request carries no valid proof that the provider sent it.",
     RefusalReason.STALE: "The request was signed too long ago, or in the future.",
     RefusalReason.NOT_ENCRYPTED: "The secret of this webhook is accepted over HTTPS only.",
-    RefusalReason.OVERSIZED: "The request is larger than the provider sends.",
+    RefusalReason.OVERSIZED: "The request is larger than any that the provider sends.",
     RefusalReason.MALFORMED: "The request does not have the form that the provider documents.",
     RefusalReason.INCOMPLETE: "The body of the request did not arrive in time.",
 }
@@ -106,7 +106,7 @@ class WebhookProvider(ABC):
 
     @abstractmethod
     def verify(self, request: WebhookRequest) -> None:
-        """Verify that the provider sent the request, and lately.
+        """Verify that the provider sent the request, and recently.
 
         Raises:
             WebhookRefused: it did not, or that is not certain.

@@ -38,7 +38,7 @@ class RecentFacts:
 
     #: The errors of the last hour that still occur.
     errors: tuple[ErrorGroup, ...]
-    #: The campaigns whose emails have changed lately.
+    #: The campaigns whose emails have changed recently.
     campaigns: tuple[CampaignStatus, ...]
 
 

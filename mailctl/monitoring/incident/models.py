@@ -27,7 +27,7 @@ class ProblemSubject(StrEnum):
     TEMPLATES = "templates"  #: a kind of email cannot be composed
     USERS = "users"  #: users cannot be looked up
     CAMPAIGN = "campaign"  #: a campaign fails, or falls behind its rate
-    ERRORS = "errors"  #: attempts fail alike
+    ERRORS = "errors"  #: attempts fail in the same way
     COPIES = "copies"  #: emails may have arrived more than once
     RESULTS = "results"  #: the result backend does not work, which holds up no email
     DIFFERENCES = "differences"  #: workers differ in what may be on purpose
@@ -57,7 +57,7 @@ class IncidentProblem:
     def effect(self) -> str:
         """How many emails it holds up, as a clause; "" if it holds up none."""
         if self.held_up is None:
-            return "the number of emails that wait is unknown"
+            return "the number of waiting emails is unknown"
         if not self.held_up:
             return ""
         return f"{pluralize(self.held_up, 'email')} held up"
@@ -83,7 +83,7 @@ class Incident:
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing needs a repair."""
+        """Whether nothing needs fixing."""
         return not self.failures
 
     @property

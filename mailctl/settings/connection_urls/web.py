@@ -11,7 +11,7 @@ from mailctl.settings.connection_urls.parts import InvalidUrl
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: The longest URL in characters: with the longest token, a link still has room.
 MAX_WEB_URL = 2000
-_FIX = "Write it as https://HOST, with :PORT and /PATH if need be."
+_FIX = "Write it as https://HOST, with :PORT and /PATH if needed."
 #: Characters that an operator may have typed or pasted by mistake.
 _ODD = frozenset(" \\\"'<>`{}|^")
 _ODD_REASON = "contains a space, a control character, a quote, a brace, a backslash or a non-ASCII letter."

@@ -51,6 +51,8 @@ if (preview) {
 // Figures are refreshed while the page is visible, but not while an element in them is open or has the focus, or
 // while a text in them is selected. If the server does not answer, the page says how old they are.
 const figures = document.querySelector("[data-refresh-seconds]");
+// A server that accepts a request may never answer it.
+const PATIENCE_MILLISECONDS = 10000;
 if (figures) {
   const stale = document.querySelector("[data-stale]");
   let readAt = new Date();
@@ -61,7 +63,7 @@ if (figures) {
   const isInUse = () => figures.querySelector("details[open]") || figures.contains(document.activeElement) || hasSelection();
   const refresh = async () => {
     if (document.hidden || isInUse()) return;
-    const response = await fetch(location.href).catch(() => null);
+    const response = await fetch(location.href, { signal: AbortSignal.timeout(PATIENCE_MILLISECONDS) }).catch(() => null);
     const reason = !response ? "The server does not answer." : response.redirected ? "You are signed out: reload the page."
       : response.ok ? "" : `The server answers with status ${response.status}.`;
     stale.hidden = !reason;

@@ -33,7 +33,7 @@ class TestTheQuestion:
             "These are:",
             "  ada@example.com  (user 1)",
             "  eve@example.com  (user 5)",
-            "error: Send welcome to 2 users? This needs a confirmation, and stdin is not a terminal. "
+            "error: Send welcome to 2 users? This needs confirmation, and stdin is not a terminal. "
             "Add --yes to send, or --dry-run to only see the plan.",
         ]
         assert recorded(shop) == set()

@@ -72,7 +72,7 @@ def write_module(name: str, source: str, folder: Path, monkeypatch: pytest.Monke
 
 
 def execute(path: Path, statement: str) -> list[Any]:
-    """Execute a statement on an SQLite file; return its rows."""
+    """Execute a statement on a SQLite file; return its rows."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         return connection.execute(statement).fetchall()

@@ -72,10 +72,10 @@ def test_each_purpose_is_told_with_its_readers() -> None:
     found = check(mailctl_link_paths="reset-password=/r/{token}")
     assert [found[purpose].status for purpose in PURPOSES] == [OK] * len(PURPOSES)
     assert found["reset-password"].detail == (
-        "http://localhost:3000/r/…: your tokens as they are; without one, mailctl makes a sealed one,"
-        " which only mailctl.links reads"
+        "http://localhost:3000/r/…: the tokens of the service are used unchanged; without one,"
+        " mailctl makes a sealed one, which only mailctl.links can read"
     )
-    assert "your tokens sealed" in check(mailctl_link_tokens="sealed")["verify-email"].detail
+    assert "tokens of the service are sealed" in check(mailctl_link_tokens="sealed")["verify-email"].detail
 
 
 def test_links_that_a_service_with_its_own_app_may_not_read_are_a_warning() -> None:

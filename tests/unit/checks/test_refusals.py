@@ -29,7 +29,10 @@ def test_a_fault_of_ours_is_a_failure_with_its_fix() -> None:
     """Each once, with the number of attempts that it ended."""
     [finding] = findings_of([end(RELAY), end(DEAD), end(RELAY)])
     assert finding.status is FAIL
-    assert "2 attempts with: 554 5.7.1 Relay access denied (at rcpt)" in finding.detail
+    assert (
+        "2 attempts ended with this reply of the mail server: 554 5.7.1 Relay access denied (at rcpt)"
+        in finding.detail
+    )
     assert "relay" in finding.fix
 
 

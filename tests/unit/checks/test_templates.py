@@ -77,7 +77,7 @@ def test_a_folder_of_html_works(folder: Path) -> None:
     (folder / "auth").mkdir()
     (folder / "auth" / "welcome.html").write_text("<p>Hello {{ user.first_name }} {{ nick }}</p>")
     found = check(Settings(mailctl_templates=folder))
-    detail = "compiles; its own variables: nick; its plain text is made from the HTML"
+    detail = "compiles; its own variables: nick; its plain text is derived from the HTML"
     assert (found["auth/welcome"].status, found["auth/welcome"].detail) == (OK, detail)
     assert not [finding for finding in found.values() if finding.status is not OK]
 

@@ -8,14 +8,14 @@ import pytest
 
 from mailctl.cli.action_results import exit_code, left_out_lines, plan_lines, show_results, summary
 from mailctl.cli.terminal.output import Output
-from mailctl.domain.eligibility import CANCEL, RESEND
+from mailctl.domain.eligibility import CANCEL, RESEND, Hazard
 from mailctl.domain.models import State
 from mailctl.errors import ExitCode
 from mailctl.operations.action_models import ActionOutcome, ActionPlan, ActionResult
 from tests.emails import email
 
 
-def result(outcome: ActionOutcome, **more: str) -> ActionResult:
+def result(outcome: ActionOutcome, **more: object) -> ActionResult:
     """Return a result for a pending email."""
     return ActionResult(id="e1", email=email(), outcome=outcome, **more)  # type: ignore[arg-type]
 
@@ -75,13 +75,13 @@ def test_text_shows_all_results_or_only_the_impossible_ones(capsys: pytest.Captu
     """All of them are yielded."""
     results = [
         result(ActionOutcome.DONE, new_id="e2"),
-        result(ActionOutcome.LEFT_OUT, reason="permanent"),
+        result(ActionOutcome.LEFT_OUT, reason="permanent", hazards=(Hazard.PERMANENT, Hazard.RESENT)),
         result(ActionOutcome.IMPOSSIBLE, reason="it is held", fix="instead: mailctl release e1"),
     ]
     assert list(show_results(Output(), results, RESEND, shows_all=True)) == results
     assert capsys.readouterr().out.splitlines() == [
         "resent  e1  welcome to zoe@example.com, as e2",
-        "left out  e1  welcome to zoe@example.com: permanent",
+        "left out  e1  welcome to zoe@example.com: permanent; to include it, add --include permanent,resent",
         "not possible  e1  welcome to zoe@example.com: it is held; instead: mailctl release e1",
     ]
     assert list(show_results(Output(), results, RESEND, shows_all=False)) == results

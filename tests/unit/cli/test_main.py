@@ -54,7 +54,7 @@ def test_wrong_usage_names_the_help(words: str, command: str, capsys: pytest.Cap
         ("top --count 0", "--count must be a number of at least 1."),
         ("send new-ip", "The option --ip is missing."),
         ("status", "The argument ID is missing."),
-        ("top extra", "The argument 'extra' is one too many."),
+        ("top extra", "Unexpected argument 'extra'."),
     ],
 )
 def test_a_typing_error_is_answered_with_what_was_meant(

@@ -51,6 +51,20 @@ def test_only_the_whole_key_opens_the_dashboard(log: Log) -> None:
     assert not keys.has_valid()
 
 
+def test_a_key_is_revoked_by_its_name_if_no_other_has_it(log: Log) -> None:
+    """A key that was revoked does not count; of several, the id says which."""
+    keys = ApiKeys(log.engine, clock=log.time)
+    first, other = keys.create("grafana"), keys.create("kuma")
+    assert keys.revoke("kuma").id == other.id
+    named_like_it = keys.create(first.id)
+    assert keys.revoke(first.id).id == first.id
+    assert keys.revoke(named_like_it.id).id == named_like_it.id
+    for _ in range(2):
+        keys.create("grafana")
+    with pytest.raises(NotFound):
+        keys.revoke("grafana")
+
+
 def test_the_last_use_is_recorded_once_a_minute(log: Log) -> None:
     """Not with every page."""
     keys = ApiKeys(log.engine, clock=log.time)

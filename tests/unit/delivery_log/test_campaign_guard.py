@@ -68,7 +68,7 @@ def test_a_verdict_is_given_when_enough_were_accepted(log: Log, guard: CampaignG
     for n in range(400, 500):
         log.change(f"e{n}", state=State.SENT)
     [paused] = guard.pause_failing()
-    assert paused.reason == "26 of 500 accepted emails bounced for good (5.2%; the limit is 5.0%)"
+    assert paused.reason == "26 of 500 accepted emails bounced permanently (5.2%; the limit is 5.0%)"
 
 
 def test_a_campaign_with_too_many_dead_addresses_is_paused_once(log: Log, guard: CampaignGuard) -> None:
@@ -78,7 +78,7 @@ def test_a_campaign_with_too_many_dead_addresses_is_paused_once(log: Log, guard:
     assert guard.pause_failing() == []
     report(log, "bounced", range(25, 26))
     [paused] = guard.pause_failing()
-    assert paused.reason == "26 of 500 accepted emails bounced for good (5.2%; the limit is 5.0%)"
+    assert paused.reason == "26 of 500 accepted emails bounced permanently (5.2%; the limit is 5.0%)"
     pauses = Pauses(log.engine, clock=log.time)
     [pause] = pauses.read()
     assert (pause.scope, pause.name, pause.actor) == (PauseScope.CAMPAIGN, "spring", ACTOR)

@@ -73,7 +73,7 @@ def test_a_log_that_another_user_leads_elsewhere_is_refused(tmp_path: Path, is_t
         open_delivery_log(settings, AccessMode.CREATE).dispose()
     before = target.read_bytes() if is_there else None
     os.lchown(log, 65534, 65534)
-    with pytest.raises(LogUnavailable, match="it is a symbolic link of another user"):
+    with pytest.raises(LogUnavailable, match="it is a symbolic link that belongs to another user"):
         open_delivery_log(settings, AccessMode.CREATE)
     assert (target.read_bytes() if is_there else None) == before
     assert target.exists() == is_there

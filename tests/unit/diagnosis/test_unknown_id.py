@@ -36,6 +36,15 @@ def test_a_log_nearby_that_has_it_settles_the_matter() -> None:
     assert str(cause.next_step) == "MAILCTL_HOME=/srv/shop/.mailctl mailctl why e1"
 
 
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [("bob", "mailctl list --to bob"), ("3f2a", "mailctl list"), ("<a@b.example>", "mailctl list")],
+)
+def test_a_name_may_be_a_part_of_an_address(given: str, command: str) -> None:
+    """An id or a Message-ID is none."""
+    assert str(first(task_id=given).next_step) == command
+
+
 def test_our_own_message_was_recorded_in_another_log() -> None:
     """The sentence says where the message is."""
     assert first(search=found(MESSAGE, ahead=0)).sentence == (

@@ -17,14 +17,14 @@ BOUNDS = CampaignBounds()
         (499, 499, 499, ""),
         (500, 24, 4, ""),
         (500, 25, 4, ""),
-        (500, 26, 0, "26 of 500 accepted emails bounced for good (5.2%; the limit is 5.0%)"),
+        (500, 26, 0, "26 of 500 accepted emails bounced permanently (5.2%; the limit is 5.0%)"),
         (10_000, 499, 29, ""),
         (1000, 0, 5, "5 of 1000 accepted emails were marked as spam (0.5%; the limit is 0.3%)"),
         (
             500,
             100,
             10,
-            "100 of 500 accepted emails bounced for good (20.0%; the limit is 5.0%) and "
+            "100 of 500 accepted emails bounced permanently (20.0%; the limit is 5.0%) and "
             "10 of 500 accepted emails were marked as spam (2.0%; the limit is 0.3%)",
         ),
     ],

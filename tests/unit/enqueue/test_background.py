@@ -205,7 +205,7 @@ class TestTransactionsOfTheCaller:
 
     def test_another_database_is_refused(self, site: Site, engine: Engine) -> None:
         """A session of another database is refused before anything is recorded."""
-        with Session(engine) as session, pytest.raises(ConfigurationError, match="another database"):
+        with Session(engine) as session, pytest.raises(ConfigurationError, match="a different database"):
             site.dispatcher.record_in(session, WELCOME_ONE, [ZOE])
         assert site.outbox.drafts == []
 

@@ -190,8 +190,8 @@ def test_a_line_that_is_longer_than_any_is_counted(runtime: Runtime) -> None:
 @pytest.mark.parametrize(
     ("form", "line", "says"),
     [
-        (None, "Nov 29 10:00:00 host sshd[1]: no mail", "in the form of postfix or exim"),
-        ("exim", log_of("0" * 32)[0], "in the form of exim"),
+        (None, "Nov 29 10:00:00 host sshd[1]: no mail", "in the format of postfix or exim"),
+        ("exim", log_of("0" * 32)[0], "in the format of exim"),
         ("postfix", log_of("0" * 32)[0], ""),
     ],
     ids=("no mail", "another program", "without news"),

@@ -79,7 +79,7 @@ def test_the_words_of_an_event_are_not_given_its_code_twice() -> None:
     ("one", "command"),
     [
         (attempt(1), "mailctl list --state failed --error '550 5.1.1' --since 24h"),
-        (attempt(1, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"), "mailctl retry"),
+        (attempt(1, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"), "mailctl list"),
         (deferred(1), "mailctl queue list"),
         (deferred(1, reply=SmtpReply(), stage="connect"), "mailctl check-config"),
         (deferred(1, reason_code=ReasonCode.UNREADABLE_CONTENT, reply=SmtpReply()), "mailctl workers"),

@@ -50,18 +50,18 @@ def test_silence_is_a_failure_only_where_many_emails_went_out(runtime: Runtime) 
     """And long enough ago that their bounces would have come."""
     now = runtime.clock()
     [hop] = feedback_hops(runtime)
-    assert (hop.ok, hop.detail) == (True, "never heard yet")
+    assert (hop.ok, hop.detail) == (True, "never heard from")
     accept(runtime, at=now - timedelta(hours=1))
     [hop] = feedback_hops(runtime)
     assert hop.ok
     accept(runtime, at=now - timedelta(hours=30))
     [hop] = feedback_hops(runtime)
     assert not hop.ok
-    assert hop.detail.startswith("never heard yet, although 1000 or more emails were accepted")
+    assert hop.detail.startswith("never heard from, although 1000 or more emails were accepted")
     runtime.feedback_counts.add("dsn", FeedbackResult.IGNORED)
     [hop] = feedback_hops(runtime)
     assert hop.ok
-    assert hop.detail.startswith("last heard at ")
+    assert hop.detail.startswith("last heard from at ")
     assert 'mailctl_feedback_total{source="dsn",result="ignored"} 1' in render_metrics(
         runtime, since=timedelta(hours=1)
     )

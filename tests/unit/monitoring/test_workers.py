@@ -99,7 +99,7 @@ class TestListing:
         assert (first.name, len(first.problems), second.problems) == ("celery@web", 2, ())
         assert (found.problems, second.identity, first.clock_skew) == ((), IDENTITY, 60.0)
         alone = Site(empty_log, other).service.list_workers()
-        assert alone.problems[0].startswith("this process has another SECRET_KEY")
+        assert alone.problems[0].startswith("the SECRET_KEY of this process differs")
 
 
 class TestPinging:

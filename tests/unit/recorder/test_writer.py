@@ -97,7 +97,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_log_that_is_down(
     for _ in range(3):
         writing.put(fail)
     writing.flush()
-    assert "not recorded: 3 changes of emails of the service's own tasks" in caplog.text
+    assert "3 changes of emails of the service's own tasks could not be recorded" in caplog.text
 
 
 def test_an_entry_is_repeated_although_the_writer_was_idle(writing: LogWriter) -> None:

@@ -88,11 +88,11 @@ def test_names_of_strangers_never_get_into_the_sender(tmp_path: Path) -> None:
         (('"Shop Security"', '"{first_name} via Shop"'), "senders.security.name is the same for every email"),
         (('"Shop Security"', '"a\\nb"'), "senders.security.name must be text of one line"),
         (('"Shop Security"', "7"), "senders.security.name must be text of one line"),
-        (("bounce_address", "return_path"), "senders.security.return_path is not known; known are"),
+        (("bounce_address", "return_path"), "senders.security.return_path is unknown; use one of:"),
         (("[senders.press]", "[senders.default]\nkinds = ['x']"), "senders.default.kinds and tenants cannot"),
         (("[senders.press]", '[senders."a b"]'), "a name has 1 to 32 letters a-z"),
         (('kinds = ["reset"]', 'tenants = ["a b"]'), "senders.security.tenants must be 1 to 64"),
-        (("[senders.press]", "[sender.press]"), "sender is not known; known are senders"),
+        (("[senders.press]", "[sender.press]"), "sender is unknown; use one of: senders"),
     ],
 )
 def test_each_mistake_is_one_sentence(tmp_path: Path, change: tuple[str, str], said: str) -> None:

@@ -68,8 +68,8 @@ def test_a_value_is_taken(name: str, how: Callable[[TomlTable], object], value: 
         ("twice", lambda table: table.names("twice"), "twice names something twice"),
         ("text", lambda table: table.table("text"), "text must be a table, such as [text.first]"),
         ("table", lambda table: table.tables("table"), "table must be tables, each written as [[table]]"),
-        ("text", lambda table: table.finish(), "text is not known"),
-        ("table", lambda table: table.table("table").finish(), "table.inner is not known"),
+        ("text", lambda table: table.finish(), "text is unknown"),
+        ("table", lambda table: table.table("table").finish(), "table.inner is unknown"),
     ],
 )
 def test_a_mistake_is_one_sentence(name: str, how: Callable[[TomlTable], object], said: str) -> None:

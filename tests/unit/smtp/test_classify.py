@@ -162,6 +162,7 @@ def test_a_recipient_is_refused_at_rcpt_or_by_a_code_about_the_mailbox() -> None
     assert is_recipient_refusal(SmtpReply(code=554), stage="rcpt")
     assert is_recipient_refusal(SmtpReply(code=552, enhanced="5.2.2"), stage="body")
     assert not is_recipient_refusal(SmtpReply(code=554, enhanced="5.7.1"), stage="body")
+    assert not is_recipient_refusal(SmtpReply(code=554, text="Message rejected as spam"), stage="rcpt")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -99,7 +99,7 @@ def test_a_password_shows_nowhere(tmp_path: Path) -> None:
         (('host = "bulk.example"', 'host = "smtp://x"'), "servers.bulk.host must be the name"),
         (
             ('host = "bulk.example"', 'hots = "x"\nhost = "x"'),
-            "servers.bulk.hots is not known; known are",
+            "servers.bulk.hots is unknown; use one of:",
         ),
         (("connections = 2", "connections = 0"), "servers.backup.connections must be a whole number from 1"),
         (("connections = 2", "connections = 1.5"), "servers.backup.connections must be a whole number"),
@@ -113,14 +113,17 @@ def test_a_password_shows_nowhere(tmp_path: Path) -> None:
         (("connections = 2", 'oauth_token = "a:b"'), "servers.backup.auth must be xoauth2"),
         (("[servers.bulk]", "[servers.default]"), "the EMAIL_* settings describe the server `default`"),
         (("[servers.bulk]", '[servers."Bulk mail"]'), "a name has 1 to 32 letters a-z"),
-        (('["bulk"]', '["bluk"]'), "routes[2].servers names the unknown server 'bluk'; known are default"),
+        (('["bulk"]', '["bluk"]'), "routes[2].servers names the unknown server 'bluk'; use one of: default"),
         (('["bulk"]', "[]"), "routes[2].servers must name at least one server"),
         (('["bulk"]', '"bulk"'), "routes[2].servers must be a list of texts"),
         (('["bulk"]', '["bulk", "bulk"]'), "routes[2].servers names something twice"),
         (('["bulk"]', '["default"]'), "servers.bulk is in no route"),
         (('queues = ["mailctl.bulk"]', 'domains = ["a b"]'), "routes[2].domains must be domains such as"),
-        (('kinds = ["reset", "verification"]', ""), "routes has a route without conditions before others"),
-        (("[[routes]]", "[[route]]"), "route is not known; known are routes, servers"),
+        (
+            ('kinds = ["reset", "verification"]', ""),
+            "routes has a route without conditions before other routes",
+        ),
+        (("[[routes]]", "[[route]]"), "route is unknown; use one of: routes, servers"),
         ((GOOD, "servers = 3"), "servers must be a table, such as [servers.first]"),
     ],
 )
@@ -148,7 +151,9 @@ def test_a_file_that_others_could_write_runs_no_command(tmp_path: Path) -> None:
     assert load(tmp_path, text).by_name["backup"].name == "backup"
     path = tmp_path / "servers.toml"
     path.chmod(0o666)
-    with pytest.raises(ConfigurationError, match="names code that is run, and every user can write the file"):
+    with pytest.raises(
+        ConfigurationError, match="names code that is run, and every user can write to the file"
+    ):
         mail_servers_from_settings(Settings(MAILCTL_SERVERS=path))
 
 
@@ -157,7 +162,7 @@ def test_a_file_that_others_could_write_runs_no_command(tmp_path: Path) -> None:
     [
         ('oauth_token = "nowhere:token"', "oauth_token", "nowhere"),
         ('oauth_token = "sys:maxsize"', "oauth_token", "is not a function"),
-        ('oauth_token_command = "false"', "oauth_token_command", "exits with code 1"),
+        ('oauth_token_command = "false"', "oauth_token_command", "exited with code 1"),
     ],
 )
 def test_a_sign_in_that_fails_is_named_as_in_the_file(

@@ -173,8 +173,8 @@ def _turn(engine: Engine) -> Iterator[Connection]:
 
 def _busy_error() -> Refused:
     return Refused(
-        "Others use the delivery log without a pause; it works as before, and what was done is kept.",
-        fix="Repeat the command to continue, at a time of less use.",
+        "The delivery log is too busy to replace its tables; it works as before, and the progress is kept.",
+        fix="Repeat the command when it is less busy; it continues where it stopped.",
     )
 
 

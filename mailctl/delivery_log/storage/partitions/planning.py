@@ -132,7 +132,7 @@ def plan_undo(engine: Engine) -> PartitionPlan:
 def _refuse_other_databases(engine: Engine) -> None:
     if engine.dialect.name != "postgresql":
         raise ConfigurationError(
-            "Only a delivery log on PostgreSQL can have partitions, and this one is an SQLite file.",
+            "Only a delivery log on PostgreSQL can have partitions, and this one is a SQLite file.",
             fix="Set MAILCTL_DATABASE_URL to a database on PostgreSQL.",
         )
 
