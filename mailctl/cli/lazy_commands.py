@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from mailctl.cli.help_text import (
     write_sections,
     write_tail,
 )
+from mailctl.cli.usage_errors import meant_commands, name_of_parameter
 from mailctl.errors import ExitCode, UnknownName
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     _CommandSource = Callable[[CliSession], Mapping[str, Callable[..., None]]]
 
 _ENV_FILE = "--env-file"
+#: The envelope recipient of a bounce, which a mail server fills in if it knows it, and what Flower takes.
+_MAY_BE_EMPTY = frozenset({"recipient", "arguments"})
 _HELP = "help"
 #: What `mailctl help` explains besides commands.
 HELP_TOPICS = ("exit-codes",)
@@ -103,8 +107,13 @@ class CommandGroup(typer.Typer):
         self.command(name, cls=_Command, context_settings=settings)(make_command(function))
 
 
-class _PlainHelp:
-    """The parts of the help that commands and groups have in common."""
+class _Plain:
+    """What commands and groups have in common: their help, and that no value is empty."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)  # type: ignore[misc]  # of the class beside it
+        parser.parse_args = partial(_parse_values, ctx, parser.parse_args)
+        return parser
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return usage_pieces(super().collect_usage_pieces(ctx))  # type: ignore[misc]  # of the class beside it
@@ -116,7 +125,32 @@ class _PlainHelp:
         write_tail(self, formatter)
 
 
-class _Command(_PlainHelp, TyperCommand):
+def _parse_values(ctx: Any, parse: Callable[..., Any], args: list[str]) -> Any:
+    """Parse arguments and options, and refuse an empty value, as a shell makes it of an unset variable.
+
+    An empty filter, for example, would fit every email, and an empty queue is none.
+    """
+    values, left, order = parse(args=args)
+    if ctx.resilient_parsing:
+        return values, left, order
+    for parameter in ctx.command.params:
+        given = values.get(parameter.name)
+        if parameter.name not in _MAY_BE_EMPTY and any(map(_is_empty, _as_sequence(given))):
+            fix = "Give one." if parameter.required else "Give one, or leave it out."
+            ctx.fail(f"{name_of_parameter(parameter)} has an empty value. {fix}")
+    return values, left, order
+
+
+def _as_sequence(given: object) -> Sequence[object]:
+    return given if isinstance(given, (list, tuple)) else (given,)
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a value has no text, or is a list of such values."""
+    return isinstance(value, str) and not value.replace(",", " ").strip()
+
+
+class _Command(_Plain, TyperCommand):
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True
@@ -130,7 +164,7 @@ class _Command(_PlainHelp, TyperCommand):
         write_parameters(self, ctx, formatter)
 
 
-class _Group(_PlainHelp, TyperGroup):
+class _Group(_Plain, TyperGroup):
     default: str | None = None
 
     @override
@@ -151,8 +185,6 @@ class _Group(_PlainHelp, TyperGroup):
 
     def refuse_unknown(self, ctx: Any, name: str) -> None:
         """Refuse a command that does not exist."""
-        from mailctl.cli.usage_errors import meant_commands
-
         meant = meant_commands(name, self.list_commands(ctx))
         hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
         ctx.fail(f"There is no command {name!r}.{hint}")

@@ -45,9 +45,9 @@ def _what_is_wrong(error: Any) -> str:
         closest = f" Did you mean {option[0]}?" if option else ""
         return f"There is no option {error.option_name}.{closest}"
     if hasattr(error, "param_type") and parameter is not None:
-        return f"The {parameter.param_type_name} {_name(parameter)} is missing."
+        return f"The {parameter.param_type_name} {name_of_parameter(parameter)} is missing."
     if parameter is not None and (limits := _limits(parameter)):
-        return f"{_name(parameter)} must be {limits}."
+        return f"{name_of_parameter(parameter)} must be {limits}."
     return _as_sentence(error)
 
 
@@ -70,7 +70,7 @@ def _as_sentence(error: Any) -> str:
     return text if text.endswith(("?", ".")) else f"{text}."
 
 
-def _name(parameter: Any) -> str:
+def name_of_parameter(parameter: Any) -> str:
     """Return the name of a parameter as its help has it: --port, or ID."""
     return str(parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0])
 

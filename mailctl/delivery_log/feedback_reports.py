@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select, text, update
+from sqlalchemy import bindparam, func, or_, select, text, update
 
 from mailctl.delivery_log.feedback_counts import add_counts
 from mailctl.delivery_log.report_effects import NewReport, apply_reports, can_follow
@@ -148,10 +148,25 @@ _EMAIL_FACTS = (
 )
 
 
+#: Statements, built once: building one takes as long as running it.
+_EMAILS = select(*_EMAIL_FACTS, emails.c.message_id).order_by(emails.c.id).with_for_update()
+_EMAILS_BY_ID = _EMAILS.where(emails.c.id.in_(bindparam("ids", expanding=True)))
+_EMAILS_BY_MESSAGE = _EMAILS.where(
+    emails.c.mailbox.in_(bindparam("mailboxes", expanding=True)),
+    emails.c.message_id.in_(bindparam("message_ids", expanding=True)),
+)
+_OFTEN_REPORTED = (
+    select(feedback.c.email_id, feedback.c.kind)
+    .where(feedback.c.proof == PROVEN, feedback.c.email_id.in_(bindparam("ids", expanding=True)))
+    .group_by(feedback.c.email_id, feedback.c.kind)
+    .having(func.count() >= _MAX_PROVEN)
+)
+
+
 def _find_emails(connection: Connection, reports: Sequence[Report]) -> dict[str, Row[Any]]:
     """Return the emails that reports are about, by the digest of the report."""
     ids = list({report.email_id for report in reports if report.email_id is not None})
-    by_id = {row.id: row for some in batches(ids) for row in _select(connection, emails.c.id.in_(some))}
+    by_id = {row.id: row for some in batches(ids) for row in _lock(connection, _EMAILS_BY_ID, ids=some)}
     found = {
         report.digest: by_id[report.email_id]
         for report in reports
@@ -159,20 +174,19 @@ def _find_emails(connection: Connection, reports: Sequence[Report]) -> dict[str,
     }
     by_message = [each for each in reports if each.email_id is None and each.message_id and each.recipient]
     for some_reports in batches(by_message):
-        mailboxes = {canonical_mailbox(each.recipient or "") for each in some_reports}
-        message_ids = {each.message_id for each in some_reports}
-        is_one = and_(emails.c.mailbox.in_(mailboxes), emails.c.message_id.in_(message_ids))
-        rows = {(row.mailbox, row.message_id): row for row in _select(connection, is_one)}
+        mailboxes = list({canonical_mailbox(each.recipient or "") for each in some_reports})
+        message_ids = list({each.message_id for each in some_reports})
+        locked = _lock(connection, _EMAILS_BY_MESSAGE, mailboxes=mailboxes, message_ids=message_ids)
+        rows = {(row.mailbox, row.message_id): row for row in locked}
         for each in some_reports:
             if row := rows.get((canonical_mailbox(each.recipient or ""), each.message_id)):
                 found[each.digest] = row
     return found
 
 
-def _select(connection: Connection, where: Any) -> Sequence[Row[Any]]:
-    query: Any = select(*_EMAIL_FACTS, emails.c.message_id).where(where)
-    # The rows that will change, locked in one order.
-    return connection.execute(query.order_by(emails.c.id).with_for_update()).all()
+def _lock(connection: Connection, query: Any, **values: Any) -> Sequence[Row[Any]]:
+    """Return the rows that will change, locked in one order."""
+    return connection.execute(query, values).all()
 
 
 def _match(report: Report, email: Row[Any] | None, result: RecordedReports) -> NewReport | None:
@@ -222,14 +236,11 @@ def _insert(connection: Connection, matched: Sequence[NewReport], *, now: dateti
 
 def _often_reported(connection: Connection, email_ids: Collection[str]) -> set[tuple[str, str]]:
     """Return which emails have as many proven reports of a kind as are recorded."""
-    often = (
-        select(feedback.c.email_id, feedback.c.kind)
-        .where(feedback.c.proof == PROVEN)
-        .group_by(feedback.c.email_id, feedback.c.kind)
-        .having(func.count() >= _MAX_PROVEN)
-    )
-    found = (often.where(feedback.c.email_id.in_(some)) for some in batches(sorted(email_ids)))
-    return {(row.email_id, row.kind) for query in found for row in connection.execute(query)}
+    return {
+        (row.email_id, row.kind)
+        for some in batches(sorted(email_ids))
+        for row in connection.execute(_OFTEN_REPORTED, {"ids": some})
+    }
 
 
 def _has_enough_unproven(connection: Connection, email_id: str) -> bool:

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.reports import FeedbackResult, Report
+from mailctl.delivery_log.storage.engine import is_about_a_row
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.errors import LogUnavailable
 from mailctl.feedback.listeners import tell_listeners
 from mailctl.feedback.models import FeedbackKind, Proof
 from mailctl.security.address_masking import mask_addresses_in_text
@@ -85,6 +87,26 @@ def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
         unmatched=result.counts[FeedbackResult.UNMATCHED],
         likely=result.counts[FeedbackResult.LIKELY],
     )
+
+
+def record_each(runtime: Runtime, calls: Sequence[Sequence[Feedback]]) -> list[Exception | None]:
+    """Record the feedback of several calls in one transaction; one that fails does so alone.
+
+    Returns:
+        What `record` raises for each call; None for one that is recorded.
+    """
+    try:
+        record(runtime, [item for items in calls for item in items])
+    except Exception as error:
+        if len(calls) == 1 or _is_about_the_log(error):
+            return [error] * len(calls)
+        return [failed for items in calls for failed in record_each(runtime, [items])]
+    return [None] * len(calls)
+
+
+def _is_about_the_log(error: Exception) -> bool:
+    """Whether each other call would fail for the same reason."""
+    return isinstance(error, LogUnavailable) and not is_about_a_row(error)
 
 
 def settle(runtime: Runtime) -> None:

@@ -13,7 +13,7 @@ from mailctl.web.api import health
 from mailctl.web.problem import problem_response
 from mailctl.web.routing import add_security_headers, escape_json
 from mailctl.web.unsubscribe import unsubscribe_router
-from mailctl.web.webhooks import webhook_router
+from mailctl.web.webhooks import WEBHOOK_PATH, answer_webhook, webhook_router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,6 +44,8 @@ def create_feedback_app() -> FastAPI:
     app = FastAPI(title="mailctl", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.include_router(health.public_router)
+    # Before the route of the router: providers send many, and FastAPI takes as long as recording does.
+    app.add_route(WEBHOOK_PATH, answer_webhook, methods=["POST"])
     app.include_router(make_feedback_router())
     app.add_exception_handler(HTTPException, _error_handler)
     app.add_exception_handler(Exception, _error_handler)

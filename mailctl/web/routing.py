@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -106,6 +107,19 @@ def _without_body(send: Send) -> Send:
     return send_head
 
 
+async def answer(
+    request: Request,
+    handle: Callable[[Request], Coroutine[Any, Any, Response]],
+    error_response: Callable[[Exception], Response],
+) -> Response:
+    """Return the response to a request, with the security headers; an error becomes a response, too."""
+    try:
+        response = await handle(request)
+    except _EXPECTED_ERRORS as error:
+        response = error_response(error)
+    return add_security_headers(escape_json(response))
+
+
 class ApiRoute(APIRoute):
     """A route of the JSON API: an error becomes a problem document. Whatever answers GET answers HEAD."""
 
@@ -122,11 +136,7 @@ class ApiRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def handle_errors(request: Request) -> Response:
-            try:
-                response = await handle(request)
-            except _EXPECTED_ERRORS as error:
-                response = self.error_response(request, error)
-            return add_security_headers(escape_json(response))
+            return await answer(request, handle, partial(self.error_response, request))
 
         return handle_errors
 

@@ -24,9 +24,12 @@ from mailctl.web.app import create_app
 from mailctl.web.auth import AccessControl
 from mailctl.web.feedback import create_feedback_app
 from mailctl.web.hosts import names_of_server
+from mailctl.web.request_deadlines import PunctualProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fastapi import FastAPI
 
     from mailctl.settings import Settings
 
@@ -67,12 +70,8 @@ def serve(
     if missing is not None and on_missing_log is not None:
         on_missing_log(missing)
     app = create_app(access=AccessControl(process_key=process_key, own_hosts=names_of_server(host)))
-    config = uvicorn.Config(
+    config = make_config(
         app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
         # A client could write any address into X-Forwarded-For, and so evade the limit on invalid keys.
         proxy_headers=False,
     )
@@ -107,13 +106,27 @@ def serve_feedback(
     runtime.configure(settings, access_mode=AccessMode.ON_WRITE)
     # Before anything is served: links for unsubscribing that anybody could forge are refused with the key.
     import_listeners(runtime.current())
-    # No log of requests: the links for unsubscribing hold tokens.
-    config = uvicorn.Config(
-        create_feedback_app(), log_config=None, access_log=False, server_header=False, lifespan="on"
-    )
+    config = make_config(create_feedback_app(), proxy_headers=True)
     with _listen(host, port) as listener:
         address = f"http://{_url_host(host)}:{listener.getsockname()[1]}/"
         _Server(config, on_ready=lambda: on_ready(address)).run(sockets=[listener])
+
+
+def make_config(app: FastAPI, *, proxy_headers: bool) -> uvicorn.Config:
+    """Return how an application is served: to strangers, too, who send slowly and whose links hold tokens.
+
+    Args:
+        proxy_headers: whether the headers of a trusted proxy say where a request comes from.
+    """
+    return uvicorn.Config(
+        app,
+        http=PunctualProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        proxy_headers=proxy_headers,
+    )
 
 
 class _Server(uvicorn.Server):

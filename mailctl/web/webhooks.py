@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse, Response
 
 from mailctl import runtime
 from mailctl.errors import LogMissing, MailctlError, NotFound, ServiceUnavailable
-from mailctl.feedback import FeedbackResult, record
+from mailctl.feedback import FeedbackResult
 from mailctl.feedback.providers.webhook import (
+    ParsedWebhook,
     RefusalReason,
     UnsignedProvider,
     WebhookProvider,
@@ -28,14 +29,18 @@ from mailctl.feedback.rejections import RejectionCounter, rejections_of
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.process.per_process import PerProcess
 from mailctl.web.problem import AccessDenied, problem_response, without_details
-from mailctl.web.routing import ApiRoute
+from mailctl.web.report_batches import BatchesOfLoops
+from mailctl.web.routing import ApiRoute, answer
 
 _log = logging.getLogger("mailctl.feedback")
+WEBHOOK_PATH = "/webhooks/{provider}"
 
 #: When a provider may try again while the delivery log cannot be written, in seconds.
 _RETRY_SECONDS = 60
 #: How long the body of a request may take: whoever sends it slowly would hold a connection for nothing.
 _BODY_SECONDS = 30.0
+#: The octets of a body that is read in less time than another thread takes to begin.
+_MAX_QUICK_BYTES = 16_384
 _STATUS = {RefusalReason.OVERSIZED: 413, RefusalReason.MALFORMED: 400, RefusalReason.INCOMPLETE: 408}
 _RESULTS = {
     RefusalReason.FORGED: FeedbackResult.FORGED,
@@ -54,6 +59,7 @@ class _Webhooks:
     runtime: runtime.Runtime
     providers: Mapping[str, WebhookProvider]
     rejections: RejectionCounter
+    batches: BatchesOfLoops
 
     def find(self, name: str) -> WebhookProvider:
         if (provider := self.providers.get(name)) is None:
@@ -67,31 +73,36 @@ _webhooks = PerProcess[_Webhooks]()
 def webhook_router() -> APIRouter:
     """Return the routes for the webhooks: POST /webhooks/PROVIDER."""
     router = APIRouter(route_class=ApiRoute, include_in_schema=False)
-
-    @router.post("/webhooks/{provider}", name="mailctl:webhook")
-    async def receive(provider: str, request: Request) -> Response:
-        """Record what a provider reports about emails."""
-        try:
-            webhooks = await _webhooks_of_process()
-        except (ServiceUnavailable, LogMissing) as error:
-            return _unavailable_response(error)
-        receiver = webhooks.find(provider)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        try:
-            body = await _read_body(request, longest=receiver.max_body_bytes)
-            given = WebhookRequest(
-                headers=headers,
-                body=body,
-                is_encrypted=request.url.scheme == "https",
-                received_at=datetime.now(UTC),
-            )
-            return await run_in_threadpool(_record, webhooks, receiver, given)
-        except WebhookRefused as refused:
-            result = _RESULTS[refused.reason]
-            await run_in_threadpool(webhooks.rejections.add, receiver.name, result)
-            return _refusal_response(receiver, refused)
-
+    router.post(WEBHOOK_PATH, name="mailctl:webhook")(_receive_webhook)
     return router
+
+
+async def answer_webhook(request: Request) -> Response:
+    """Answer a request to WEBHOOK_PATH as its route does, without what FastAPI does for others."""
+    return await answer(request, _receive_webhook, problem_response)
+
+
+async def _receive_webhook(request: Request) -> Response:
+    """Record what a provider reports about emails."""
+    try:
+        webhooks = await _webhooks_of_process()
+    except (ServiceUnavailable, LogMissing) as error:
+        return _unavailable_response(error)
+    receiver = webhooks.find(request.path_params["provider"])
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    try:
+        body = await _read_body(request, longest=receiver.max_body_bytes)
+        given = WebhookRequest(
+            headers=headers,
+            body=body,
+            is_encrypted=request.url.scheme == "https",
+            received_at=datetime.now(UTC),
+        )
+        return await _record(webhooks, receiver, given)
+    except WebhookRefused as refused:
+        result = _RESULTS[refused.reason]
+        await run_in_threadpool(webhooks.rejections.add, receiver.name, result)
+        return _refusal_response(receiver, refused)
 
 
 async def _webhooks_of_process() -> _Webhooks:
@@ -115,19 +126,21 @@ def _make_webhooks(parts: runtime.Runtime) -> _Webhooks:
         runtime=parts,
         providers=webhooks_from_settings(parts.settings),
         rejections=rejections_of(parts),
+        batches=BatchesOfLoops(parts),
     )
 
 
-def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequest) -> Response:
+async def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequest) -> Response:
     """Verify a request, and record what it reports; what cannot be matched is answered like the rest."""
     try:
-        parsed = receiver.receive(request)
+        parsed = await _receive(receiver, request)
         if parsed.malformed and not parsed.reports:
             raise WebhookRefused(RefusalReason.MALFORMED)
         if parsed.malformed:
-            webhooks.rejections.add(receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
+            count = webhooks.rejections.add
+            await run_in_threadpool(count, receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
         if parsed.reports:
-            record(webhooks.runtime, parsed.reports)
+            await webhooks.batches.current().record(parsed.reports)
     except (ServiceUnavailable, LogMissing) as error:
         return _unavailable_response(error)
     except MailctlError:
@@ -137,6 +150,13 @@ def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: WebhookRequ
         _log.error("a request from %s could not be read: %s", receiver.name, type(error).__name__)
         raise WebhookRefused(RefusalReason.MALFORMED) from None
     return JSONResponse({"status": "ok"})
+
+
+async def _receive(receiver: WebhookProvider, request: WebhookRequest) -> ParsedWebhook:
+    """Verify and read a request; in a thread where that would hold up other requests."""
+    if receiver.uses_network or len(request.body) > _MAX_QUICK_BYTES:
+        return await run_in_threadpool(receiver.receive, request)
+    return receiver.receive(request)
 
 
 def _unavailable_response(error: MailctlError) -> Response:

@@ -88,14 +88,15 @@ def run_worker(
         BrokerInspector(app).ping()
     billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _EXIT_WAIT_TENTHS
     # Computed even if `queues` is given: a worker that cannot load the kinds must not start.
-    default_queues = ",".join(_default_queues(runtime))
+    default_queues = _default_queues(runtime)
+    names = _queue_names(queues) or default_queues
     create_log(runtime.engine)
     worker = app.Worker(
         hostname=host_format(hostname) if hostname else None,
         pool_cls=pool,
         loglevel=loglevel.upper(),
         concurrency=concurrency or (_DEFAULT_THREADS if pool == "threads" else os.cpu_count()),
-        queues=queues or default_queues,
+        queues=names,
         without_gossip=True,
         without_mingle=True,
         drain=drain,
@@ -105,7 +106,7 @@ def run_worker(
         # Celery's banner is not JSON.
         quiet=log_format == "json",
     )
-    warn_of_other_messages(app, (queues or default_queues).split(","))
+    warn_of_other_messages(app, names)
     worker_before_create_process.connect(_freeze_gc, weak=False)
     forbid_memory_dumps()
     return _run(worker)
@@ -138,6 +139,11 @@ def _run(worker: Any) -> int:
     finally:
         worker_shutting_down.disconnect(note_shutdown)
     return _exit_code(worker.exitcode, shutdowns)
+
+
+def _queue_names(given: str | None) -> list[str]:
+    """Return the names in a list with commas; Celery would take blanks for a part of them, and "" for one."""
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 
 def _default_queues(runtime: Runtime) -> list[str]:

@@ -63,6 +63,7 @@ BENCHMARKS = {
     "rates": server_limits.rates_of_settings,
     "feedback": feedback.webhook_events,
     "feedback-log": feedback.large_log,
+    "feedback-log-postgresql": feedback.large_log_on_postgresql,
     "feedback-why": feedback.time_to_why,
 }
 

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +167,32 @@ def test_a_hostile_value_is_used_or_refused_in_one_sentence(
         assert len(out) + len(err) < LONGEST_OUTPUT, (shown, len(out), len(err))
         assert err.count("error: ") <= 1, (shown, err)
         assert out + err, shown
+
+
+#: What a shell makes of variables that are not set, alone, in a text or in a list.
+EMPTY = ("", " ", ",")
+#: What a mail server does not know of each bounce, and what Flower takes.
+MAY_BE_EMPTY = {("feedback ingest", "recipient"), ("flower", "arguments")}
+#: It takes the words of a command, and there is none without a name.
+TAKES_WORDS = "help"
+
+
+def test_no_value_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty filter would fit all emails, and an empty queue is none: it is refused in one sentence."""
+    empties = cycle(EMPTY)
+    for command, taken in PARAMETERS.items():
+        before: list[str] = []
+        for parameter in taken:
+            is_argument = parameter.param_type_name == "argument"
+            name = parameter.metavar if is_argument else parameter.opts[0]
+            words = before if is_argument else [name]
+            if command != TAKES_WORDS and (command, parameter.name) not in MAY_BE_EMPTY:
+                code = main([*command.split(), *words, next(empties)])
+                err = capsys.readouterr().err
+                assert code == ExitCode.USAGE, (command, name, err)
+                assert err.startswith(f"error: {name} has an empty value. Give one"), (command, err)
+                assert err.count("\n") == 1, err
+            before += ["x"] if is_argument else []
 
 
 def test_every_command_takes_part() -> None:

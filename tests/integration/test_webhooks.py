@@ -29,6 +29,7 @@ from mailctl.domain.webhook_secrets import PROVIDER_NAMES, UNSIGNED_PROVIDERS
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.settings import Settings
 from mailctl.web import webhooks as routes
+from mailctl.web.feedback import create_feedback_app
 from tests import webhooks
 from tests.web_server import serving
 
@@ -210,6 +211,33 @@ def test_a_malformed_event_is_a_bad_request(site: Site) -> None:
     answer = site.post("postmark", request)
 
     assert answer.status_code == 400
+
+
+def test_the_command_answers_as_the_router_does(site: Site) -> None:
+    """With the same status, body and headers, although it does without what FastAPI does for a router."""
+
+    def answers(prefix: str, *, email_id: str) -> list[tuple[int, str, dict[str, str]]]:
+        good = request_about("postmark", email_id, "delivered")
+        requests = [("postmark", good), ("postmark", replace(good, headers={})), ("nobody", good)]
+        url = f"{prefix}/webhooks/"
+        taken = [
+            httpx.post(
+                url + name,
+                content=each.body,
+                headers={**each.headers, "x-forwarded-proto": "https"},
+                timeout=60,
+            )
+            for name, each in requests
+        ]
+        taken.append(httpx.get(f"{url}postmark", timeout=60))
+        assert find(email_id).state is State.DELIVERED
+        return [(each.status_code, each.text, {**each.headers, "date": ""}) for each in taken]
+
+    by_router = answers(f"{site.address}/mail", email_id=sent_email())
+    with serving(create_feedback_app()) as address:
+        by_command = answers(address, email_id=sent_email())
+    assert [status for status, *_ in by_command] == [200, 401, 404, 405]
+    assert by_command[:3] == by_router[:3]
 
 
 def test_a_provider_that_does_not_exist_has_no_webhook(site: Site) -> None:

@@ -61,6 +61,7 @@ class AmazonSes(WebhookProvider):
 
     name = "ses"
     max_body_bytes = 524_288
+    uses_network = True
 
     def __init__(
         self,

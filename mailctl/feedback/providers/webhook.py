@@ -89,6 +89,8 @@ class WebhookProvider(ABC):
     name: ClassVar[str]
     #: The most octets that the body of a request may have.
     max_body_bytes: ClassVar[int] = 1_048_576
+    #: Whether it may have to ask a host of the provider before it knows who sent a request.
+    uses_network: ClassVar[bool] = False
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = tuple(secrets)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from fastapi import FastAPI
 
 from mailctl.errors import InvalidInput, Refused
 from mailctl.settings import Settings
-from mailctl.web.server import make_process_key, serve
+from mailctl.web.request_deadlines import PunctualProtocol
+from mailctl.web.server import make_config, make_process_key, serve
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
@@ -27,3 +29,9 @@ def test_an_unknown_log_format_is_refused_first() -> None:
     """Nothing is opened."""
     with pytest.raises(InvalidInput, match="'xml' is not a log format"):
         serve(Settings(), host="127.0.0.1", port=0, on_ready=lambda *_: None, log_format="xml")
+
+
+def test_no_server_waits_for_ever_for_a_request() -> None:
+    """Nor logs the paths, some of which hold tokens."""
+    config = make_config(FastAPI(), proxy_headers=False)
+    assert (config.http, config.access_log) == (PunctualProtocol, False)

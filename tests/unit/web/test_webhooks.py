@@ -72,6 +72,7 @@ class _Unreadable:
     """A provider whose requests fail in a way that nobody has thought of."""
 
     name = "postmark"
+    uses_network = False
 
     def receive(self, _: WebhookRequest) -> Any:
         """Fail."""
@@ -84,6 +85,6 @@ def test_an_unexpected_failure_is_a_malformed_request(caplog: pytest.LogCaptureF
     of_process: Any = None
     receiver: Any = _Unreadable()
     with pytest.raises(WebhookRefused) as caught:
-        webhooks._record(of_process, receiver, request)
+        asyncio.run(webhooks._record(of_process, receiver, request))
     assert caught.value.reason is RefusalReason.MALFORMED
     assert caplog.messages == ["a request from postmark could not be read: RuntimeError"]

@@ -10,7 +10,7 @@ from celery import Celery
 
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings
-from mailctl.worker.run import _choose_pool, _default_queues, _exit_code, run_worker
+from mailctl.worker.run import _choose_pool, _default_queues, _exit_code, _queue_names, run_worker
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,12 @@ def runtime(**queues_by_kind: str) -> Any:
         catalog=SimpleNamespace(custom_kinds=kinds),
         check_message_settings=lambda: None,
     )
+
+
+def test_blanks_are_no_part_of_the_name_of_a_queue() -> None:
+    """And between two commas there is none."""
+    assert _queue_names("celery,, bulk ,") == ["celery", "bulk"]
+    assert _queue_names(None) == []
 
 
 def test_a_worker_consumes_the_queues_of_all_kinds_and_of_campaigns() -> None:
