@@ -94,6 +94,9 @@ class StreamListener:
             while True:
                 client, _ = listener.accept()
                 client.setblocking(False)
+                if client.family != socket.AF_UNIX:
+                    # asyncio does so only for sockets that name their protocol, which accepted ones do not.
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._clients.add(client)
                 self._begin(self._connect(client))
 
