@@ -6,7 +6,8 @@ import gc
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Annotated
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -240,6 +241,12 @@ def _root(
     )
 
 
+@cache
+def _command() -> Any:
+    """Return the commands as Typer has built them: a process that runs several builds them once."""
+    return typer.main.get_command(app)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -253,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         _refuse_non_utf8(arguments)
-        code = app(args=arguments, prog_name="mailctl", standalone_mode=False, obj=session)
+        code = _command()(args=arguments, prog_name="mailctl", standalone_mode=False, obj=session)
     except _EXPECTED as error:
         return _report(session, error)
     return code if isinstance(code, int) else ExitCode.DONE

@@ -13,6 +13,7 @@ import sys
 import termios
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ PRELOADED = [
 class Start:
     """How a command is started.
 
-    Its files 0, 1 and 2 are a terminal, or files by their names; one that has no name is closed.
+    Its files 0, 1 and 2 are a terminal, or files by their names; one that has no name is closed. What runs is
+    MODULE:FUNCTION.
     """
 
     arguments: tuple[str, ...]
@@ -91,6 +93,7 @@ class Start:
     environment: dict[str, str]
     files: tuple[str | None, str | None, str | None]
     is_on_terminal: bool = False
+    entry: str = "mailctl.cli.main:run"
 
     @classmethod
     def on_terminal(
@@ -158,10 +161,10 @@ def _run(start: Start) -> None:
     os.environ.update(start.environment)
     sys.stdin, sys.stdout, sys.stderr = (_stream(number, start) for number in range(3))
     sys.argv = ["mailctl", *start.arguments]
-    from mailctl.cli.main import run
+    module, _, function = start.entry.partition(":")
 
     try:
-        run()
+        getattr(import_module(module), function)()
     finally:
         # A process that was forked ends without them.
         atexit._run_exitfuncs()

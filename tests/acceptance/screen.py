@@ -54,6 +54,7 @@ class Screen:
         self._outer, self._inner = pty.openpty()
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
+        self._lines: list[str] | None = None
         self.written = b""
         self.resize(columns, lines)
         self.modes_before = termios.tcgetattr(self._inner)
@@ -86,7 +87,10 @@ class Screen:
     @property
     def lines(self) -> list[str]:
         """What one sees."""
-        return [line.rstrip() for line in self._screen.display]
+        # The emulator looks at every cell of the window: once for what was written is enough.
+        if self._lines is None:
+            self._lines = [line.rstrip() for line in self._screen.display]
+        return self._lines
 
     @property
     def text(self) -> str:
@@ -113,6 +117,7 @@ class Screen:
         """Give the window another size."""
         fcntl.ioctl(self._outer, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._screen.resize(lines, columns)
+        self._lines = None
 
     def press(self, key: bytes) -> None:
         """Press a key."""
@@ -147,6 +152,7 @@ class Screen:
         data = os.read(self._outer, 65536)
         self.written += data
         self._stream.feed(data)
+        self._lines = None
         return True
 
     def assert_as_before(self) -> None:

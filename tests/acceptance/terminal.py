@@ -97,6 +97,10 @@ class Terminal:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def call(self, entry: str, stdin: str) -> Result:
+        """Call MODULE:FUNCTION of the tests in a process that is forked as those of commands are."""
+        return self._run_forked((), self._environment({}), stdin.encode(), "utf-8", entry=entry)
+
     def shell(self, command: str) -> tuple[int, str]:
         """Run a line of a shell; return its exit code, and what it printed on both streams."""
         done = subprocess.run(
@@ -175,12 +179,17 @@ class Terminal:
         return self.open(self.python, "-m", "mailctl", "worker", *arguments, name="worker", **environment)
 
     def _run_forked(
-        self, arguments: tuple[str, ...], environment: dict[str, str], stdin: bytes, encoding: str
+        self,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        stdin: bytes,
+        encoding: str,
+        **start: str,
     ) -> Result:
         with TemporaryDirectory(dir=self.folder.parent) as folder:
             given, out, err = (Path(folder) / name for name in ("in", "out", "err"))
             given.write_bytes(stdin)
-            code = self._fork(arguments, environment, given, out, err).wait(PATIENCE * 2)
+            code = self._fork(arguments, environment, given, out, err, **start).wait(PATIENCE * 2)
             return Result(code, out.read_text(encoding), err.read_text(encoding))
 
     def _fork(
@@ -190,10 +199,12 @@ class Terminal:
         stdin: Path | str,
         out: Path,
         err: Path | None = None,
+        **start: str,
     ) -> Forked:
         files = (str(stdin), str(out), str(err or out))
+        folder = str(self.folder)
         return Forked(
-            Start(arguments=arguments, folder=str(self.folder), environment=environment, files=files)
+            Start(arguments=arguments, folder=folder, environment=environment, files=files, **start)
         )
 
     def wait_until_relays_notice(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.acceptance.conftest import certificates, production, redis, smtp_server, terminal
 from tests.faults.account import PROPERTY
+from tests.faults.forms import IS_LONG, LOGS
 from tests.faults.site import CONNECTIONS, PATIENCE, Site
 from tests.servers import PostgresServer
 
@@ -26,7 +26,7 @@ __all__ = ["certificates", "production", "redis", "smtp_server", "terminal"]
 @pytest.fixture
 def is_long() -> bool:
     """Whether to run the long form: MAILCTL_FAULTS=long."""
-    return os.environ.get("MAILCTL_FAULTS") == "long"
+    return IS_LONG
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=LOGS)
 def site(
     request: pytest.FixtureRequest,
     production: Terminal,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.forms import with_log_in
+
 if TYPE_CHECKING:
     from tests.faults.conftest import Checker
     from tests.faults.site import Site
@@ -16,6 +18,7 @@ QUEUE = "celery"
 
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["empty", "with its data"])
+@with_log_in("postgresql")
 def test_redis_comes_back(site: Site, check: Checker, is_long: bool, keeps: bool) -> None:
     """What it has lost is published again, from the log; what it has kept goes out once."""
     site.redis.persistent = keeps
@@ -31,6 +34,7 @@ def test_redis_comes_back(site: Site, check: Checker, is_long: bool, keeps: bool
     check()
 
 
+@with_log_in("sqlite")
 def test_redis_is_down_when_emails_are_recorded(site: Site, check: Checker) -> None:
     """They wait in the log, and a relay publishes them."""
     site.start_worker("-c", "2")
@@ -91,6 +95,7 @@ def test_redis_is_emptied_again_and_again(site: Site, check: Checker, is_long: b
     check()
 
 
+@with_log_in("postgresql")
 def test_messages_are_lost_by_hand(site: Site, check: Checker) -> None:
     """The queue is deleted; the log knows what was in it."""
     site.enqueue(30)
@@ -103,6 +108,7 @@ def test_messages_are_lost_by_hand(site: Site, check: Checker) -> None:
     check()
 
 
+@with_log_in("sqlite")
 def test_messages_are_delivered_twice(site: Site, check: Checker) -> None:
     """Only one claim wins, and a finished email is never claimed."""
     site.enqueue(30)
@@ -117,6 +123,7 @@ def test_messages_are_delivered_twice(site: Site, check: Checker) -> None:
     check()
 
 
+@with_log_in("sqlite")
 def test_rubbish_does_not_block_the_queue(site: Site, check: Checker) -> None:
     """Neither invalid JSON, nor an unknown task, nor an envelope without one."""
     client = site.redis.client()

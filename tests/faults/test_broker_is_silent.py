@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.forms import with_log_in
 from tests.servers import Proxy
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@with_log_in("sqlite")
 def test_redis_is_stopped_for_a_while(site: Site, check: Checker, is_long: bool, processes: int) -> None:
     """The worker goes on with all of its processes once Redis answers."""
     worker = site.start_worker("-c", str(processes))

@@ -10,6 +10,7 @@ import pytest
 
 from mailctl.domain.models import State
 from tests.acceptance.conftest import SMTP_PASSWORD
+from tests.faults.forms import with_log_in
 from tests.smtp_server import AcceptThenDrop, Drop, Reply, Reset, Stall
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def test_it_fails_before_it_takes_the_message(site: Site, check: Checker, stage:
     check()
 
 
+@with_log_in("postgresql")
 def test_every_stage_fails_at_random(site: Site, check: Checker, is_long: bool) -> None:
     """A tenth of all replies is a fault; nothing is lost, nothing sent twice."""
     chance = random.Random(11)
@@ -59,6 +61,7 @@ def test_every_stage_fails_at_random(site: Site, check: Checker, is_long: bool) 
     check()
 
 
+@with_log_in("sqlite")
 def test_the_reply_to_the_body_gets_lost(site: Site, check: Checker) -> None:
     """Undecidable: at most one more copy each, with the same Message-ID, and the event says so."""
     site.smtp.script["body"] = [AcceptThenDrop() for _ in range(5)]
@@ -109,6 +112,7 @@ def test_the_reply_never_comes(site: Site, check: Checker) -> None:
     check()
 
 
+@with_log_in("postgresql")
 def test_some_recipients_are_refused(site: Site, check: Checker) -> None:
     """They fail with the reason, the others are sent."""
     site.smtp.script["rcpt"] = [Reply("550 5.1.1 no such mailbox") for _ in range(4)]
@@ -134,6 +138,7 @@ def test_it_ends_sessions(site: Site, check: Checker, limit: str) -> None:
     check()
 
 
+@with_log_in("sqlite")
 def test_our_password_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     """One loud finding, few tries, no attempt burnt, and everything goes out afterwards."""
     site.smtp.credentials = ("app", "another-password")
@@ -150,6 +155,7 @@ def test_our_password_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     assert {site.runtime.history.find(email_id, limit=1)[0].attempts for email_id in site.ids} == {1}
 
 
+@with_log_in("postgresql")
 def test_its_certificate_is_wrong_for_a_while(site: Site, check: Checker) -> None:
     """Nothing goes out to somebody who cannot prove who they are; then everything does."""
     right = site.terminal.folder / "ca.pem"

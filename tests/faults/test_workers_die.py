@@ -11,6 +11,7 @@ import pytest
 
 from mailctl.delivery_log.heartbeats import MAX_CLOCK_SKEW_SECONDS
 from mailctl.worker.delivery import GROUP_SIZE
+from tests.faults.forms import with_log_in
 from tests.faults.site import CONNECTIONS, PATIENCE, thaw
 from tests.smtp_server import Stall
 
@@ -27,6 +28,7 @@ _SESSIONS = 2 * CONNECTIONS
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
+@with_log_in("sqlite")
 def test_pool_processes_are_killed(site: Site, check: Checker, is_long: bool) -> None:
     """Their messages come back to the broker, their leases run out; the rest of the worker goes on."""
     emails, seconds = (5000, 120) if is_long else (60, 5)
@@ -99,6 +101,7 @@ def test_a_killed_worker_had_messages_of_another_program(
     check(duplicates=1)
 
 
+@with_log_in("sqlite")
 def test_workers_are_stopped_under_load(site: Site, check: Checker, is_long: bool) -> None:
     """SIGTERM: what is in hand is finished, the rest goes back, nothing goes out twice."""
     for _ in range(10 if is_long else 2):
@@ -121,6 +124,7 @@ def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
     check()
 
 
+@with_log_in("sqlite")
 def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_long: bool) -> None:
     """A batch that is cut short loses nothing; only the group in hand is in doubt."""
     emails, kills = (5000, 20) if is_long else (400, 3)
@@ -143,6 +147,7 @@ def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_lon
     check(duplicates=in_hand, patience=600 if is_long else PATIENCE)
 
 
+@with_log_in("sqlite")
 @pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
 def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_path: Path) -> None:
     """Emails in hand are nobody else's for that, and a time that is far away keeps nothing waiting."""
@@ -160,6 +165,7 @@ def test_the_clock_jumps_by_an_hour(site: Site, check: Checker, hours: int, tmp_
     check()
 
 
+@with_log_in("sqlite")
 def test_a_worker_is_asleep_for_longer_than_its_lease(site: Site, check: Checker, is_long: bool) -> None:
     """Another sends what it had claimed; when it wakes up, it sends none of that again."""
     site.smtp.script["mail"] = lambda _: Stall(0.1)
@@ -197,6 +203,7 @@ def test_the_clocks_of_two_hosts_differ(site: Site, check: Checker, tmp_path: Pa
     assert all("the clock of this host differs" in worker.output for worker in site.workers)
 
 
+@with_log_in("postgresql")
 def test_everything_dies_at_once(site: Site, check: Checker, is_long: bool) -> None:
     """Four workers; every second one of them or its pool process is killed; Redis comes back empty."""
     emails, seconds, losses = (5000, 120, 3) if is_long else (80, 8, 1)

@@ -55,6 +55,10 @@ WITHOUT_KEYS = {
 }
 
 
+#: For what asks the one judgement of keys: which keys are weak is tried where it is given.
+each_setting = pytest.mark.parametrize("blamed", ["published", "short earlier"], indirect=True)
+
+
 @pytest.fixture(params=WEAK)
 def blamed(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mailctl: Mailctl
@@ -76,6 +80,7 @@ def test_a_key_that_was_made_is_taken() -> None:
         check_keys([secrets.token_urlsafe(48), secrets.token_hex(16)])
 
 
+@each_setting
 def test_every_command_refuses_to_run_on_it(mailctl: Mailctl, blamed: str, tmp_path: Path) -> None:
     """In one sentence with the command that makes a better one; nothing was made."""
     for command in EVERY_COMMAND:
@@ -120,6 +125,7 @@ def test_neither_the_service_nor_its_parts_run_on_it(blamed: str) -> None:
         Links(settings)
 
 
+@each_setting
 def test_the_dashboard_in_a_service_refuses_every_request(
     blamed: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Runs several mailctl commands in one process: `python -m tests.service_own_tasks.commands`.
+"""Runs several mailctl commands in one process.
 
 Standard input has a JSON list of commands, each a list of arguments; standard output gets one JSON object for
 each: its exit code, the objects that it printed, and its messages.
@@ -28,6 +28,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
     return {"code": code, "objects": objects, "messages": err.getvalue()}
 
 
-if __name__ == "__main__":
+def run_all() -> None:
+    """Run the commands of standard input."""
     for command in json.load(sys.stdin):
         print(json.dumps(run(command)), flush=True)

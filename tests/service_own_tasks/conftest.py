@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.acceptance.terminal import PATIENCE, Terminal, Window
+from tests.acceptance.terminal import Terminal, Window
 from tests.smtp_server import ScriptedSmtpServer
 
 if TYPE_CHECKING:
@@ -64,18 +63,9 @@ class Service:
 
     def run(self, *commands: tuple[str, ...]) -> list[dict[str, Any]]:
         """Run mailctl commands in one process; return what `commands.run` returns of each."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.service_own_tasks.commands"],
-            cwd=self.terminal.folder,
-            env=self.terminal._environment({}),
-            input=json.dumps(commands),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        done = self.terminal.call("tests.service_own_tasks.commands:run_all", json.dumps(commands))
+        assert done.code == 0, done.err
+        return [json.loads(line) for line in done.out.splitlines()]
 
     def send(self, *addresses: str) -> list[str]:
         """Send a welcome to each address by `mailctl send`; return the ids."""

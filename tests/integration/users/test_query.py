@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import ClassVar
 
 import pytest
 
@@ -25,28 +26,36 @@ class TestQueryOfTheService:
         "CREATE TABLE accounts (nr INTEGER PRIMARY KEY, code TEXT, mail TEXT)",
         "INSERT INTO accounts VALUES (42, '0042', 'u@example.com')",
     )
+    REFUSED: ClassVar = {
+        "SELECT mail AS email FROM accounts": "must have the parameter :id and no other",
+        "SELECT mail AS email FROM accounts WHERE nr = :user": "must have the parameter :id and no other",
+        "SELECT mail FROM accounts WHERE nr = :id": "returns no column email",
+        "SELECT mail AS email FROM accounts WHERE nr >= :id": "returns several rows",
+        "SELEC mail FROM accounts WHERE nr = :id": "cannot be run",
+        "SELECT mail AS email FROM nowhere WHERE nr = :id": "cannot be run",
+        "DELETE FROM accounts WHERE nr = :id": "cannot be run",
+        "DELETE FROM accounts WHERE nr = :id RETURNING mail AS email": "cannot be run",
+    }
 
-    @pytest.mark.parametrize(
-        ("condition", "user_id"),
-        [
-            ("nr = :id", "42"),
-            ("nr + 0 = :id", "42"),
-            ("code = :id", "0042"),
-            ("nr = CAST(:id AS INTEGER)", "42"),
-        ],
-    )
-    def test_finds_a_user_whatever_the_type(self, service_url: str, condition: str, user_id: str) -> None:
+    def test_finds_a_user_whatever_the_type(self, service_url: str) -> None:
         """The same id works for numbers, for expressions and for text."""
         execute_sql(service_url, *self.ACCOUNTS)
-        query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
-        assert get(service_url, user_id, query=query) == User(id="42", email="u@example.com")
+        found = {
+            "nr = :id": "42",
+            "nr + 0 = :id": "42",
+            "code = :id": "0042",
+            "nr = CAST(:id AS INTEGER)": "42",
+        }
+        for condition, user_id in found.items():
+            query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
+            assert get(service_url, user_id, query=query) == User(id="42", email="u@example.com"), condition
 
-    @pytest.mark.parametrize("condition", ["nr = :id::integer", "nr::text = :id", "nr = :id::text::integer"])
-    def test_knows_the_casts_of_postgresql(self, postgres_url: str, condition: str) -> None:
+    def test_knows_the_casts_of_postgresql(self, postgres_url: str) -> None:
         """`:id::integer` holds the parameter `:id`."""
         execute_sql(postgres_url, *self.ACCOUNTS)
-        query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
-        assert get(postgres_url, "42", query=query).email == "u@example.com"
+        for condition in ("nr = :id::integer", "nr::text = :id", "nr = :id::text::integer"):
+            query = f"SELECT nr AS id, mail AS email FROM accounts WHERE {condition}"
+            assert get(postgres_url, "42", query=query).email == "u@example.com", condition
 
     def test_without_an_id_column_the_id_is_the_one_asked_for(self, service_url: str) -> None:
         """Only `email` is required of a query."""
@@ -54,14 +63,13 @@ class TestQueryOfTheService:
         query = "SELECT mail AS email FROM accounts WHERE nr = :id"
         assert get(service_url, "42", query=query) == User(id="42", email="u@example.com")
 
-    @pytest.mark.parametrize("user_id", ["43", "abc", "99999999999999999999"])
-    def test_an_id_that_no_user_can_have_is_nobody(self, service_url: str, user_id: str) -> None:
+    def test_an_id_that_no_user_can_have_is_nobody(self, service_url: str) -> None:
         """With a query the type of the id is unknown: what cannot match is not found."""
         execute_sql(service_url, *self.ACCOUNTS)
-        with pytest.raises(
-            NotFound, match=f"There is no user {user_id} in the result of MAILCTL_USERS_QUERY"
-        ):
-            get(service_url, user_id, query="SELECT mail AS email FROM accounts WHERE nr = :id")
+        for user_id in ("43", "abc", "99999999999999999999"):
+            reason = f"There is no user {user_id} in the result of MAILCTL_USERS_QUERY"
+            with pytest.raises(NotFound, match=reason):
+                get(service_url, user_id, query="SELECT mail AS email FROM accounts WHERE nr = :id")
 
     def test_uuid_ids_are_found_in_any_spelling(self, service_url: str) -> None:
         """As SQLAlchemy stores them, like those of a table."""
@@ -117,30 +125,15 @@ class TestQueryOfTheService:
                 get(postgres_url, "1", query=f"SELECT email FROM {table} WHERE id = :id")
             assert '"user" and "order", need double quotes' in caught.value.fix
 
-    @pytest.mark.parametrize(
-        ("query", "reason"),
-        [
-            ("SELECT mail AS email FROM accounts", "must have the parameter :id and no other"),
-            (
-                "SELECT mail AS email FROM accounts WHERE nr = :user",
-                "must have the parameter :id and no other",
-            ),
-            ("SELECT mail FROM accounts WHERE nr = :id", "returns no column email"),
-            ("SELECT mail AS email FROM accounts WHERE nr >= :id", "returns several rows"),
-            ("SELEC mail FROM accounts WHERE nr = :id", "cannot be run"),
-            ("SELECT mail AS email FROM nowhere WHERE nr = :id", "cannot be run"),
-            ("DELETE FROM accounts WHERE nr = :id", "cannot be run"),
-            ("DELETE FROM accounts WHERE nr = :id RETURNING mail AS email", "cannot be run"),
-        ],
-    )
-    def test_a_query_that_does_not_do_is_refused(self, service_url: str, query: str, reason: str) -> None:
+    def test_a_query_that_does_not_do_is_refused(self, service_url: str) -> None:
         """The setting is named, and the database stays as it is."""
         execute_sql(service_url, *self.ACCOUNTS, "INSERT INTO accounts VALUES (43, '0043', 'v@example.com')")
-        for ask in (get, None):
-            with pytest.raises(ConfigurationError, match=f"^MAILCTL_USERS_QUERY {reason}"):
-                ask(service_url, "42", query=query) if ask else describe(service_url, query=query)
-        works = "SELECT mail AS email FROM accounts WHERE nr = :id"
-        assert get(service_url, "42", query=works).email == "u@example.com"
+        for query, reason in self.REFUSED.items():
+            for ask in (get, None):
+                with pytest.raises(ConfigurationError, match=f"^MAILCTL_USERS_QUERY {reason}"):
+                    ask(service_url, "42", query=query) if ask else describe(service_url, query=query)
+            works = "SELECT mail AS email FROM accounts WHERE nr = :id"
+            assert get(service_url, "42", query=works).email == "u@example.com", query
 
     def test_describes_itself(self, service_url: str) -> None:
         """The query is tried, as check-config wants to know whether it works."""
