@@ -10,7 +10,7 @@ from mailctl.broker.memory import MemoryAdapter
 from mailctl.broker.redis import RedisAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mailctl.broker.messages import BrokerQueue, MessageSearchResult
 
@@ -42,6 +42,12 @@ class BrokerAdapter(Protocol):
 
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of queues by name, as far as the broker shows them."""
+
+    def note_published(self, email_id: str, /) -> None:
+        """Note on the broker that it got the message of an email; do nothing if it keeps no such notes."""
+
+    def forgotten(self, ids: Sequence[str], /) -> frozenset[str]:
+        """Return the emails whose messages the broker never got, or has lost with all its data."""
 
     def find_message(self, task_id: str, queue: str, /) -> MessageSearchResult:
         """Search for a task's message in a queue and among the unacknowledged messages."""

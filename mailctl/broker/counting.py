@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mailctl.broker.messages import BrokerQueue, MessageSearchResult, unclaimed_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 #: The reply code of AMQP for a queue that does not exist.
 _NO_SUCH_QUEUE = "404"
@@ -48,6 +48,13 @@ class CountingAdapter:
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the message counts of queues by name."""
         return {queue: self._read_queue(queue) for queue in queues}
+
+    def note_published(self, _email_id: str, /) -> None:
+        """Do nothing: the broker keeps messages alone."""
+
+    def forgotten(self, _ids: Sequence[str], /) -> frozenset[str]:
+        """Return nothing: without notes, nothing proves that the broker has lost a message."""
+        return frozenset()
 
     def find_message(self, _task_id: str, _queue: str, /) -> MessageSearchResult:
         """Return an incomplete search."""

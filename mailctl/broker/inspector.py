@@ -32,7 +32,7 @@ from mailctl.process.deadlines import call_with_deadline
 from mailctl.process.fork_safety import no_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from celery import Celery
@@ -167,6 +167,14 @@ class BrokerInspector:
             BrokerUnavailable: the broker does not answer.
         """
         return self._ask(lambda adapter: adapter.find_message(task_id, queue))
+
+    def forgotten(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these emails the broker has evidently lost; see `BrokerAdapter.forgotten`.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        return self._ask(lambda adapter: adapter.forgotten(ids))
 
     def server_setting(self, name: str) -> str | None:
         """Return a setting of the Redis server; None for other brokers, or if there is no such setting.

@@ -20,12 +20,14 @@ from mailctl.broker.messages import (
     read_unacked,
     unclaimed_queue,
 )
+from mailctl.domain.retry_policy import PUBLICATION_NOTE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
 #: The number of messages that are read from one queue.
 PEEK_LIMIT = 2000
+_NOTE_PREFIX = "mailctl.published."
 
 
 class RedisAdapter:
@@ -95,6 +97,32 @@ class RedisAdapter:
         unacked = self._unacked_messages()
         names = dict.fromkeys([*queues, *(message.queue for message in unacked if message.queue)])
         return {name: self._read_queue(name, unacked) for name in names}
+
+    def note_published(self, email_id: str, /) -> None:
+        """Note in a key of its own that Redis has got the message of an email."""
+        with self._channel.client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("SETEX", self._note_key(email_id), 2 * PUBLICATION_NOTE_SECONDS, 1)
+            # A user who may not write such keys gets no proof, and may publish nevertheless.
+            pipeline.execute(raise_on_error=False)
+
+    def forgotten(self, ids: Sequence[str], /) -> frozenset[str]:
+        """Return which emails have no note; none if Redis may have evicted keys, or may not write them.
+
+        Args:
+            ids: the ids of emails that were published less than `PUBLICATION_NOTE_SECONDS` ago.
+        """
+        with self._channel.client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("SETEX", self._note_key(probe_name()), 1, 1)
+            pipeline.info("stats")
+            for each in ids:
+                pipeline.exists(self._note_key(each))
+            may_write, stats, *are_there = pipeline.execute(raise_on_error=False)
+        if may_write is not True or not isinstance(stats, dict) or stats.get("evicted_keys") != 0:
+            return frozenset()
+        return frozenset(each for each, is_there in zip(ids, are_there, strict=True) if is_there == 0)
+
+    def _note_key(self, email_id: str) -> str:
+        return f"{self._channel.global_keyprefix}{_NOTE_PREFIX}{email_id}"
 
     def find_message(self, task_id: str, queue: str, /) -> MessageSearchResult:
         """Search the first `PEEK_LIMIT` messages of a queue, then the unacknowledged messages."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from configparser import ConfigParser, Error
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,7 @@ def check_migrations(settings: Settings, log: Engine) -> Iterator[Finding]:
 
 
 def _finding(path: Path) -> Finding:
-    # What else it does is up to the service: it may combine the hook with one of its own.
-    if "mailctl" in path.read_text(encoding="utf-8", errors="replace"):
+    if _mentions_mailctl(path.read_text(encoding="utf-8", errors="replace")):
         return _GROUP.ok(_NAME, f"{path} leaves the tables of mailctl alone")
     return _GROUP.warn(
         _NAME,
@@ -57,6 +57,26 @@ def _finding(path: Path) -> Finding:
         " `alembic revision --autogenerate` would write statements that drop them.",
         fix=f"In {path.name}, pass include_object={_HOOK} to context.configure()",
     )
+
+
+def _mentions_mailctl(source: str) -> bool:
+    """Whether code other than imports and comments names mailctl, its tables, or what it imports from it.
+
+    What it does with that is up to the service: it may combine the hook with one of its own.
+    """
+    try:
+        found = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return False
+    imported = {
+        alias.asname or alias.name
+        for node in found
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mailctl")
+        for alias in node.names
+    }
+    names = {node.id for node in found if isinstance(node, ast.Name)}
+    texts = (node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return "mailctl" in names or bool(names & imported) or any("mailctl" in text for text in texts)
 
 
 def _env_files(folder: Path) -> list[Path]:

@@ -89,7 +89,7 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
         if app is not None:
             yield from check_recording(settings, app, workers)
         if app is not None and broker is not None:
-            shared = check_shared_queues(app, workers, catalog=catalog, settings=settings)
+            shared = check_shared_queues(app, log, workers, catalog=catalog, settings=settings)
             named = (yield from _reported("workers", shared)) or named
     finally:
         if log is not None:

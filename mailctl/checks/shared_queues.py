@@ -15,6 +15,7 @@ from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.other_logs import compare_other_workers, find_other_workers
 from mailctl.checks.workers import needed_queues
+from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.security.keyring import Keyring
 from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Sequence
 
     from celery import Celery
+    from sqlalchemy import Engine
 
     from mailctl.broker.shared_queues import MailctlWorker
     from mailctl.checks.workers import DiscoveredWorkers
@@ -34,7 +36,7 @@ _FIX = "Give emails their own queue: set CELERY_QUEUE_DEFAULT=mailctl here and f
 
 
 def check_shared_queues(
-    app: Celery, workers: DiscoveredWorkers, *, catalog: Catalog, settings: Settings
+    app: Celery, log: Engine | None, workers: DiscoveredWorkers, *, catalog: Catalog, settings: Settings
 ) -> Generator[Finding, None, frozenset[str]]:
     """Check for messages and workers of other apps, and for workers with another log; there may be none.
 
@@ -56,8 +58,10 @@ def check_shared_queues(
             as_sentence(f"{sharing}; workers put messages of other apps back, which delays both apps"),
             fix=_FIX,
         )
-    yield from _discarding(app, workers, catalog)
     broker = BrokerInspector(app)
+    if log is not None:
+        yield from _hidden_messages(broker, log, queues)
+    yield from _discarding(app, workers, catalog)
     others = find_other_workers(app, broker, queues, workers.unlogged_workers)
     own_queues = {queue for each in workers.heartbeats for queue in each.queues}
     yield from other_worker_findings(others, settings, own_queues=own_queues)
@@ -78,6 +82,28 @@ def other_worker_findings(
     for each in compare_other_workers(others, settings, keys=keys, own_queues=own_queues):
         make = _GROUP.fail if each.is_failure else _GROUP.warn
         yield make(each.subject, as_sentence(each.detail), fix=each.fix)
+
+
+def _hidden_messages(broker: BrokerInspector, log: Engine, queues: Collection[str]) -> Iterator[Finding]:
+    """Compare the number of messages with the log, for a broker that does not show them.
+
+    Messages of other apps are found there only by the workers that take them.
+    """
+    shown = {} if broker.is_in_memory else broker.inspect_queues(queues)
+    counted = {name: queue.ready for name, queue in shown.items() if queue.messages is None and queue.ready}
+    depths = QueueStats(log).depths() if counted else {}
+    for name, ready in counted.items():
+        published = depths[name].queued if name in depths else 0
+        waiting = f"queue {name!r} has {pluralize(ready, 'message')} on the broker that no worker has taken"
+        text = f"{waiting}, and this log {pluralize(published, 'published email')}"
+        if ready <= published:
+            yield _GROUP.ok("messages", text)
+            continue
+        yield _GROUP.warn(
+            "messages",
+            as_sentence(f"{text}: the others are not mailctl's, or belong to another log"),
+            fix="This broker does not show them; the log of a worker of mailctl says what it takes. " + _FIX,
+        )
 
 
 def _discarding(app: Celery, workers: DiscoveredWorkers, catalog: Catalog) -> Iterator[Finding]:

@@ -224,6 +224,7 @@ class Campaigns(Repository):
             "queued_at": now,
             "queued_in": worker_id,
             "is_own_task": emails.c.kind.in_(sorted(own_task_kinds)),
+            "is_in_full": False,
         }
         # If a power failure undoes this, the emails are published twice, and claimed once.
         with writing(self._engine, durable=bool(own_task_kinds)) as connection:

@@ -1,7 +1,8 @@
-"""Emails of own tasks: ended by the results of the tasks, or held if the outcome is unknown.
+"""Emails that a task without this log may send: ended by its result, or held if the outcome is unknown.
 
-No relay publishes such an email again: a message that is gone from the broker may have been processed, and an
-own task does not ask the delivery log before it sends.
+They are those of own tasks, and those whose message carries the whole email. No relay publishes one again
+without proof that the broker lost its message: one that is gone may have been processed, and such a task does
+not ask the delivery log before it sends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.transitions import change_state, reason_values
 from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.own_tasks import OWN_TASK
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
     from mailctl.domain.own_tasks import OwnTaskOutcome
 
+_IS_OWN = emails.c.is_own_task.is_(True)
+#: Whether a task that does not ask this log may send it.
+NEEDS_NO_LOG = or_(_IS_OWN, emails.c.is_in_full.is_(True))
 _IS_HELD_AS_UNKNOWN = and_(emails.c.state == State.HELD, emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN)
 
 
@@ -34,21 +39,31 @@ class OwnTaskEmails(Repository):
     """Finds emails of own tasks, and records their outcomes."""
 
     def published(self, *, limit: int, worker_id: str | None = None) -> list[Email]:
-        """Return emails whose message was published and whose outcome is not known yet, the oldest first.
+        """Return emails of own tasks whose message was published, with unknown outcome, the oldest first.
 
         Args:
             limit: the maximum number of emails.
             worker_id: the worker in whose memory the messages are; None for a broker outside the process.
         """
         place = emails.c.queued_in.is_(None) if worker_id is None else emails.c.queued_in == worker_id
-        return self._select(and_(emails.c.state == State.QUEUED, place), emails.c.queued_at, limit=limit)
+        is_published = and_(emails.c.state == State.QUEUED, place, _IS_OWN)
+        return self._select(is_published, emails.c.queued_at, limit=limit)
+
+    def published_in_full(self, *, limit: int) -> list[Email]:
+        """Return other emails whose message was published in full, with unknown outcome, the oldest first.
+
+        Args:
+            limit: the maximum number of emails.
+        """
+        is_published = and_(emails.c.state == State.QUEUED, emails.c.is_in_full.is_(True), ~_IS_OWN)
+        return self._select(is_published, emails.c.queued_at, limit=limit)
 
     def held_as_unknown(self, *, since: datetime, limit: int) -> list[Email]:
         """Return emails that were held after a time because their outcome was unknown.
 
         A result may still come, because a task may take long.
         """
-        is_recent = and_(_IS_HELD_AS_UNKNOWN, emails.c.updated_at > since)
+        is_recent = and_(_IS_HELD_AS_UNKNOWN, NEEDS_NO_LOG, emails.c.updated_at > since)
         return self._select(is_recent, emails.c.updated_at, limit=limit)
 
     def finish(self, email_id: str, outcome: OwnTaskOutcome) -> bool:
@@ -62,11 +77,11 @@ class OwnTaskEmails(Repository):
             outcome: the outcome according to the result of the task.
         """
         if outcome.may_have_been_sent:
-            return bool(self.hold_unknown([email_id], why=outcome.reason.text))
+            return bool(self.hold_unknown([email_id], why=outcome.reason.text, sender=outcome.reporter))
         now, state, code = self._clock(), outcome.state, outcome.reason.code
         this_email = emails.c.id == email_id
         with writing(self._engine) as connection:
-            if not _record_start(connection, this_email, now=now):
+            if not _record_start(connection, this_email, receiver=outcome.reporter, now=now):
                 return False
             changed = change_state(
                 connection,
@@ -79,16 +94,17 @@ class OwnTaskEmails(Repository):
             )
             return bool(changed)
 
-    def hold_unknown(self, ids: Collection[str], *, why: str) -> int:
+    def hold_unknown(self, ids: Collection[str], *, why: str, sender: str = OWN_TASK) -> int:
         """Hold published emails of which it is unknown whether their task ran; return how many.
 
         Args:
             ids: the ids of the emails.
             why: why it is unknown, as a clause.
+            sender: who may have sent them.
         """
-        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
+        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, NEEDS_NO_LOG)
         with writing(self._engine) as connection:
-            return hold_as_unknown(connection, is_published, why=why, now=self._clock())
+            return _hold(connection, is_published, why=why, now=self._clock(), sender=sender)
 
     def mark_as_own(self, kinds: Collection[str]) -> int:
         """Mark the published emails of some kinds as emails of own tasks; return how many were marked.
@@ -102,9 +118,7 @@ class OwnTaskEmails(Repository):
             return connection.execute(update(emails).where(of_kinds).values(is_own_task=True)).rowcount
 
     def _select(self, where: ColumnElement[bool], order: ColumnElement[Any], *, limit: int) -> list[Email]:
-        query: Any = (
-            select(*EMAIL_COLUMNS).where(where, emails.c.is_own_task.is_(True)).order_by(order).limit(limit)
-        )
+        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(order).limit(limit)
         with reading(self._engine) as connection:
             return [email_from_row(row) for row in connection.execute(query)]
 
@@ -118,9 +132,15 @@ def hold_as_unknown(connection: Connection, where: ColumnElement[bool], *, why: 
         why: why the outcome is unknown, as a clause.
         now: the current time.
     """
+    return _hold(connection, and_(where, _IS_OWN), why=why, now=now)
+
+
+def _hold(
+    connection: Connection, where: ColumnElement[bool], *, why: str, now: datetime, sender: str = OWN_TASK
+) -> int:
     reason = Reason(
         code=ReasonCode.OWN_TASK_UNKNOWN,
-        text=f"it is unknown whether the service's own task sent it: {why}; {MAYBE_SENT}",
+        text=f"it is unknown whether {sender} sent it: {why}; {MAYBE_SENT}",
     )
     values = reason_values(reason) | {
         "maybe_sent": True,
@@ -128,13 +148,16 @@ def hold_as_unknown(connection: Connection, where: ColumnElement[bool], *, why: 
         "claim": None,
         "lease_until": None,
     }
-    own = and_(where, emails.c.is_own_task.is_(True))
     return len(
-        change_state(connection, own, State.HELD, text=reason.text, values=values, now=now, code=reason.code)
+        change_state(
+            connection, where, State.HELD, text=reason.text, values=values, now=now, code=reason.code
+        )
     )
 
 
-def _record_start(connection: Connection, this_email: ColumnElement[bool], *, now: datetime) -> bool:
+def _record_start(
+    connection: Connection, this_email: ColumnElement[bool], *, receiver: str, now: datetime
+) -> bool:
     """Record that the task ran; return False if its email has already ended."""
     can_end = and_(this_email, or_(UNINDEXED_STATE == State.QUEUED, _IS_HELD_AS_UNKNOWN))
     if not connection.execute(select(emails.c.seq).where(can_end)).first():
@@ -143,7 +166,7 @@ def _record_start(connection: Connection, this_email: ColumnElement[bool], *, no
     change_state(
         connection, is_held, State.PENDING, text="its task has reported its outcome", values={}, now=now
     )
-    text = "the service's own task received it"
+    text = f"{receiver} received it"
     values = {"attempts": emails.c.attempts + 1}
     return bool(change_state(connection, this_email, State.SENDING, text=text, values=values, now=now))
 

@@ -58,6 +58,7 @@ _MARK_QUEUED = StateChange(
         "queued_in": bindparam("queued_in"),
         "is_own_task": bindparam("is_own_task"),
         "is_grouped": bindparam("is_grouped"),
+        "is_in_full": bindparam("is_in_full"),
     },
 )
 
@@ -180,16 +181,26 @@ class Publications(Repository):
         Returns:
             How many of the emails were still waiting to be published.
         """
-        now = self._clock()
-        parameters = {
-            "ids": list(ids),
-            "queued_in": worker_id,
-            "is_own_task": is_own_task,
-            "is_grouped": is_grouped,
-        }
+        values = {"queued_in": worker_id, "is_own_task": is_own_task, "is_grouped": is_grouped}
         # If a power failure undoes this, the emails are published twice, and claimed once.
-        with writing(self._engine, durable=is_own_task) as connection:
-            return len(_MARK_QUEUED.run(connection, parameters, text="published to the broker", now=now))
+        return len(self._mark_queued(ids, values | {"is_in_full": False}, durable=is_own_task))
+
+    def mark_in_full(self, ids: Collection[str]) -> frozenset[str]:
+        """Record that messages with the whole emails are about to be published to the broker.
+
+        A worker without this log sends an email whenever its message comes. This is therefore recorded before
+        it is published, and durably.
+
+        Returns:
+            The ids of those that were still waiting to be published.
+        """
+        values = {"queued_in": None, "is_own_task": False, "is_grouped": False, "is_in_full": True}
+        return frozenset(self._mark_queued(ids, values, durable=True))
+
+    def _mark_queued(self, ids: Collection[str], values: dict[str, Any], *, durable: bool) -> list[str]:
+        parameters, text, now = {"ids": list(ids)} | values, "published to the broker", self._clock()
+        with writing(self._engine, durable=durable) as connection:
+            return [row.id for row in _MARK_QUEUED.run(connection, parameters, text=text, now=now)]
 
     def return_unpublished(self, email_id: str) -> None:
         """Return an email to the log that was recorded as published, but that the broker refused."""
@@ -238,7 +249,12 @@ def _is_unpublished(email_id: str) -> ColumnElement[bool]:
 def _take_group(groupable: GroupableEmails, but_routes: frozenset[str]) -> list[StateChange]:
     """Return the statements that take a group, in order; building them takes longer than running them."""
     may_be_taken = and_(groupable.condition, route_condition(but=but_routes))
-    values = {"queued_at": _MOMENT, "queued_in": bindparam("queued_in"), "is_grouped": True}
+    values = {
+        "queued_at": _MOMENT,
+        "queued_in": bindparam("queued_in"),
+        "is_grouped": True,
+        "is_in_full": False,
+    }
     # The condition of the partial index, literally, so that the index is used; that of the index of all due
     # emails must not be there, which SQLite would prefer, and read all that wait to find these few.
     is_security = and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None))

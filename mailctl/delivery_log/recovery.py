@@ -11,7 +11,7 @@ from sqlalchemy import text as sql_text
 from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.claim_tokens import PROCESS_MARK_LENGTH, process_mark, worker_mark
 from mailctl.delivery_log.due import message_queue
-from mailctl.delivery_log.own_task_emails import hold_as_unknown
+from mailctl.delivery_log.own_task_emails import NEEDS_NO_LOG, hold_as_unknown
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _IS_OWN = emails.c.is_own_task.is_(True)
+_BROKER_LOST = Reason(code=ReasonCode.BROKER_LOST, text="the broker lost its message")
 
 
 def _count_doubts() -> ScalarSelect[int]:
@@ -101,7 +102,8 @@ class Recovery(Repository):
         """Return emails whose messages the broker lost to the log; return how many.
 
         A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
-        there. Emails of the service's own tasks are among them, but are not returned; see `OwnTaskEmails`.
+        there. Those that a task without this log may send are among them, but are not returned; see
+        `OwnTaskEmails`.
 
         Args:
             queued_before: only emails that were published earlier: a message takes a moment to be claimed.
@@ -119,7 +121,7 @@ class Recovery(Repository):
         )
         is_lost = and_(
             is_queued,
-            ~_IS_OWN,
+            ~NEEDS_NO_LOG,
             emails.c.id.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
@@ -128,8 +130,12 @@ class Recovery(Repository):
             count = connection.execute(select(func.count()).where(is_queued)).scalar_one()
         if count <= on_broker:
             return 0
-        reason = Reason(code=ReasonCode.BROKER_LOST, text="the broker lost its message")
-        return self._return_to_pending(is_lost, reason)
+        return self._return_to_pending(is_lost, _BROKER_LOST)
+
+    def return_forgotten(self, ids: Collection[str]) -> int:
+        """Return emails whose messages, published in full, the broker lost to the log; return how many."""
+        is_lost = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, emails.c.is_in_full.is_(True))
+        return self._return_to_pending(is_lost, _BROKER_LOST)
 
     def return_groups(self) -> int:
         """Return emails of published groups to the log, as no worker takes groups; return how many."""

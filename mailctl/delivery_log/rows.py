@@ -49,6 +49,7 @@ EMAIL_COLUMNS = (
     emails.c.server,
     emails.c.tenant,
     emails.c.is_grouped,
+    emails.c.is_in_full,
 )
 
 
@@ -93,6 +94,7 @@ def email_from_row(row: Row[tuple[object, ...]]) -> Email:
         server=row.server,
         tenant=row.tenant,
         is_grouped=row.is_grouped,
+        is_in_full=row.is_in_full,
     )
 
 

@@ -265,7 +265,7 @@ class StatusService:
         )
 
     def _record_celery_result(self, email: Email, celery: CeleryResult | None) -> Email:
-        """Record the result of a task of the service, which does not write to the log; return the email.
+        """Record the result of a task that does not write to this log; return the email.
 
         The log is opened for writing only for this change, and only if this process may write to it.
         """
@@ -288,9 +288,9 @@ class StatusService:
 
 
 def _awaits_result(email: Email) -> bool:
-    """Whether the outcome of an email can only be known from the result of its own task."""
+    """Whether the outcome of an email may only be known from the result of a task without this log."""
     is_held = email.state is State.HELD and email.reason_code is ReasonCode.OWN_TASK_UNKNOWN
-    return email.is_own_task and (email.state is State.QUEUED or is_held)
+    return (email.is_own_task or email.is_in_full) and (email.state is State.QUEUED or is_held)
 
 
 def _celery_result_by_log(email: Email) -> CeleryResult | None:

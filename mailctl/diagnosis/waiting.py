@@ -208,6 +208,15 @@ def broker_lost(case: Case) -> Cause | None:
         return None
     if email.is_own_task:
         return None
+    if email.is_in_full:
+        return Cause(
+            name="message_gone",
+            sentence=f"{describe_wait(case)}; neither queue {email.queue!r} nor a worker of this log has its"
+            " message, and there is no result: a worker without this log has taken it, or the broker has lost"
+            " it; a relay publishes it again if the broker has lost its data, and otherwise holds it",
+            next_step=wording.follow_command(email),
+            certainty=Certainty.LIKELY,
+        )
     again = max(email.queued_at + grace, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
     return Cause(
         name="broker_lost",
@@ -222,7 +231,7 @@ def held_by_worker(case: Case) -> Cause | None:
     email, search = case.email, case.evidence.search
     if search is None or search.position is None or search.position.ahead is not None:
         return None
-    again = "" if email.is_own_task else _published_again_by(case)
+    again = _published_again_by(case)
     recovery = f"; if that worker has died, a relay will publish it again by {again}" if again else ""
     silent = [each for each in case.evidence.silent if email.queue in each.worker.queues]
     why = "; ".join(_describe_silence(each, case) for each in silent)
@@ -237,8 +246,9 @@ def held_by_worker(case: Case) -> Cause | None:
 
 def _published_again_by(case: Case) -> str:
     """Return the time by which a relay publishes an email again that no worker has claimed; "" if unknown."""
-    queued_at, lease = case.email.queued_at, case.evidence.lease
-    if queued_at is None or lease is None:
+    email, lease = case.email, case.evidence.lease
+    queued_at = email.queued_at
+    if queued_at is None or lease is None or email.is_own_task or email.is_in_full:
         return ""
     check = timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
     return wording.format_time(max(queued_at + lease, case.now) + check)

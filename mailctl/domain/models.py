@@ -215,6 +215,8 @@ class Email:
     tenant: str | None = None
     #: Whether its message, while it is queued, is that of a group.
     is_grouped: bool = False
+    #: Whether its message carries the whole email, so that a worker without this log can send it.
+    is_in_full: bool = False
 
     @property
     def routed(self) -> RoutedEmail:

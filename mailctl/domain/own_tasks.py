@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import State
+from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.errors import ConfigurationError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ResultTranslator = Callable[[str, "Json"], object]
 #: The states that a result, or a translator, can report.
 REPORTABLE_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
+#: Who reports, for texts for operators.
+OWN_TASK = "the service's own task"
+OTHER_WORKER = "a worker without this delivery log"
 #: The maximum number of characters that are kept of a text in a result.
 _MAX_TEXT = 500
 #: Keys of a returned mapping whose value says whether the task succeeded.
@@ -55,6 +58,8 @@ class OwnTaskOutcome:
     reason: Reason
     #: Whether a mail server may have accepted the email although the task failed.
     may_have_been_sent: bool = False
+    #: Who reports it.
+    reporter: str = OWN_TASK
     #: When the task finished; None if that is not known.
     finished_at: datetime | None = None
     #: What is wrong with the translator, for the log of the process; "" if nothing is wrong.
@@ -119,6 +124,28 @@ def outcome_of_result(
     else:
         return None
     return replace(outcome, finished_at=result.finished_at)
+
+
+def outcome_of_other_log(result: CeleryResult) -> OwnTaskOutcome | None:
+    """Return the outcome in the result that a worker of mailctl with another log stored; None if not final.
+
+    Such a worker says `sent` only of an email that a mail server has accepted.
+
+    Args:
+        result: the stored result, of a task of mailctl.
+    """
+    if result.state == "FAILURE":
+        outcome = _failed(_with_text(f"{OTHER_WORKER} did not send it", result.text))
+    else:
+        told = result.value.get("state") if isinstance(result.value, dict) else None
+        state = next((each for each in SENT_OR_CAPTURED if each == told), None)
+        if state is None:
+            return None
+        state = State.CAPTURED if state is State.CAPTURED else State.SENT
+        text = f"{OTHER_WORKER} says that it is {state}"
+        reason = Reason(code=ReasonCode.OWN_TASK_SUCCEEDED, text=text)
+        outcome = OwnTaskOutcome(state=state, reason=reason)
+    return replace(outcome, reporter=OTHER_WORKER, finished_at=result.finished_at)
 
 
 def outcome_of_error(error_type: str, text: str) -> OwnTaskOutcome:

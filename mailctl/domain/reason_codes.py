@@ -32,7 +32,7 @@ class ReasonCode(StrEnum):
     NO_REPLY = "no_reply"  #: the body was sent, and no reply came
     CONFIGURATION = "configuration"  #: credentials, TLS, the sender or files of this installation are wrong
     UNREADABLE_CONTENT = "unreadable_content"  #: its content is encrypted with an unknown key
-    OWN_TASK_UNKNOWN = "own_task_unknown"  #: it is unknown whether the service's own task sent it; it is held
+    OWN_TASK_UNKNOWN = "own_task_unknown"  #: held: unknown whether a task without this log has sent it
     # It ended.
     REFUSED = "refused"  #: the mail server refused it permanently
     OUT_OF_ATTEMPTS = "out_of_attempts"  #: the last allowed attempt failed

@@ -121,6 +121,15 @@ class MessageSender:
             limit_waits(self._connection)
             adapter_for(self._connection).ping()
 
+    def note_published(self, email_id: str) -> None:
+        """Note on the broker that it has got a message with a whole email; see `BrokerAdapter.forgotten`.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        with self._broker_errors():
+            adapter_for(self._connection).note_published(email_id)
+
     def can_reach_broker(self) -> bool:
         """Return whether the broker answers now; a failure does not put off the next message."""
         if self.is_backing_off:

@@ -43,6 +43,8 @@ class _TaskCall:
     args: Sequence[Json] = ()
     #: Whether it repeats a call of the service's own code.
     is_repeated: bool = False
+    #: Whether it carries the whole email, so that a worker without this log can send it.
+    is_in_full: bool = False
     #: Headers of the message, besides those that every message has.
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,6 +111,7 @@ class Publisher:
         division = self.groups.divide(emails)
         grouped_count = sum(self.groups.publish(ids) for ids in division.groups)
         sent: list[str] = []
+        in_full: list[tuple[Email | Draft, _TaskCall]] = []
         own_task_count = 0
         try:
             for email in division.single:
@@ -116,6 +119,8 @@ class Publisher:
                     call = self._call_for(email)
                     if call is not None and self._is_for_own_task(call):
                         own_task_count += self._publish_for_own_task(email, call)
+                    elif call is not None and call.is_in_full:
+                        in_full.append((email, call))
                     elif call is not None:
                         self._sender.send_unconfirmed(**self._options(email, call))
                         sent.append(email.id)
@@ -131,7 +136,7 @@ class Publisher:
                 self._runtime.publications.mark_queued(published, worker_id=self._worker_id)
         if failure is not None:
             raise failure
-        return len(published) + grouped_count + own_task_count
+        return len(published) + grouped_count + own_task_count + self._publish_in_full(in_full)
 
     def publish_batch(
         self, *, limit: int, only_routes: Collection[str] = (), but_routes: Collection[str] = ()
@@ -237,6 +242,30 @@ class Publisher:
         self._send_recorded(email, call)
         return True
 
+    def _publish_in_full(self, calls: Sequence[tuple[Email | Draft, _TaskCall]]) -> int:
+        """Publish emails that a worker without this log may send; return how many were to be published.
+
+        As for own tasks, what may be on the broker must not be published again without proof that it is lost.
+        """
+        if not calls:
+            return 0
+        self._sender.reach_broker()
+        for email, _ in calls:
+            if isinstance(email, Email):
+                # It may have been tried before, and that result would be taken for the one that comes.
+                forget_result(self._app, email.id)
+        waiting = self._runtime.publications.mark_in_full([email.id for email, _ in calls])
+        marked = [(email, call) for email, call in calls if email.id in waiting]
+        for count, (email, call) in enumerate(marked, 1):
+            try:
+                self._send_recorded(email, call)
+                self._sender.note_published(email.id)
+            except MailctlError as error:
+                unsent = [each.id for each, _ in marked[count:]]
+                self._runtime.claims.return_unstarted(unsent, reason=str(error))
+                raise
+        return len(marked)
+
     def _send_taken(self, email: Email) -> None:
         """Publish an email of a campaign for a task that the service itself defines."""
         try:
@@ -263,6 +292,10 @@ class Publisher:
     def _is_for_own_task(self, call: _TaskCall) -> bool:
         return call.is_repeated or call.task in self._own_tasks
 
+    def _reports_by_result(self, call: _TaskCall) -> bool:
+        """Whether a worker may take a call that tells what became of it by its result only."""
+        return call.is_in_full or self._is_for_own_task(call)
+
     def _options(self, email: Email | Draft, call: _TaskCall) -> dict[str, Any]:
         """Return the arguments of the sender for an email."""
         return {
@@ -271,8 +304,8 @@ class Publisher:
             "task_id": email.id,
             "args": call.args,
             "kwargs": call.kwargs,
-            # A task of the service reports by its result only; tasks of mailctl write to the log.
-            "headers": {**call.headers, "ignore_result": not self._is_for_own_task(call)},
+            # Tasks of mailctl write to the log.
+            "headers": {**call.headers, "ignore_result": not self._reports_by_result(call)},
             **_REDACTED_REPRESENTATIONS,
         }
 
@@ -317,7 +350,13 @@ class Publisher:
         content = replace(content, user=user, subject=addressed.subject or None)
         named = {SENDER_HEADER: content.sender, TENANT_HEADER: content.tenant}
         headers = {name: value for name, value in named.items() if value}
-        return _TaskCall(task=kind.task, kwargs=to_arguments(kind, content, urls=urls), headers=headers)
+        return _TaskCall(
+            task=kind.task,
+            kwargs=to_arguments(kind, content, urls=urls),
+            headers=headers,
+            # What is in the memory of this process, no other worker gets.
+            is_in_full=not self._is_in_memory,
+        )
 
     def _is_sent_in_full(self, email: Email | Draft, kind: Kind) -> bool:
         mode = self._runtime.settings.mailctl_messages

@@ -1,4 +1,4 @@
-"""Reads the results of own tasks, and records the outcomes in the delivery log."""
+"""Reads the results of tasks that do not write to this delivery log, and records the outcomes in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
-from mailctl.domain.own_tasks import outcome_of_result
+from mailctl.domain.own_tasks import outcome_of_other_log, outcome_of_result
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.json_logging import log_extra
 from mailctl.security.address_masking import masking_logger
@@ -26,7 +26,7 @@ _MAX_SECONDS = 1.0
 
 
 class OwnTaskResults:
-    """Reads the results of own tasks, and records what they prove.
+    """Reads the results of tasks that do not write to this log, and records what they prove.
 
     Args:
         runtime: the components of this process.
@@ -49,7 +49,7 @@ class OwnTaskResults:
         """Record the outcome in a result; return whether that ended the email.
 
         Args:
-            email: an email that a task of the service sends.
+            email: an email that a task of the service sends, or that was published in full.
             result: the stored result of its task.
             log: records it.
 
@@ -65,24 +65,28 @@ class OwnTaskResults:
         return True
 
     def _outcome(self, email: Email, result: CeleryResult | None) -> OwnTaskOutcome | None:
-        if result is None or result.is_from_mailctl:
-            return None  # a task of mailctl has written to the log itself
+        if result is None:
+            return None
+        if result.is_from_mailctl:
+            # A task of mailctl with this log has written to it itself.
+            return None if email.is_own_task else outcome_of_other_log(result)
         kind = self._runtime.catalog.find(email.kind)
         task = kind.full_task if kind is not None else email.kind
         return outcome_of_result(result, task=task, translate=self._runtime.result_translator)
 
 
 def record_results(runtime: Runtime) -> None:
-    """Record the outcomes in the results of own tasks, so that no finished email is shown as queued.
+    """Record the outcomes in results of tasks without this log, so that no finished email is shown as queued.
 
-    Emails whose messages are gone without a result are held. Workers do the same, if they are mailctl's or
-    have the recorder; this is for services without either. It takes about a second at most. Emails whose
-    results cannot be read stay as they are.
+    Emails of own tasks whose messages are gone without a result are held. Workers do the same, if they are
+    mailctl's or have the recorder; this is for services without either. It takes about a second at most.
+    Emails whose results cannot be read stay as they are.
 
     Args:
         runtime: the components of this process.
     """
-    emails = runtime.own_task_emails.published(limit=_MAX_RESULTS)
+    own = runtime.own_task_emails.published(limit=_MAX_RESULTS)
+    emails = [*own, *runtime.own_task_emails.published_in_full(limit=_MAX_RESULTS)]
     if not emails or runtime.settings.is_broker_private:
         return
     # Celery takes long to import, and most logs have no such emails.
@@ -96,6 +100,6 @@ def record_results(runtime: Runtime) -> None:
         for email in emails:
             if time.monotonic() > deadline:
                 return
-            if not watch.has_result(email):
+            if not watch.has_result(email) and email.is_own_task:
                 unfinished.append(email)
         watch.hold_missing(unfinished)

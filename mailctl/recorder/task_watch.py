@@ -6,14 +6,11 @@ operator: a message that is gone may have been processed, and its result ignored
 
 from __future__ import annotations
 
-from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.broker.messages import unclaimed_queue
 from mailctl.celery_app import is_built_in_app, overridden_tasks, unreadable_results_reason
-from mailctl.domain.retry_policy import OWN_TASK_GRACE_SECONDS
-from mailctl.errors import BrokerUnavailable
+from mailctl.recorder.missing_messages import MissingMessages
 from mailctl.recorder.task_results import OwnTaskResults
 from mailctl.security.address_masking import masking_logger
 
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from mailctl.broker.inspector import BrokerInspector
-    from mailctl.broker.messages import BrokerQueue, CeleryMessage
     from mailctl.delivery_log.own_task_emails import OwnTaskEmails
     from mailctl.domain.models import Email
     from mailctl.runtime import Runtime
@@ -34,8 +30,6 @@ _log = masking_logger("mailctl.recorder")
 _LIMIT = 200
 #: How long after an email was held a late result is still recorded.
 _LATE_RESULT = timedelta(hours=1)
-#: Seconds that a task may run, if its app sets no time limit.
-_LONGEST_RUN_SECONDS = 3600
 #: Celery states of tasks that have begun and not finished.
 _RUNNING_STATES = frozenset({"RECEIVED", "STARTED", "RETRY", "PROGRESS"})
 
@@ -70,6 +64,7 @@ class OwnTaskWatch:
         self._worker_id = worker_id
         self._is_busy = is_busy
         self._results = OwnTaskResults(runtime, broker=broker)
+        self._messages = MissingMessages(runtime, app=app, broker=broker)
         #: The emails whose message was missing at the last check; a message that moves is missing only once.
         self._missing: frozenset[str] = frozenset()
         self._has_marked = False
@@ -85,10 +80,10 @@ class OwnTaskWatch:
         in_memory = self._broker.is_in_memory
         emails = self._log.published(limit=_LIMIT, worker_id=self._worker_id if in_memory else None)
         unfinished = [email for email in emails if not self.has_result(email)]
-        missing = self._missing_in_memory(unfinished) if in_memory else self._missing_on_broker(unfinished)
+        missing = self._missing_in_memory(unfinished) if in_memory else self._messages.find(unfinished)
         gone = [email for email in missing if email.id in self._missing]
         self._missing = frozenset(email.id for email in missing)
-        self._hold(gone if in_memory else self._without_those_in_hand(gone))
+        self._hold(gone if in_memory else self._messages.without_those_in_hand(gone))
         for email in self._log.held_as_unknown(since=self._runtime.clock() - _LATE_RESULT, limit=_LIMIT):
             self._results.record(email, self._results.read(email.id), log=self._log)
 
@@ -102,9 +97,9 @@ class OwnTaskWatch:
             BrokerUnavailable: the broker does not answer.
             LogUnavailable: the delivery log does not answer.
         """
-        missing = self._missing_on_broker(unfinished)
+        missing = self._messages.find(unfinished)
         # The workers are asked after the broker, so that a message that moves meanwhile is found with one.
-        self._hold(self._without_those_in_hand(missing))
+        self._hold(self._messages.without_those_in_hand(missing))
 
     def _hold(self, emails: Sequence[Email]) -> None:
         # The app of the service may have another broker than that of mailctl itself, and the messages there.
@@ -137,11 +132,9 @@ class OwnTaskWatch:
             return True
         since = email.queued_at or email.updated_at
         is_running = result is not None and result.state in _RUNNING_STATES
-        return is_running and self._runtime.clock() - since < timedelta(seconds=self._longest_run_seconds)
-
-    @property
-    def _longest_run_seconds(self) -> float:
-        return float(self._app.conf.task_time_limit or _LONGEST_RUN_SECONDS)
+        return is_running and self._runtime.clock() - since < timedelta(
+            seconds=self._messages.longest_run_seconds
+        )
 
     def _missing_in_memory(self, emails: Sequence[Email]) -> list[Email]:
         """Return the emails whose message this worker does not have any more."""
@@ -150,62 +143,6 @@ class OwnTaskWatch:
         queues = {email.queue for email in emails}
         return [] if any(self._broker.ready_counts(queues).values()) else list(emails)
 
-    def _missing_on_broker(self, emails: Sequence[Email]) -> list[Email]:
-        """Return the emails whose message is neither waiting on the broker nor with a worker."""
-        now, lease = self._runtime.clock(), self._runtime.settings.mailctl_lease_seconds
-        old = _published_before(emails, before=now - timedelta(seconds=min(OWN_TASK_GRACE_SECONDS, lease)))
-        if not old:
-            return []
-        queues = sorted({email.queue for email in old})
-        shown = self._broker.inspect_queues([*queues, *map(unclaimed_queue, queues)])
-        if any(queue.messages is None for queue in shown.values()):
-            return _missing_by_number(_published_before(emails, before=now - timedelta(seconds=lease)), shown)
-        if any(queue.ready > len(queue.messages or ()) for queue in shown.values()):
-            return []  # not all messages were read
-        ids = {message.task_id for queue in shown.values() for message in _messages(queue)}
-        return [email for email in old if email.id not in ids]
-
-    def _without_those_in_hand(self, emails: Sequence[Email]) -> list[Email]:
-        """Return emails without those whose tasks workers have; a worker that is busy may not answer."""
-        if not emails:
-            return []
-        queues = {email.queue for email in emails}
-        try:
-            in_hand = self._broker.tasks_in_hand([email.id for email in emails], queues=queues)
-        except BrokerUnavailable:  # perhaps this user may not ask workers
-            return self._older_than_a_run(emails)
-        free = [email for email in emails if email.id not in in_hand.ids]
-        return free if in_hand.is_complete else self._older_than_a_run(free)
-
-    def _older_than_a_run(self, emails: Sequence[Email]) -> list[Email]:
-        longest = timedelta(seconds=self._longest_run_seconds)
-        return _published_before(emails, before=self._runtime.clock() - longest)
-
     def _why_unknown(self) -> str:
         reason = unreadable_results_reason(self._app)
         return reason or "its message is no longer on the broker, and there is no result"
-
-
-def _published_before(emails: Sequence[Email], *, before: datetime) -> list[Email]:
-    return [email for email in emails if (email.queued_at or email.updated_at) < before]
-
-
-def _missing_by_number(emails: Sequence[Email], shown: dict[str, BrokerQueue]) -> list[Email]:
-    """Return the emails that are older than all messages of their queue; for brokers that only count them."""
-    by_queue: defaultdict[str, list[Email]] = defaultdict(list)
-    for email in emails:
-        by_queue[email.queue].append(email)
-    return [
-        email
-        for queue, oldest_first in by_queue.items()
-        for email in oldest_first[: max(0, len(oldest_first) - _ready_count(queue, shown))]
-    ]
-
-
-def _ready_count(queue: str, shown: dict[str, BrokerQueue]) -> int:
-    names = (queue, unclaimed_queue(queue))
-    return sum(shown[name].ready for name in names if name in shown)
-
-
-def _messages(queue: BrokerQueue) -> tuple[CeleryMessage, ...]:
-    return (*(queue.messages or ()), *(queue.unacked or ()))

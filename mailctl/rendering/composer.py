@@ -232,7 +232,7 @@ class Composer:
         now = datetime.now(UTC)
         links = dict.fromkeys((link.variable for link in kind.links), "")
         context = self._variables.of_email(kind, content, links, created_at=now, now=now)
-        used = self.template_variables(kind.template or content.template or "")
+        used = self._templates.variables(kind.template or content.template or "", with_optional=False)
         return sorted(used - context.keys() - user_variables(content.user).keys())
 
     def reason_against_own_template(self, kind: Kind, content: Content) -> str:

@@ -41,6 +41,8 @@ MAX_BODY = 200_000
 #: The width of plain text in characters (RFC 5322 section 2.1.1 recommends at most 78).
 TEXT_WIDTH = 72
 
+#: Filters and tests by which a template provides for a missing variable.
+_GUARDS = frozenset({"default", "d", "defined", "undefined"})
 _MISSING_VARIABLE = re.compile(r"'(\w+)' is undefined")
 _FIX = "Correct the template or its variables."
 
@@ -155,22 +157,28 @@ class Templates:
             checked.add(file)
             to_check += [other for other in self._compile(file) if other not in checked]
 
-    def variables(self, name: str) -> set[str]:
+    def variables(self, name: str, *, with_optional: bool = True) -> set[str]:
         """Return the variables that the files and every template that they refer to use.
+
+        Args:
+            name: the name of the template.
+            with_optional: whether to include those that a template itself provides for being missing, by the
+                filter `default` or the test `defined`.
 
         Raises:
             RenderError: as for `check`.
         """
         self.check(name)
-        to_read, read, found = list(self._files(name)), set[str](), set[str]()
+        to_read, read, found, optional = list(self._files(name)), set[str](), set[str](), set[str]()
         while to_read:
             file = to_read.pop()
             read.add(file)
             source, _, _ = self._loader.get_source(self._environment, file)
             parsed = self._environment.parse(source)
             found |= meta.find_undeclared_variables(parsed) - _defined_in(parsed)
+            optional |= _optional_in(parsed)
             to_read += [each for each in meta.find_referenced_templates(parsed) if each and each not in read]
-        return found - self._environment.globals.keys()
+        return found - self._environment.globals.keys() - (set() if with_optional else optional)
 
     def _files(self, name: str) -> list[str]:
         """Return the HTML file of a template and, if it has one in the same folder, its text file."""
@@ -218,6 +226,14 @@ def _defined_in(parsed: nodes.Template) -> set[str]:
         for name in statement.names
     }
     return imported | {statement.target for statement in parsed.find_all(nodes.Import)}
+
+
+def _optional_in(parsed: nodes.Template) -> set[str]:
+    """Return the names of the variables that a template tests for being defined, or gives a default."""
+    guards = parsed.find_all((nodes.Filter, nodes.Test))
+    return {
+        guard.node.name for guard in guards if guard.name in _GUARDS and isinstance(guard.node, nodes.Name)
+    }
 
 
 @lru_cache(maxsize=512)

@@ -17,6 +17,7 @@ from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.feedback_follow_up import FeedbackFollowUp
+from mailctl.worker.full_messages import FullMessageWatch
 from mailctl.worker.partition_watch import PartitionWatch
 from mailctl.worker.pool_watch import PoolWatch
 from mailctl.worker.shared_refusals import SharedRefusalWatch
@@ -64,6 +65,7 @@ class StuckEmails:
         self._own_tasks = OwnTaskWatch(
             runtime, app=runtime.app, broker=broker, worker_id=worker_id, is_busy=is_busy
         )
+        self._full_messages = FullMessageWatch(runtime, broker=broker, has_result=self._own_tasks.has_result)
         self._pool_watch = PoolWatch(list_processes)
         self._shared_refusals = SharedRefusalWatch(runtime)
         self._feedback = FeedbackFollowUp(runtime)
@@ -105,6 +107,7 @@ class StuckEmails:
         elif self._lost_message_timer.restart_if_due():
             self._return_lost()
             self._own_tasks.check()
+            self._full_messages.check()
 
     def _release_of_dead_processes(self) -> None:
         """Release what processes of the pool were sending when they died, before their leases end."""

@@ -87,6 +87,12 @@ def test_messages_that_the_broker_only_counts_are_counted(on_rabbit: Run) -> Non
     _, checks, _ = on_rabbit("monitor", "--max-depth", "3", "--min-workers", "0")
     [messages] = [each for each in checks[0]["checks"] if each["name"] == "messages"]
     assert (messages["value"], messages["ok"]) == (4, False)
+    _, [checked], _ = on_rabbit("check-config")
+    [found] = [each["detail"] for each in checked["checks"] if each["name"] == "messages"]
+    assert found.startswith(
+        "Queue 'shop' has 5 messages on the broker that no worker has taken, and this log"
+    )
+    assert "1 published email:" in found
 
 
 def send(run: Run, *arguments: str) -> str:

@@ -144,6 +144,47 @@ def test_a_worker_of_mailctl_sees_what_own_tasks_do(
     note(f"kept, recorded-{results}-debug=False-{broker}", service, good, bad, ids, record_property, SEEN)
 
 
+@pytest.mark.parametrize(("broker", "results"), [("redis", "kept"), ("rabbitmq", "none")])
+def test_without_the_app_nothing_is_sent_again(
+    broker: str,
+    results: str,
+    service: Service,
+    request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """mailctl does not know then that the service's tasks have its emails; their results tell, or nobody."""
+    redis_url = str(request.getfixturevalue("redis_url"))
+    broker_url = redis_url if broker == "redis" else str(request.getfixturevalue("rabbit_url"))
+    service.set(
+        DEBUG=False,
+        MAILCTL_APP="",
+        CELERY_BROKER_URL=broker_url,
+        **({"CELERY_RESULT_BACKEND": redis_url} | RESULTS[results]),
+    )
+    good, bad = new_addresses()
+    own = service.own_worker()
+    ids = service.send(good, bad)
+    work_off(own, ids)
+    service.drain()
+    service.drain()
+    expected = TOLD if results == "kept" else SILENT
+    note(f"kept, no app-{results}-debug=False-{broker}", service, good, bad, ids, record_property, expected)
+
+
+def test_what_the_broker_lost_is_sent_although_no_worker_had_the_log(
+    service: Service, redis_url: str, redis_server: RedisServer
+) -> None:
+    """It was published in full, and the broker has lost everything: no other worker can have it."""
+    service.set(DEBUG=False, MAILCTL_APP="", CELERY_BROKER_URL=redis_url, CELERY_RESULT_BACKEND=redis_url)
+    [address, _] = new_addresses()
+    ids = service.send(address)
+    with redis_server.client() as client:
+        client.flushall()
+    service.drain()
+    [(found, _)] = asked(service, ids)
+    assert (found["state"], service.accepted(address)) == ("sent", 1)
+
+
 @pytest.mark.parametrize(
     ("tasks", "state"), [("kept", "unconfirmed"), ("recorded", "unconfirmed"), ("removed", "captured")]
 )

@@ -41,8 +41,10 @@ PROVED_ELSEWHERE = {
     "monitoring/incident/services.py": "tests/acceptance/test_incidents.py",
     "operations/bulk_actions.py": "tests/integration/test_acting_commands.py",
     "operations/partitioning.py": "tests/integration/test_partition_command.py, on PostgreSQL",
+    "recorder/missing_messages.py": "tests/unit/recorder/test_task_watch.py",
     "users/__init__.py": "tests/unit/users/test_directories.py",
     "web/pages/emails.py": "tests/integration/web/test_pages.py",
+    "worker/full_messages.py": "tests/integration/test_full_messages.py, on Redis",
 }
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 

@@ -200,5 +200,7 @@ def _wait_reason(email: Email) -> str:
     """Return what an email without an error waits for; "" if that is the next worker."""
     if email.is_own_task and email.state == "queued":
         return "the service's own task has not reported its outcome"
+    if email.is_in_full and email.state == "queued":
+        return "it waits on the broker, or a worker without this log has it"
     at = email.scheduled_for
     return f"scheduled for {format_time(at, TimeStyle.DAY_SECOND)}" if at else ""

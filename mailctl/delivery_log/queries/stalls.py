@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
 from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.due import EMAILS_OF_MESSAGE, is_claimable_single, may_start, message_queue
@@ -91,7 +91,8 @@ def find_stalled_workers(engine: Engine, workers: Sequence[Worker], *, now: date
     """
     since = now - timedelta(seconds=STALL_SECONDS)
     with reading(engine) as connection:
-        backlogs = _backlogs(connection, waiting_since=since, now=now)
+        known_since = min((worker.started_at for worker in workers), default=now)
+        backlogs = _backlogs(connection, waiting_since=since, known_since=known_since, now=now)
         active = _active_workers(connection, since=since) if backlogs else set()
     if not backlogs:
         return []
@@ -170,16 +171,21 @@ def _waits_for_server(worker: Worker, closed: set[str]) -> bool:
     return bool(closed) if worker.identity is None else closed.issuperset(worker.identity.servers)
 
 
-def _backlogs(connection: Connection, *, waiting_since: datetime, now: datetime) -> Mapping[str, _Backlog]:
+def _backlogs(
+    connection: Connection, *, waiting_since: datetime, known_since: datetime, now: datetime
+) -> Mapping[str, _Backlog]:
     """Return for each queue the emails on the broker that have waited for a while.
 
     Relays publish an email again that no worker takes, so the time at which it was published says little.
+    What was published in full before there was a worker with this log, another may have taken.
     """
+    is_known = or_(emails.c.is_in_full.is_(False), emails.c.queued_at > known_since)
     waits = and_(
         emails.c.state == State.QUEUED,
         emails.c.queued_at < now - timedelta(seconds=_DELIVERY_SECONDS),
         emails.c.created_at < waiting_since,
         emails.c.is_own_task.is_(False),
+        is_known,
         may_start(waiting_since),
         is_not_paused(),
     )

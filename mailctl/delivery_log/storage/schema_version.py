@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 #: The newest migration; a test compares it with the files.
-HEAD = "0024"
+HEAD = "0025"
 VERSION_TABLE = "mailctl_version"
 _VERSION_TABLE_OF_ALEMBIC = "alembic_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -70,6 +70,8 @@ emails = Table(
     # A task that the service itself defines sends it. Such a task does not ask the delivery log before it
     # sends, so the email is never published again unless an operator says so.
     Column("is_own_task", Boolean, nullable=False, server_default=false()),
+    # Its message carries the whole email, so that a worker without this log can send it.
+    Column("is_in_full", Boolean, nullable=False, server_default=false()),
     # An attempt ended in such a way that the mail server may have accepted it.
     Column("maybe_sent", Boolean, nullable=False, server_default=false()),
     # The bulk action of an operator that stopped it; by this, it is undone.

@@ -30,6 +30,18 @@ def log(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+#: What an env.py contains, and what the check says of it.
+SOURCES = [
+    ("import mailctl.alembic\nconfigure(include_object=mailctl.alembic.include_object)", OK),
+    ("from mailctl.alembic import include_object as hook\nconfigure(include_object=hook)", OK),
+    ("def keep(name, *_): return not name.startswith('mailctl_')", OK),
+    ("import mailctl.alembic", WARN),
+    ("# include_object=mailctl.alembic.include_object", WARN),
+    ("pass", WARN),
+    ("def (", WARN),
+]
+
+
 def check(log: Engine) -> list[Finding]:
     """Return the findings for the working directory."""
     return list(check_migrations(Settings(), log))
@@ -49,7 +61,7 @@ def test_an_unknown_folder_is_not_checked(log: Engine) -> None:
 
 
 @pytest.mark.parametrize("ini", ["", "[alembic]\n", "no section\n"])
-@pytest.mark.parametrize(("source", "status"), [("import mailctl.alembic", OK), ("pass", WARN)])
+@pytest.mark.parametrize(("source", "status"), SOURCES)
 def test_usual_folders_are_found(log: Engine, tmp_path: Path, ini: str, source: str, status: object) -> None:
     """Also beside an `alembic.ini` that does not name it."""
     (tmp_path / "alembic").mkdir()

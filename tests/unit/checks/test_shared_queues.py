@@ -15,4 +15,4 @@ def test_a_private_broker_is_not_shared() -> None:
     workers = DiscoveredWorkers(heartbeats=(worker("celery", "reports"),))
     settings = Settings()
     app = create_celery_app(settings)
-    assert list(check_shared_queues(app, workers, catalog=BUILT_IN_CATALOG, settings=settings)) == []
+    assert list(check_shared_queues(app, None, workers, catalog=BUILT_IN_CATALOG, settings=settings)) == []

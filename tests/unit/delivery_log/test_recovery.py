@@ -143,6 +143,19 @@ def test_an_email_of_the_services_own_task_is_never_sent_again_by_itself(log: Lo
     assert log.email(lost).state is State.QUEUED
 
 
+def test_an_email_that_was_published_in_full_is_returned_only_with_proof(log: Log) -> None:
+    """A worker without the log may have sent it; once one of this log has claimed it, it is as any other."""
+    claimed, lost = log.add(), log.add()
+    assert log.publications.mark_in_full([claimed, lost]) == {claimed, lost}
+    log.claim(claimed)
+    log.forward(61)
+    assert log.recovery.return_lost(queue="celery", queued_before=log.now, on_broker=0) == 0
+    assert log.recovery.release_stale(max_resends=2) == 1
+    assert (log.email(claimed).state, log.email(lost).state) == (State.PENDING, State.QUEUED)
+    assert log.recovery.return_forgotten([claimed, lost]) == 1
+    assert log.email(lost).reason_code is None
+
+
 def test_an_email_expires_shortly_before_its_links(log: Log) -> None:
     """Its reader still has to click."""
     email_id = log.add()

@@ -113,6 +113,15 @@ def test_a_worker_with_another_log_may_have_sent_it() -> None:
     assert "sent_elsewhere" not in names(EMAIL, workers=(), search=NOT_FOUND, result=unknown)
 
 
+def test_a_worker_without_the_log_may_have_taken_a_whole_email() -> None:
+    """No relay is said to publish it again in any case, not even while a worker holds its message."""
+    email = replace(EMAIL, is_in_full=True)
+    [first] = causes(email, search=NOT_FOUND)
+    assert (first.name, first.certainty) == ("message_gone", Certainty.LIKELY)
+    [first] = causes(email, search=place(None), lease=timedelta(minutes=5))
+    assert (first.name, "publish it again" in first.sentence) == ("held_by_worker", False)
+
+
 def test_a_worker_may_have_its_message() -> None:
     """And have died with it; then the log brings it back."""
     [first] = causes(EMAIL, search=place(None), lease=timedelta(minutes=5))

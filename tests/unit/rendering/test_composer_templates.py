@@ -113,6 +113,23 @@ def test_a_template_for_the_user_of_a_service_suits_a_built_in_kind(folder: Path
     assert by.reason_against_own_template(RESET, content) == ""
 
 
+@pytest.mark.parametrize(
+    ("source", "is_usable"),
+    [
+        ("{{ brand|default('Acme') }}", True),
+        ("{% if brand is defined %}{{ brand }}{% endif %}", True),
+        ("{% if not user %}{{ brand }}{% endif %}", False),
+    ],
+)
+def test_a_template_may_provide_for_a_variable_that_is_missing(
+    folder: Path, source: str, is_usable: bool
+) -> None:
+    """A built-in kind uses it; not one with a name that looks wrong, even where no email gets to it."""
+    (folder / "welcome.html").write_text(f"<p>Hello {source}")
+    by = composer(mailctl_templates=folder)
+    assert (by.reason_against_own_template(WELCOME, sample_content(WELCOME)) == "") is is_usable
+
+
 def test_an_unknown_template_is_an_error_with_the_known_ones() -> None:
     """The operator sees what there is to choose from."""
     with pytest.raises(RenderError, match="no template 'promo'") as raised:

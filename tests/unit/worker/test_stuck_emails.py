@@ -41,7 +41,7 @@ def make(
         workers=Calls(list_alive=[[SimpleNamespace(id="w-1", queues=("celery", GROUPS_QUEUE))]]),
         history=Calls(queues_with_unclaimed=queues),
         app=Celery("stuck", broker="memory://", set_as_current=False),
-        own_task_emails=Calls(published=(), held_as_unknown=()),
+        own_task_emails=Calls(published=(), published_in_full=(), held_as_unknown=()),
         circuits=None,
         clock=utc_now,
         refusals=Calls(),

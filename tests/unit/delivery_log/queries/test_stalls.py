@@ -56,6 +56,15 @@ def test_emails_of_groups_wait_in_the_queue_of_groups(log: Log) -> None:
     assert stalled(log, both) == [("celery@a", 1), ("celery@a", 1)]
 
 
+def test_what_was_published_in_full_before_it_started_may_be_with_others(log: Log) -> None:
+    """Not what was published since: it has to take that."""
+    log.publications.mark_in_full([log.add()])
+    later = replace(WORKER, started_at=log.now + timedelta(seconds=1))
+    log.forward(3 * LATER)
+    assert stalled(log) == [("celery@a", 1)]
+    assert stalled(log, later) == []
+
+
 def test_one_that_takes_others_is_not(log: Log) -> None:
     """Also while it sends a single one for long; another worker of the queue may still be stalled."""
     log.queue()

@@ -1,0 +1,104 @@
+"""Watches emails that were published in full: a worker without this log may have taken and sent them.
+
+The result says what became of it. Without one, an email whose message is gone is published again only if the
+broker has evidently lost what it had; otherwise it is held for an operator.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mailctl.celery_app import unreadable_results_reason
+from mailctl.domain.own_tasks import OTHER_WORKER
+from mailctl.domain.retry_policy import (
+    OWN_TASK_GRACE_SECONDS,
+    PUBLICATION_NOTE_SECONDS,
+    UNCLAIMED_GRACE_SECONDS,
+)
+from mailctl.recorder.missing_messages import MissingMessages, published_before
+from mailctl.timefmt import pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailctl.broker.inspector import BrokerInspector
+    from mailctl.domain.models import Email
+    from mailctl.runtime import Runtime
+
+_log = logging.getLogger("mailctl.relay")
+
+#: The maximum number of emails in one check.
+_LIMIT = 200
+_WHY_UNKNOWN = (
+    "its message, which carried the whole email, is no longer on the broker, and there is no result"
+)
+
+
+class FullMessageWatch:
+    """Ends emails that were published in full, publishes them again, or holds them.
+
+    Args:
+        runtime: the components of this process.
+        broker: queries the broker, the result backend and the workers.
+        has_result: records the outcome in the result of an email; returns whether there is one, or the task
+            is running.
+    """
+
+    def __init__(
+        self, runtime: Runtime, *, broker: BrokerInspector, has_result: Callable[[Email], bool]
+    ) -> None:
+        self._runtime = runtime
+        self._broker = broker
+        self._has_result = has_result
+        self._messages = MissingMessages(
+            runtime, app=runtime.app, broker=broker, grace_seconds=UNCLAIMED_GRACE_SECONDS
+        )
+        #: The emails whose message was missing at the last check; a message that moves is missing only once.
+        self._missing: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Look at emails of which the log does not know who has them.
+
+        Raises:
+            BrokerUnavailable: the broker or the result backend does not answer.
+            LogUnavailable: the delivery log does not answer.
+        """
+        emails = self._runtime.own_task_emails.published_in_full(limit=_LIMIT)
+        # Results are asked for one by one, so only those of emails whose message does not wait any more.
+        missing = [email for email in self._messages.find(emails) if not self._has_result(email)]
+        gone = [email for email in missing if email.id in self._missing]
+        self._missing = frozenset(email.id for email in missing)
+        gone = self._messages.without_those_in_hand(gone)
+        if not gone:
+            return
+        lost = self._lost(gone)
+        if lost and self._runtime.recovery.return_forgotten([email.id for email in lost]):
+            _log.warning("the broker lost %s; publishing again", pluralize(len(lost), "message"))
+        self._hold([email for email in gone if email not in lost])
+
+    def _lost(self, emails: Sequence[Email]) -> list[Email]:
+        """Return the emails whose messages the broker never got, or has lost with its other data.
+
+        Where a worker without this log consumes the queue, it may have taken them before that.
+        """
+        latest = self._runtime.clock() - timedelta(seconds=PUBLICATION_NOTE_SECONDS)
+        old = published_before(emails, before=latest)  # the broker keeps no note of these any more
+        forgotten = self._broker.forgotten([email.id for email in emails if email not in old])
+        if not forgotten:
+            return []
+        sharing = {worker.name for worker in self._runtime.workers.list_alive()}
+        nodes = self._broker.queues_by_worker()
+        others = {queue for node, queues in nodes.items() if node not in sharing for queue in queues}
+        return [email for email in emails if email.id in forgotten and email.queue not in others]
+
+    def _hold(self, emails: Sequence[Email]) -> None:
+        lease = self._runtime.settings.mailctl_lease_seconds
+        grace = timedelta(seconds=min(OWN_TASK_GRACE_SECONDS, lease))
+        ids = [email.id for email in published_before(emails, before=self._runtime.clock() - grace)]
+        why = unreadable_results_reason(self._runtime.app) or _WHY_UNKNOWN
+        if ids and self._runtime.own_task_emails.hold_unknown(ids, why=why, sender=OTHER_WORKER):
+            _log.warning(
+                "holding %s: it is unknown whether %s sent them", pluralize(len(ids), "email"), OTHER_WORKER
+            )
