@@ -321,7 +321,7 @@ class TestInASession:
     def test_another_database_is_refused(self, service: Service, tmp_path: Path) -> None:
         """A session of another database cannot hold the row of the email."""
         engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
-        with Session(engine) as session, pytest.raises(ConfigurationError, match="another database"):
+        with Session(engine) as session, pytest.raises(ConfigurationError, match="a different database"):
             asyncio.run(EmailService.send_welcome_email(ZOE, session=session))
         engine.dispose()
         assert service.emails() == []
