@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     _CommandSource = Callable[[CliSession], Mapping[str, Callable[..., None]]]
 
 _ENV_FILE = "--env-file"
-#: The envelope recipient of a bounce, which a mail server fills in if it knows it, and what Flower takes.
-_MAY_BE_EMPTY = frozenset({"recipient", "arguments"})
+#: What Flower takes.
+_MAY_BE_EMPTY = "arguments"
 _HELP = "help"
 #: What `mailctl help` explains besides commands.
 HELP_TOPICS = ("exit-codes",)
@@ -128,14 +128,15 @@ class _Plain:
 def _parse_values(ctx: Any, parse: Callable[..., Any], args: list[str]) -> Any:
     """Parse arguments and options, and refuse an empty value, as a shell makes it of an unset variable.
 
-    An empty filter, for example, would fit every email, and an empty queue is none.
+    An empty filter, for example, would fit every email, and an empty queue is none. Where an empty text is
+    the default, such as of a name, it says the same as leaving the option out.
     """
     values, left, order = parse(args=args)
     if ctx.resilient_parsing:
         return values, left, order
     for parameter in ctx.command.params:
-        given = values.get(parameter.name)
-        if parameter.name not in _MAY_BE_EMPTY and any(map(_is_empty, _as_sequence(given))):
+        may_be_empty = parameter.default == "" or parameter.name == _MAY_BE_EMPTY
+        if not may_be_empty and any(map(_is_empty, _as_sequence(values.get(parameter.name)))):
             fix = "Give one." if parameter.required else "Give one, or leave it out."
             ctx.fail(f"{name_of_parameter(parameter)} has an empty value. {fix}")
     return values, left, order
