@@ -155,7 +155,7 @@ def test_it_blocks_publishers(
         sent = site.terminal.run("send", "welcome", "--email", "ada@example.com", "--json")
         site.close_runtime()
         assert sent.code == 0
-        assert "takes no messages" in sent.err
+        assert "accepts no messages" in sent.err
         site.ids.append(sent.data["task_id"])
         time.sleep(30 if is_long else 0)
     finally:
