@@ -163,7 +163,8 @@ class TestInASession:
     def test_another_database_is_refused(self, service: None) -> None:
         """Its transaction cannot have the email."""
         engine = create_engine("sqlite://")
-        with sessionmaker(engine)() as session, pytest.raises(ConfigurationError, match="a different database"):
+        refused = pytest.raises(ConfigurationError, match="a different database")
+        with sessionmaker(engine)() as session, refused:
             EmailService.send_welcome_email(ZOE, session=session)
         engine.dispose()
 
