@@ -65,8 +65,9 @@ def test_a_campaign_that_was_held_up_catches_up(rate: float, tick: float, return
     seconds = 40 + 80 / rate
     ticks = [tick] * (2 * ceil(seconds / tick))
     released = release(rate, [100_000.0, *ticks], returned=returned)
-    # But for the last tick, and for an email that is not whole yet.
-    assert sum(count for _, count in released) > rate * (len(ticks) - 1) * tick - 1
+    # But for the last tick, for an email that is not whole yet, and for those that came back: they go out later.
+    most_missing = 1 + sum(returned.values())
+    assert sum(count for _, count in released) > rate * (len(ticks) - 1) * tick - most_missing
 
 
 def test_a_campaign_that_was_held_up_catches_up_evenly() -> None:
