@@ -65,7 +65,7 @@ def test_a_campaign_that_was_held_up_catches_up(rate: float, tick: float, return
     seconds = 40 + 80 / rate
     ticks = [tick] * (2 * ceil(seconds / tick))
     released = release(rate, [100_000.0, *ticks], returned=returned)
-    # But for the last tick, for an email that is not whole yet, and for those that came back: they go out later.
+    # But for the last tick, an email that is not whole yet, and those that came back: they go out later.
     most_missing = 1 + sum(returned.values())
     assert sum(count for _, count in released) > rate * (len(ticks) - 1) * tick - most_missing
 
