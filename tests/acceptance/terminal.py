@@ -226,6 +226,10 @@ class Terminal:
         while True:
             for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
+            # On another processor it goes on for a moment, and may lock the log.
+            while not all(map(_is_stopped, pids)):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
             if not self._is_log_locked():
                 return
             for pid in pids:
@@ -269,6 +273,14 @@ class Terminal:
 def _read(file: Path, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as connection:
         return connection.execute(query, values).fetchall()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process, and each of its threads, is stopped by a signal; True where there is no /proc."""
+    return all(
+        stat.read_text().rpartition(")")[2].split()[0] == "T"
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
 
 
 def _has_sitecustomize(environment: dict[str, str]) -> bool:
