@@ -147,7 +147,7 @@ def _show_rekeyed(output: Output, total: RekeyResult, *, dry_run: bool) -> None:
     else:
         verb = "would re-encrypt" if dry_run else "re-encrypted"
         text = f"{verb} the content of {pluralize(total.outdated, 'email')} with SECRET_KEY"
-        text += f"; that of {total.current} was already"
+        text += f"; {total.current} already used it"
         output.prose(text, hang=0)
     if total.unreadable:
         output.note(_unreadable_message(total.unreadable))
