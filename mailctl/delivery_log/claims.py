@@ -170,18 +170,17 @@ class Claims(Repository):
             else:
                 claim.lease.lose()
 
-    def return_unstarted(self, ids: Collection[str], *, reason: str, after: timedelta = timedelta()) -> int:
+    def return_unstarted(self, ids: Collection[str], *, reason: str) -> int:
         """Return published emails that no worker has claimed to the log; a relay publishes them again.
 
         Args:
             reason: why their message did not reach them, for operators.
-            after: how long relays leave them to the processes that may send them at once.
 
         Returns:
             How many emails there were.
         """
         now = self._clock()
-        values = {"due_at": now + after, "queued_at": None, "queued_in": None}
+        values = {"due_at": now, "queued_at": None, "queued_in": None}
         is_unclaimed = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED)
         with writing(self._engine) as connection:
             returned = return_to_log(

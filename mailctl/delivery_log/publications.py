@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -22,13 +21,7 @@ from sqlalchemy import (
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.campaign_rates import return_to_log
-from mailctl.delivery_log.due import (
-    WAITING_STATES,
-    GroupableEmails,
-    is_claimable_single,
-    may_start,
-    route_condition,
-)
+from mailctl.delivery_log.due import WAITING_STATES, is_claimable_single, may_start, route_condition
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
@@ -47,13 +40,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from mailctl.delivery_log.due import GroupableEmails
     from mailctl.domain.models import Email
 
 #: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
 RESERVE_SECONDS = 5
-#: For how long relays leave emails that a process has returned to the processes that may send them at once.
-#: It is far less than the time for which relays reserve emails, or leave new ones to their publisher.
-RETURNED_FOR = timedelta(seconds=2)
 _MOMENT: BindParameter[datetime] = bindparam("moment", type_=UtcDateTime)
 _MARK_QUEUED = StateChange(
     and_(
@@ -69,15 +60,6 @@ _MARK_QUEUED = StateChange(
         "is_grouped": bindparam("is_grouped"),
         "is_in_full": bindparam("is_in_full"),
     },
-)
-
-
-#: The conditions of due emails in the order in which they are sent: of the partial indices, literally, so
-#: that these are used. That of all due emails must not be in the first one: SQLite would prefer its index,
-#: and read all that wait to find these few.
-_SECURITY_FIRST = (
-    and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None)),
-    is_claimable_single(),
 )
 
 
@@ -121,29 +103,6 @@ class Publications(Repository):
             but_routes: no emails with one of these routes.
         """
         return self._count_due(and_(groupable.condition, route_condition(but=but_routes)), limit=limit)
-
-    def find_due(self, like: Collection[str], *, limit: int, own_task_kinds: frozenset[str]) -> list[str]:
-        """Return emails that are not on the broker, and that may be sent at once with others.
-
-        They are due, or other processes have returned them because the mail server allows these no session.
-        Security emails come first, and then the oldest. Nothing reserves them: a claim decides.
-
-        Args:
-            like: the other emails; only their queues count.
-            limit: how many at most.
-            own_task_kinds: the kinds whose task the service defines itself.
-        """
-        now, found = self._clock(), list[str]()
-        with reading(self._engine) as connection:
-            queues = connection.execute(select(emails.c.queue).where(emails.c.id.in_(like)).distinct())
-            groupable = GroupableEmails(queues=frozenset(queues.scalars()), own_task_kinds=own_task_kinds)
-            for which, state in product(_SECURITY_FIRST, WAITING_STATES):
-                if len(found) == limit:
-                    break
-                where = and_(groupable.condition, may_start(now), emails.c.id.not_in(found))
-                due = _oldest_due(state, where, limit=limit - len(found), now=now + RETURNED_FOR, which=which)
-                found += connection.execute(due).scalars()
-        return found
 
     def has_due(self) -> bool:
         """Return whether an email is due that is not on the broker."""
@@ -296,9 +255,13 @@ def _take_group(groupable: GroupableEmails, but_routes: frozenset[str]) -> list[
         "is_grouped": True,
         "is_in_full": False,
     }
+    # The condition of the partial index, literally, so that the index is used; that of the index of all due
+    # emails must not be there, which SQLite would prefer, and read all that wait to find these few.
+    is_security = and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None))
     due = [
         _due(state, may_be_taken, limit=bindparam("wanted", type_=Integer), now=_MOMENT, which=each)
-        for each, state in product(_SECURITY_FIRST, WAITING_STATES)
+        for each in (is_security, is_claimable_single())
+        for state in WAITING_STATES
     ]
     return [StateChange(emails.c.id.in_(each.scalar_subquery()), State.QUEUED, values=values) for each in due]
 
@@ -328,20 +291,7 @@ def _due(
     now: datetime | BindParameter[datetime],
     which: ColumnElement[bool] | None = None,
 ) -> Select[Any]:
-    """Return the query for due emails as `_oldest_due`, but those that another relay is taking."""
-    query = _oldest_due(state, where, limit=limit, now=now, which=which)
-    return query.with_for_update(skip_locked=True)
-
-
-def _oldest_due(
-    state: State,
-    where: ColumnElement[bool],
-    *,
-    limit: int | BindParameter[int],
-    now: datetime | BindParameter[datetime],
-    which: ColumnElement[bool] | None = None,
-) -> Select[Any]:
-    """Return the query for due emails, the oldest first.
+    """Return the query for due emails, the oldest first, that no other relay is taking.
 
     Args:
         state: their state.
@@ -350,8 +300,13 @@ def _oldest_due(
         now: the current time.
         which: the condition of the partial index that has them; None for that of all due emails.
     """
-    is_due = _is_due(state, now=now, which=which)
-    return select(emails.c.id).where(is_due, where).order_by(emails.c.due_at).limit(limit)
+    return (
+        select(emails.c.id)
+        .where(_is_due(state, now=now, which=which), where)
+        .order_by(emails.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
 
 
 def _reserve(

@@ -126,8 +126,6 @@ class SessionShares(Repository):
             opened = demand.opened + sum(other.opened for other in others)
             limit = limit_after_refusal(known, opened=opened, now=now)
             self._store_limit(connection, limit, reason=reason)
-            # What the server has just refused, another one may have got; this one does not wait in its place.
-            demand = replace(demand, wanted=min(demand.wanted, demand.opened))
             return self._grant(connection, holder, demand, others, limit=limit, now=now)
 
     def exchange(self, holder: str, demand: SessionDemand) -> int | None:

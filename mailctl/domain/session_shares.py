@@ -16,7 +16,7 @@ MAX_TRIAL_SECONDS = 600.0
 TURN = timedelta(seconds=20)
 #: Processes that open their first session at a time, and how long the server's answer to it is awaited.
 FIRST_PROCESSES = 2
-BEGINNING = timedelta(seconds=2)
+BEGINNING = timedelta(seconds=1)
 #: How long after a refusal others only confirm it: they learn of it, and report the sessions that they have.
 SETTLING = timedelta(seconds=5)
 
@@ -110,8 +110,6 @@ def share_of(mine: Holder, others: Sequence[Holder], *, total: int, now: datetim
         now: the time.
     """
     free = max(0, total - sum(other.granted for other in others))
-    # What others have been promised and have not opened, they do not get from one that has it open.
-    kept = min(mine.opened, max(0, total - sum(other.opened for other in others)))
     waiting = [other for other in others if other.is_starving]
     claimants = 1 + sum(other.wanted > 0 or other.opened > 0 for other in others)
     fair = total // claimants
@@ -123,9 +121,8 @@ def share_of(mine: Holder, others: Sequence[Holder], *, total: int, now: datetim
     useful = mine.wanted if is_needed else max(mine.wanted, mine.opened)
     if not fair:
         is_over = bool(waiting) and now - mine.since >= TURN
-        return 0 if is_over else min(1, useful, max(free, kept))
-    usable = min(useful, max(free, min(kept, fair)))
-    return min(usable, fair) if is_needed else usable
+        return 0 if is_over else min(1, useful, free)
+    return min(useful, free, fair if is_needed else free)
 
 
 def _limit(total: int, now: datetime, trial_seconds: float) -> SessionLimit:

@@ -41,7 +41,7 @@ class CaptureSender:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def capacity(self, _server: str, _wanted: int, /) -> int:
+    def capacity(self, _server: str, /) -> int:
         """Return how many files it writes at a time, whatever the mail server."""
         return _FILES_AT_A_TIME
 

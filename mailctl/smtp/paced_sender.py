@@ -88,9 +88,9 @@ class PacedSender:
         #: When domains were last refused because of their rate, by mail server.
         self._refused: dict[str, dict[str, float]] = {}
 
-    def capacity(self, server: str, wanted: int, /) -> int:
+    def capacity(self, server: str, /) -> int:
         """Return how many messages are sent at a time by a mail server: no more than its rate allows soon."""
-        most, lane = self._sender.capacity(server, wanted), self._servers.get(server)
+        most, lane = self._sender.capacity(server), self._servers.get(server)
         return most if lane is None else lane.limit_capacity(most)
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:

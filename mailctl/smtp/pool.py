@@ -49,7 +49,7 @@ LONGEST_WAIT_SECONDS = 5.0
 #: Seconds between two looks whether the first session of a process may be opened.
 _BEGINNING_SECONDS = 0.05
 #: Seconds after a message for which its session counts as needed: the next one may be on its way.
-_NEEDED_SECONDS = 1.0
+_NEEDED_SECONDS = 0.3
 
 
 class SmtpPool:
@@ -77,9 +77,11 @@ class SmtpPool:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._session_limit = ProcessSessionLimit(self._limits.connections)
-        self._share: SessionShare | None = None
-        if shares is not None:
-            self._share = SessionShare(shares, demand=self._demand, on_change=self._follow_share)
+        self._share = (
+            None
+            if shares is None
+            else SessionShare(shares, demand=self._demand, on_change=self._follow_share)
+        )
         #: Who waits for a session, because the server allows no more of them, or others are being opened.
         self._waiting = SessionQueue()
         #: What the server said when it last refused a session.
@@ -124,12 +126,8 @@ class SmtpPool:
             self._release(session, outcome)
         return outcome
 
-    def capacity(self, _server: str, wanted: int, /) -> int:
-        """Return how many messages it sends at a time, as far as is known: one until a session is open."""
-        if self._share is not None and wanted:
-            self._share.ask(wanted)
-        if self._share is not None and not (self._has_opened or self._session_limit.is_shared):
-            return 1
+    def capacity(self, _server: str = "", /) -> int:
+        """Return how many messages it sends at a time, as far as is known of its server."""
         return min(self._limits.connections, self._session_limit.allowed)
 
     async def probe(self) -> list[ProbeStep]:
@@ -255,10 +253,9 @@ class SmtpPool:
         leased = sum(session.transactions > 0 for session in self._leased)
         since = time.monotonic() - _NEEDED_SECONDS
         needed = len(self._leased) + sum(session.used_at > since for session in self._idle)
-        asked = 0 if self._share is None else self._share.asked
         return SessionDemand(
             opened=leased + len(self._idle) + len(self._closing),
-            wanted=min(self._limits.connections, needed + len(self._waiting) + asked),
+            wanted=min(self._limits.connections, needed + len(self._waiting)),
         )
 
     def _follow_share(self) -> None:
@@ -320,7 +317,8 @@ class SmtpPool:
 
     async def _reset_and_return(self, session: SmtpSession) -> None:
         try:
-            if await session.reset():
+            is_clean = await session.reset()
+            if is_clean:
                 self._return_to_idle(session)
         finally:
             self._drop(session)

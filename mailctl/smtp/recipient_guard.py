@@ -28,9 +28,9 @@ class GuardedSender:
         self._sender = sender
         self._policy = policy
 
-    def capacity(self, server: str, wanted: int, /) -> int:
+    def capacity(self, server: str, /) -> int:
         """Return how many messages the sender sends at a time by a mail server."""
-        return self._sender.capacity(server, wanted)
+        return self._sender.capacity(server)
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome is `forbidden` if the policy does not allow its recipient."""

@@ -18,14 +18,8 @@ def no_fence() -> None:
 class Sender(Protocol):
     """Sends composed messages, each to one recipient."""
 
-    def capacity(self, server: str, wanted: int, /) -> int:
-        """Return how many messages it sends at a time by a mail server; any thread may ask.
-
-        Args:
-            server: the name of the mail server.
-            wanted: how many messages there are for it. If all workers share few sessions, this process asks
-                for its share of them beforehand.
-        """
+    def capacity(self, server: str, /) -> int:
+        """Return how many messages it sends at a time by a mail server, whose name this is."""
         ...
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:

@@ -73,10 +73,12 @@ class ServerPools:
         self._shares = shares
         self._pools: dict[str, SmtpPool] = {}
 
-    def capacity(self, server: str, wanted: int, /) -> int:
+    def capacity(self, server: str, /) -> int:
         """Return how many messages it sends at a time by a mail server, as far as is known of it."""
-        pool = self._pools.get(server)
-        return 1 if pool is None else pool.capacity(server, wanted)
+        if (pool := self._pools.get(server)) is not None:
+            return pool.capacity(server)
+        known = self._servers.by_name.get(server)
+        return 1 if known is None else known.connections
 
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome names the mail server.

@@ -25,8 +25,6 @@ REPORT_SECONDS = 1.0
 #: Seconds between two looks whether a report must not wait: a session that one process does not use any more,
 #: and another one needs, must not be idle for long.
 _TICK_SECONDS = 0.1
-#: Seconds for which a request for sessions counts; whoever waits for them repeats it.
-_ASKED_SECONDS = 0.5
 #: The same before a session is opened, which the server may have just refused to another process.
 _OPENING_SECONDS = 0.05
 
@@ -50,27 +48,12 @@ class SessionShare:
         self._looking = asyncio.Lock()
         self._looked_at = -math.inf
         self._reports: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        #: How many sessions were asked for, and when.
-        self._asked = (0, -math.inf)
         self._has_begun = False
         self._begins_at = -math.inf
         self._reported_at = -math.inf
         self._reported = SessionDemand(opened=0, wanted=0)
         #: How many sessions the pool may have; None for no limit.
         self.allowed: int | None = None
-
-    @property
-    def asked(self) -> int:
-        """How many sessions were asked for just now."""
-        sessions, at = self._asked
-        return sessions if at > time.monotonic() - _ASKED_SECONDS else 0
-
-    def ask(self, sessions: int) -> None:
-        """Ask for sessions for emails that wait until there are some; any thread may do so."""
-        self._asked = (sessions, time.monotonic())
-        if self._reports is None and self.allowed is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._start_reports)
 
     async def look(self, *, is_opening: bool = False) -> None:
         """Look whether a worker has learned a limit, if that was not done recently; then the share is known.
@@ -130,7 +113,6 @@ class SessionShare:
 
     async def close(self) -> None:
         """End the reports, once the sessions of the pool are closed."""
-        self._loop = None
         if self._reports is None:
             return
         self._reports.cancel()
@@ -142,8 +124,7 @@ class SessionShare:
 
     def _start_reports(self) -> None:
         if self._reports is None:
-            self._loop = asyncio.get_running_loop()
-            self._reports = self._loop.create_task(self._keep_reporting())
+            self._reports = asyncio.get_running_loop().create_task(self._keep_reporting())
 
     async def _keep_reporting(self) -> None:
         try:
@@ -162,8 +143,6 @@ class SessionShare:
         if time.monotonic() - self._reported_at >= REPORT_SECONDS:
             return True
         demand, share = self._demand(), self.allowed or 0
-        if demand.wanted and not self._reported.wanted:
-            return True
         if demand.opened < self._reported.opened or demand.wanted < min(share, self._reported.wanted):
             return True
         return demand.wanted > 0 and not share and await self._may_begin()

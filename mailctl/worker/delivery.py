@@ -10,36 +10,38 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.broker.unvalidated import parse_message, unvalidated_content, usable_email_id
+from mailctl import tracing
+from mailctl.broker.unvalidated import parse_message, unvalidated_content, usable_email_id, validated_content
 from mailctl.delivery_log.due import GROUP_SIZE
 from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Claim, State
+from mailctl.domain.models import Claim, Envelope, State
 from mailctl.domain.request import EmailRequest
-from mailctl.errors import InvalidInput, LogUnavailable
+from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
 from mailctl.json_logging import log_extra
-from mailctl.worker.attempts import Attempts
 from mailctl.worker.delivery_options import DeliveryOptions
 from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
 from mailctl.worker.message_results import failed_result, suppressed_result
 from mailctl.worker.outcomes import (
+    SENT_STATE_BY_KIND,
     AttemptResult,
     DeliveryResult,
     OutcomeRecorder,
     as_reason,
+    interrupted,
+    without_links,
 )
-from mailctl.worker.returned_emails import STANDBY_SECONDS, ReturnedEmails, Search
 from mailctl.worker.server_choice import ServerChoice
-from mailctl.worker.soft_time_limit import NO_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Draft, Json
+    from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
     from mailctl.worker.event_loop import CoroutineRun, CoroutineRunner
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.delivery")
 #: Seconds of a turn.
 TURN_SECONDS = 1.0
-#: Seconds for which the task of a single email waits for its end; then the process begins the next one.
-OUTCOME_SECONDS = 0.05
 _NO_OTHERS, _NO_TIME = "other emails go first", "the time limit of its message was reached"
 _DEFAULT_OPTIONS = DeliveryOptions()
 
@@ -62,7 +62,6 @@ class Delivery:
         sender: sends the messages; it is used on the event loop only.
         turn_seconds: seconds after which a delivery returns, so that other emails have their turn: a group
             claims no more, and what is being sent is finished in the background.
-        outcome_seconds: seconds for which the delivery of a single email waits for its outcome.
     """
 
     def __init__(
@@ -72,26 +71,25 @@ class Delivery:
         event_loop: CoroutineRunner,
         sender: Sender,
         turn_seconds: float = TURN_SECONDS,
-        outcome_seconds: float = OUTCOME_SECONDS,
     ) -> None:
         self._turn_seconds = turn_seconds
-        self._outcome_seconds = outcome_seconds
         self._clock = runtime.clock
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
+        self._composer = runtime.composer
         self._rules = runtime.argument_rules
+        self._catalog = runtime.catalog
         self._servers = ServerChoice(runtime)
         self._recorder = OutcomeRecorder(runtime, self._servers)
         self._event_loop = event_loop
-        self._attempts = Attempts(runtime, sender, self._servers)
+        self._sender = sender
         self._in_flight = EmailsInFlight(
             self._recorder,
             self._claims,
             lease_seconds=self._settings.mailctl_lease_seconds,
             capacity=sender.capacity,
         )
-        self._returned = ReturnedEmails(runtime, sender, self._in_flight)
 
     def finish(self) -> None:
         """Wait until the emails of all groups are recorded."""
@@ -99,7 +97,6 @@ class Delivery:
 
     def close(self) -> None:
         """Finish, and send no more groups."""
-        self._returned.close()
         self._in_flight.close()
 
     def deliver(
@@ -118,27 +115,10 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log does not answer; nothing was sent.
         """
-        until, servers = time.monotonic() + self._turn_seconds, self._servers.by_server([email_id])
-        result = self._deliver_one(email_id, servers, worker=worker, options=options, until=until)
-        if result.state is not None:
-            self._help_others([email_id], servers, worker=worker, options=options)
-        return result
-
-    def _deliver_one(
-        self,
-        email_id: str,
-        servers: Iterable[str],
-        *,
-        worker: str,
-        options: DeliveryOptions,
-        until: float,
-    ) -> DeliveryResult:
-        wanted = dict.fromkeys(servers, 1)
-        if self._returned.leave_to_others([email_id], servers, reason=_NO_OTHERS):
-            return DeliveryResult(email_id=email_id, state=State.PENDING, text=_NO_OTHERS)
-        if not self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=until)[1]:
-            returned = self._returned.return_unstarted([email_id], servers, reason=_NO_OTHERS)
-            state = State.PENDING if returned else None
+        turn_ends_at = time.monotonic() + self._turn_seconds
+        wanted = dict.fromkeys(self._servers.by_server([email_id]), 1)
+        if not self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=turn_ends_at)[1]:
+            state = State.PENDING if self._claims.return_unstarted([email_id], reason=_NO_OTHERS) else None
             return DeliveryResult(email_id=email_id, state=state, text=_NO_OTHERS)
         if postponed := self._servers.postpone([email_id]):
             return DeliveryResult(email_id=email_id, state=State.PENDING, text=postponed[email_id])
@@ -274,22 +254,26 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log does not answer; emails that were not claimed were not sent.
         """
-        servers, until = self._servers.by_server(ids), time.monotonic() + self._turn_seconds
-        own = self._claim_all(dict(servers), worker=worker, options=options, until=until)
-        started = self._begin_all(own, options)
-        if not options.is_campaign:
-            self._help_others(ids, servers, worker=worker, options=options)
-        return started
-
-    def _begin_all(self, groups: Iterable[Group], options: DeliveryOptions) -> int:
-        """Begin to send groups as they are claimed; return how many emails they have."""
+        deadline = time.monotonic() + self._turn_seconds
         attempts: list[CoroutineRun[None]] = []
-        started = 0
+        remaining, started = self._servers.by_server(ids), 0
         try:
-            for group in groups:
+            while remaining and not options.soft_limit.is_reached:
+                wanted = {server: min(len(some), GROUP_SIZE) for server, some in remaining.items()}
+                server, room = self._in_flight.wait_for_room(
+                    is_campaign=options.is_campaign, wanted=wanted, until=deadline
+                )
+                if not room:
+                    self._claims.return_unstarted(_all_of(remaining), reason=_NO_OTHERS)
+                    break
+                some, rest = remaining[server][:room], remaining.pop(server)[room:]
+                remaining |= {server: rest} if rest else {}
+                group = self._claim_group(some, worker=worker, options=options)
                 attempts.append(self._begin(group, seconds=options.seconds))
                 options.soft_limit.on_reached(attempts[-1].interrupt)
                 started += len(group.claims)
+            if remaining and options.soft_limit.is_reached:
+                self._claims.return_unstarted(_all_of(remaining), reason=_NO_TIME)
         except LogUnavailable:
             raise
         except BaseException:
@@ -298,44 +282,6 @@ class Delivery:
                 attempt.interrupt()
             raise
         return started
-
-    def _claim_all(
-        self, remaining: dict[str, list[str]], *, worker: str, options: DeliveryOptions, until: float
-    ) -> Iterator[Group]:
-        """Claim emails, by mail server, as there is room for them; return to the log what is not reached."""
-        ids = _all_of(remaining)
-        if not options.is_campaign and self._returned.leave_to_others(ids, remaining, reason=_NO_OTHERS):
-            return
-        while remaining and not options.soft_limit.is_reached:
-            wanted = {server: min(len(some), GROUP_SIZE) for server, some in remaining.items()}
-            server, room = self._in_flight.wait_for_room(
-                is_campaign=options.is_campaign, wanted=wanted, until=until
-            )
-            if not room:
-                self._returned.return_unstarted(_all_of(remaining), remaining, reason=_NO_OTHERS)
-                return
-            some, rest = remaining[server][:room], remaining.pop(server)[room:]
-            remaining |= {server: rest} if rest else {}
-            yield self._claim_group(some, worker=worker, options=options)
-        if remaining:
-            self._claims.return_unstarted(_all_of(remaining), reason=_NO_TIME)
-
-    def _help_others(
-        self, ids: Sequence[str], servers: Iterable[str], *, worker: str, options: DeliveryOptions
-    ) -> None:
-        """Take what other processes have returned; without a session, let messages come to these."""
-        if options.soft_limit.is_reached:
-            return
-
-        def begin(found: Sequence[str]) -> int:
-            others = replace(options, soft_limit=NO_LIMIT)  # of a message that is not theirs
-            return self._begin_all([self._claim_group(found, worker=worker, options=others)], others)
-
-        for server in servers:
-            self._returned.look_for(Search(like=ids, server=server, begin=begin))
-        # With other mail servers, their emails would wait, too.
-        if not self._servers.has_several:
-            self._returned.stand_by(servers, until=time.monotonic() + STANDBY_SECONDS)
 
     def _claim_group(self, ids: Sequence[str], *, worker: str, options: DeliveryOptions) -> Group:
         postponed = self._servers.postpone(ids)
@@ -360,15 +306,15 @@ class Delivery:
                 await asyncio.gather(*(self._attempt_and_end(claim, group) for claim in group.claims))
 
     async def _attempt_and_end(self, claim: Claim, group: Group) -> None:
-        self._in_flight.end(claim, await self._attempts.make(claim, is_campaign=group.is_campaign))
+        self._in_flight.end(claim, await self._attempt_to_end(claim, is_campaign=group.is_campaign))
 
     def _send(self, claim: Claim, options: DeliveryOptions) -> DeliveryResult:
         if expired := self._recorder.expire_if_too_late(claim):
             return expired
-        attempt = self._event_loop.start(self._attempts.make(claim, seconds=options.seconds))
+        attempt = self._event_loop.start(self._attempt_one(claim, seconds=options.seconds))
         options.soft_limit.on_reached(attempt.interrupt)
         try:
-            wait([attempt], timeout=self._outcome_seconds)
+            wait([attempt], timeout=self._turn_seconds)
         except BaseException:
             # Whoever interrupts this thread does not interrupt the event loop.
             self._finish_later(claim, attempt, options)
@@ -386,6 +332,65 @@ class Delivery:
         group = Group(claims=[claim], is_campaign=False, on_recorded=options.on_recorded)
         self._in_flight.begin(group)
         attempt.add_done_callback(lambda ended: self._in_flight.end(claim, result_of(ended)))
+
+    async def _attempt_one(self, claim: Claim, *, seconds: float | None) -> AttemptResult:
+        async with asyncio.timeout(seconds):
+            return await self._attempt_to_end(claim)
+
+    async def _attempt_to_end(self, claim: Claim, *, is_campaign: bool = False) -> AttemptResult:
+        """Attempt to send an email; return how that ended, also if it was interrupted."""
+        try:
+            return await self._attempt(claim, is_campaign=is_campaign)
+        except (Exception, asyncio.CancelledError) as error:
+            return error
+
+    async def _attempt(self, claim: Claim, *, is_campaign: bool = False) -> tuple[Envelope, Outcome]:
+        with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
+            span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
+            envelope = await self._compose(claim)
+            with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
+                outcome = without_links(
+                    await self._hand_over(claim, envelope, is_campaign=is_campaign), envelope, claim.content
+                )
+                smtp_span.set_attributes(
+                    email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
+                )
+                if outcome.kind not in SENT_STATE_BY_KIND:
+                    smtp_span.fail(outcome.kind)
+        return envelope, outcome
+
+    async def _hand_over(self, claim: Claim, envelope: Envelope, *, is_campaign: bool) -> Outcome:
+        """Offer a message to its mail server, and to those that follow as long as none works."""
+        server, tried = claim.plan.server, []
+        while True:
+            tried.append(server)
+            addressed = replace(envelope, server=server, is_of_campaign=is_campaign)
+            try:
+                outcome = await self._sender.send(addressed, fence=claim.lease.require)
+            except asyncio.CancelledError:
+                return replace(interrupted(has_begun=addressed.handover.has_begun), server=server)
+            if not self._servers.may_move_on(claim, outcome, tried):
+                return outcome
+            following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
+            if following is None:
+                return outcome
+            server = following
+
+    async def _compose(self, claim: Claim) -> Envelope:
+        try:
+            return await self._composer.compose(
+                id=claim.id,
+                kind=claim.kind,
+                content=validated_content(self._catalog.get_recorded(claim.kind), claim.content, self._rules),
+                created_at=claim.created_at,
+                now=self._clock(),
+                can_unsubscribe=claim.can_unsubscribe,
+            )
+        except (MailctlError, OSError):
+            raise
+        except Exception as error:
+            # A retry would fail again. The text of the error may quote the content of the email.
+            raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
 
 
 def _all_of(ids_by_server: Mapping[str, Sequence[str]]) -> list[str]:

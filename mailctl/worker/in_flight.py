@@ -28,8 +28,6 @@ LINGER_SECONDS = 0.02
 _ENOUGH, _MOST = 25, 100
 #: Emails that have ended and are not recorded, beyond which no others are claimed.
 _MAX_UNRECORDED = 100
-#: Seconds between two looks whether the mail server allows more sessions.
-_CAPACITY_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,8 +78,7 @@ class EmailsInFlight:
         recorder: records the outcomes.
         claims: extends the leases.
         lease_seconds: how long a lease is.
-        capacity: returns how many messages can be sent at a time by the mail server of a name, given how many
-            emails are to be claimed for it.
+        capacity: returns how many messages can be sent at a time by the mail server of a name.
     """
 
     def __init__(
@@ -90,7 +87,7 @@ class EmailsInFlight:
         claims: Claims,
         *,
         lease_seconds: float,
-        capacity: Callable[[str, int], int],
+        capacity: Callable[[str], int],
     ) -> None:
         self._recorder = recorder
         self._claims = claims
@@ -120,7 +117,7 @@ class EmailsInFlight:
                 remaining = until - time.monotonic()
                 if is_worth_a_claim or remaining <= 0:
                     return found
-                self._changed.wait(min(remaining, _CAPACITY_SECONDS))
+                self._changed.wait(remaining)
 
     def begin(self, group: Group) -> None:
         """Count the emails of a group; each has to be ended."""
@@ -170,7 +167,7 @@ class EmailsInFlight:
         rooms: dict[str, int] = {}
         unrecorded = len(self._ended) + self._recording
         for server, count in wanted.items():
-            load, sessions = self._loads.get(server, _Load()), self._capacity(server, count)
+            load, sessions = self._loads.get(server, _Load()), self._capacity(server)
             limit, room = load.limit_and_room(
                 is_campaign=is_campaign, sessions=sessions, now=time.monotonic()
             )

@@ -39,10 +39,8 @@ def campaign_limit(*, pace: int, sessions: int) -> int:
 
     Args:
         pace: emails a second that the process finishes.
-        sessions: sessions that it may have with the mail server; while it may have none, others send.
+        sessions: sessions that it may have with the mail server.
     """
-    if not sessions:
-        return 0
     return max(1, sessions - 1, min(pace, MAX_CAMPAIGN_IN_FLIGHT))
 
 
@@ -57,7 +55,7 @@ def group_limit(*, pace: int, sessions: int) -> int:
         sessions: as for `campaign_limit`.
     """
     lookahead = min(math.ceil(pace * _LOOKAHEAD_SECONDS), _MAX_LOOKAHEAD)
-    return sessions + lookahead if sessions else 0
+    return max(1, sessions) + lookahead
 
 
 def worthwhile(limit: int, *, wanted: int) -> int:

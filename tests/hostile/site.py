@@ -68,11 +68,7 @@ class Site:
         self._event_loop = EventLoopThread()
         self._sender = self.runtime.make_sender()
         self.delivery = Delivery(
-            self.runtime,
-            event_loop=self._event_loop,
-            sender=self._sender,
-            turn_seconds=60.0,
-            outcome_seconds=60.0,
+            self.runtime, event_loop=self._event_loop, sender=self._sender, turn_seconds=60.0
         )
         self._messages = 0
 

@@ -65,9 +65,7 @@ class Post:
 
     def _make_delivery(self, runtime: Runtime) -> Delivery:
         # A busy machine may take longer than a turn for what each test asks for.
-        return Delivery(
-            runtime, event_loop=self._event_loop, sender=self._sender, turn_seconds=60.0, outcome_seconds=60.0
-        )
+        return Delivery(runtime, event_loop=self._event_loop, sender=self._sender, turn_seconds=60.0)
 
     def runtime_with(self, **changed: object) -> Runtime:
         """Return the parts of a process on the same log with other settings."""

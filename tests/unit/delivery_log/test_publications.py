@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.due import GroupableEmails
-from mailctl.delivery_log.publications import RETURNED_FOR
 from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.settings import GROUPS_QUEUE
@@ -64,28 +63,6 @@ def test_what_is_on_the_broker_is_known_with_its_worker(log: Log) -> None:
     assert log.publications.mark_queued([in_memory, waiting], worker_id="w1") == 1
     states = [log.email(each).state for each in (plain, in_memory, waiting)]
     assert states == [State.QUEUED, State.QUEUED, State.DEFERRED]
-
-
-def test_emails_in_the_log_are_found_for_a_process_that_can_send_them(log: Log) -> None:
-    """Security emails first, and those that others have just returned, which relays leave alone for a while.
-
-    Not what is on the broker, what a relay has reserved, what is scheduled, or what goes to other queues.
-    """
-    mine, returned, reset, on_broker, later, other, own_task = (log.add() for _ in range(7))
-    log.publications.mark_queued([mine, returned, on_broker])
-    log.claims.return_unstarted([returned], reason="other emails go first", after=RETURNED_FOR)
-    log.change(reset, kind="reset")
-    log.change(later, due_at=log.now + RETURNED_FOR, not_before=log.now + RETURNED_FOR)
-    log.change(other, queue="slow")
-    log.change(own_task, kind="verification")
-
-    def found(limit: int) -> list[str]:
-        kinds = GROUPABLE.own_task_kinds
-        return log.publications.find_due([mine], limit=limit, own_task_kinds=kinds)
-
-    assert [found(limit) for limit in (1, 5)] == [[reset], [reset, returned]]
-    assert {email.id for email in log.publications.reserve_due(limit=5)} == {reset, other, own_task}
-    assert found(5) == [returned]
 
 
 def test_a_group_has_security_emails_first_and_then_the_oldest(log: Log) -> None:

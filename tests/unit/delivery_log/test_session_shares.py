@@ -44,17 +44,6 @@ def test_what_one_worker_learns_is_shared(log: Log) -> None:
     ]
 
 
-def test_a_worker_whose_only_session_is_refused_waits_in_nobodys_place(log: Log) -> None:
-    """Another one may have it, which has not said so yet; the next report asks again."""
-    shares = shares_in(log)
-    assert shares.begin("b")
-    assert shares.note_refusal("b", demand(0), reason="") == 0
-    assert shares.exchange("a", demand(1)) == 1
-    assert shares.exchange("b", demand(0)) == 0
-    assert shares.exchange("a", demand(0, wanted=0)) == 0
-    assert shares.exchange("b", demand(0)) == 1
-
-
 def test_a_worker_gives_back_what_another_needs(log: Log) -> None:
     """The other one gets it once it is free."""
     shares = shares_in(log)

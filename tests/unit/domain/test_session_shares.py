@@ -105,14 +105,6 @@ def test_nobody_gets_more_than_it_could_use() -> None:
     assert share_of(holder(1, wanted=2), [], total=6, now=NOW) == 2
 
 
-@pytest.mark.parametrize(("total", "others"), [(1, 1), (4, 3)])
-def test_an_open_session_is_not_given_up_for_a_promise(total: int, others: int) -> None:
-    """What others may open, and have not opened, the mail server may refuse."""
-    promised = Holder(opened=0, granted=total, wanted=1, since=NOW)
-    assert share_of(holder(1), [promised] * others, total=total, now=NOW) == 1
-    assert share_of(holder(1), [holder(total)] * others, total=total, now=NOW) == 0
-
-
 def test_idle_sessions_are_kept_until_somebody_needs_them() -> None:
     """Opening one costs more than sending a message."""
     idle = holder(3, wanted=0)

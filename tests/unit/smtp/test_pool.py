@@ -131,16 +131,3 @@ def test_a_waiting_message_that_is_cancelled_as_it_is_woken_wakes_the_next() -> 
         return found is session
 
     assert asyncio.run(leased())
-
-
-def test_one_message_is_sent_until_it_is_known_how_many_sessions_there_are() -> None:
-    """Others may have all that the server allows; what is asked for counts as wanted before it is claimed."""
-    shares: Any = object()
-    pool, alone = (Pool(SERVER, limits=PoolLimits(connections=4), shares=each) for each in (shares, None))
-    assert (pool.capacity("default", 3), alone.capacity("default", 3)) == (1, 4)
-    assert pool._demand().wanted == 3
-    pool._has_opened = True
-    assert pool.capacity("default", 0) == 4
-    for share in (2, 0):
-        pool._session_limit.share(share)
-        assert pool.capacity("default", 0) == share

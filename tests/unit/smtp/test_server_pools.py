@@ -58,7 +58,7 @@ class Pool:
         self.sent: list[Envelope] = []
         self.is_closed = False
 
-    def capacity(self, _server: str, _wanted: int) -> int:
+    def capacity(self, _server: str) -> int:
         return self._capacity
 
     async def send(self, envelope: Envelope, **_: Any) -> Outcome:
@@ -105,10 +105,10 @@ def test_a_message_goes_to_the_server_that_it_names() -> None:
 
 
 def test_each_server_has_a_capacity_of_its_own() -> None:
-    """One message is sent to one that has had none yet; then it is known how many sessions it allows."""
+    """The settings count for one that has had no message yet; a server that is gone has none to speak of."""
     pools = make_pools()
-    pools._pools["default"] = Pool(3)  # type: ignore[assignment]
-    assert [pools.capacity(name, 9) for name in ("default", "backup", "gone")] == [3, 1, 1]
+    pools._pools["default"] = Pool(1)  # type: ignore[assignment]
+    assert [pools.capacity(name) for name in ("default", "backup", "gone")] == [1, 2, 1]
 
 
 def test_a_server_that_the_settings_do_not_have_any_more_is_said() -> None:

@@ -32,10 +32,6 @@ class Log:
         self._note("exchange")
         return self.limit
 
-    def has_free(self, holder: str) -> bool:
-        """Whether a session is free."""
-        return True
-
     def note_refusal(self, holder: str, demand: SessionDemand, *, reason: str) -> int | None:
         """Learn a limit, and return a share."""
         self._note(reason)
@@ -105,27 +101,6 @@ def test_a_refusal_is_told_to_all() -> None:
         return log.asked[0], pool.share.allowed
 
     assert asyncio.run(scenario()) == ("421 too many", 2)
-
-
-def test_a_pool_without_a_session_asks_for_one_before_it_has_messages() -> None:
-    """Any thread may ask; what was asked for counts for a moment, and is reported at once."""
-
-    async def scenario() -> tuple[int, int, list[str]]:
-        log = Log(limit=0)
-        pool = Pool(log)
-        pool.share.ask(2)
-        asked = pool.share.asked
-        await pool.share.look()
-        log.limit = 1
-        await asyncio.to_thread(pool.share.ask, 2)
-        while pool.share.allowed != 1:  # noqa: ASYNC110 - the reports run on this loop
-            await asyncio.sleep(0)
-        await pool.share.close()
-        return asked, pool.share.asked, log.asked
-
-    asked, still_asked, reports = asyncio.run(scenario())
-    assert (asked, still_asked > 0) == (2, True)
-    assert reports == ["is limited", "exchange", "exchange", "leave"]
 
 
 def test_a_log_that_is_down_takes_no_session_away() -> None:

@@ -13,22 +13,19 @@ from typing import Any
 
 import pytest
 
-from mailctl.delivery_log.publications import RETURNED_FOR
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.domain.routing import ServerPlan
 from mailctl.errors import LogUnavailable
 from mailctl.worker.delivery import GROUP_SIZE, Delivery
 from mailctl.worker.delivery_options import DeliveryOptions
-from mailctl.worker.outcomes import DeliveryResult
 from tests.unit.worker.fakes import Calls, parts
 
 CAMPAIGN = DeliveryOptions(is_campaign=True)
 #: A sender with this many sessions.
 SESSIONS = 8
-SENDER = SimpleNamespace(capacity=lambda _, wanted: SESSIONS)
+SENDER = SimpleNamespace(capacity=lambda _: SESSIONS)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RECORDED = DeliveryResult(email_id="a", state=State.SENT)
 
 
 class Run(Future[Any]):
@@ -61,14 +58,7 @@ class EventLoop:
 class Log:
     """A delivery on a log that remembers calls; its recorder is replaced."""
 
-    def __init__(
-        self,
-        *,
-        claim: Any = None,
-        turn_seconds: float = 60.0,
-        sender: Any = SENDER,
-        outcome_seconds: float = 0.0,
-    ) -> None:
+    def __init__(self, *, claim: Any = None, turn_seconds: float = 60.0) -> None:
         self.claims = Calls(claim=claim)
         self.outbox = Calls(record_failed_message=True, record_from_message={})
         self.event_loop = EventLoop()
@@ -77,9 +67,7 @@ class Log:
             claims=self.claims,
             attempt_results=None,
             history=Calls(),
-            settings=SimpleNamespace(mailctl_lease_seconds=60, mailctl_messages="auto", debug=False),
-            publications=None,
-            app=None,
+            settings=SimpleNamespace(mailctl_lease_seconds=60, debug=False),
             composer=None,
             argument_rules=None,
             catalog=None,
@@ -87,13 +75,9 @@ class Log:
             retry_policy=None,
         )
         self.delivery = Delivery(
-            runtime,
-            event_loop=self.event_loop,  # type: ignore[arg-type]
-            sender=sender,
-            turn_seconds=turn_seconds,
-            outcome_seconds=outcome_seconds,
-        )
-        self.recorder = Calls(expire_if_too_late=None, record_all=(), record=RECORDED)
+            runtime, event_loop=self.event_loop, sender=SENDER, turn_seconds=turn_seconds
+        )  # type: ignore[arg-type]
+        self.recorder = Calls(expire_if_too_late=None, record_all=(), record="recorded")
         self.delivery._recorder = self.recorder  # type: ignore[assignment]
         self.delivery._in_flight._recorder = self.recorder  # type: ignore[assignment]
 
@@ -186,21 +170,6 @@ def test_a_single_email_waits_for_its_turn_while_others_take_long() -> None:
     log.end()
 
 
-def test_a_process_without_a_session_leaves_its_emails_to_others() -> None:
-    """They find them in the log at once, and it sends no more than it has sessions for."""
-    sessions = [0]
-    log = Log(turn_seconds=0.0, sender=SimpleNamespace(capacity=lambda *_: sessions[0]))
-    log.claims.answers["return_unstarted"] = 1
-    log.delivery._returned.stand_by = lambda *_, **__: None  # type: ignore[method-assign]
-    assert log.delivery.deliver("a", worker="w").state is State.PENDING
-    assert log.delivery.deliver_batch(["b"], worker="w") == 0
-    assert [(ids, how["after"]) for _, (ids,), how in log.claims.calls] == [
-        (["a"], RETURNED_FOR),
-        (["b"], RETURNED_FOR),
-    ]
-    log.delivery.close()
-
-
 def test_an_interrupted_batch_cancels_what_it_started() -> None:
     """Such as by Celery's time limit."""
     log = Log(claim=[claimed("a"), KeyboardInterrupt()])
@@ -219,7 +188,7 @@ def test_an_interrupted_batch_cancels_what_it_started() -> None:
 
 def test_an_interrupted_single_email_is_recorded_when_it_has_ended() -> None:
     """The exception reaches the task, and its email does not wait for the end of the lease."""
-    log = Log(claim=claimed("a"), outcome_seconds=10.0)
+    log = Log(claim=claimed("a"))
 
     def interrupt_main() -> None:
         while not (log.event_loop.futures and log.event_loop.futures[0]._waiters):

@@ -39,10 +39,7 @@ class Recorder:
 def make(recorder: Any, *, claims: Any = None, lease_seconds: float = 60.0) -> EmailsInFlight:
     """Return emails in flight of a sender with some sessions."""
     return EmailsInFlight(
-        recorder,
-        claims or Calls(),
-        lease_seconds=lease_seconds,
-        capacity=lambda server, wanted: CAPACITIES[server],
+        recorder, claims or Calls(), lease_seconds=lease_seconds, capacity=lambda server: CAPACITIES[server]
     )
 
 

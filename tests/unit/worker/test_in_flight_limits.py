@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +13,6 @@ from mailctl.worker.in_flight_limits import (
     group_limit,
     worthwhile,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_the_pace_is_that_of_the_last_second() -> None:
@@ -44,12 +39,6 @@ def test_the_limits_leave_room_and_bound_what_is_in_doubt(pace: int, sessions: i
     """Whatever the pace."""
     assert 1 <= campaign_limit(pace=pace, sessions=sessions) <= max(pace, sessions - 1, 1)
     assert sessions <= group_limit(pace=pace, sessions=sessions) <= sessions + 50
-
-
-@pytest.mark.parametrize("decide", [campaign_limit, group_limit])
-def test_a_process_without_a_session_claims_nothing(decide: Callable[..., int]) -> None:
-    """Others have those that the mail server allows, and send instead."""
-    assert decide(pace=10, sessions=0) == 0
 
 
 @given(limit=st.integers(1, 200), wanted=st.integers(1, 200))
