@@ -276,11 +276,12 @@ def _read(file: Path, query: str, values: Sequence[str] = ()) -> list[tuple[Any,
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether a process, and each of its threads, is stopped by a signal; True where there is no /proc."""
-    return all(
-        stat.read_text().rpartition(")")[2].split()[0] == "T"
-        for stat in Path(f"/proc/{pid}/task").glob("*/stat")
-    )
+    """Whether all threads of a process are stopped by a signal; True where there is no /proc."""
+    try:
+        stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # a thread has just ended
+        return False
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def _has_sitecustomize(environment: dict[str, str]) -> bool:
