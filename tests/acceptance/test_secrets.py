@@ -15,6 +15,7 @@ import pytest
 from celery import Celery
 
 from tests.acceptance.conftest import SMTP_PASSWORD
+from tests.acceptance.terminal import PATIENCE
 from tests.smtp_server import Reply
 from tests.tokens import hs256
 
@@ -45,7 +46,20 @@ class Listener:
     def __enter__(self) -> Listener:
         for thread in self._threads:
             thread.start()
+        # The worker says so when it begins to send events, and nobody hears what was said before.
+        deadline = time.monotonic() + PATIENCE
+        while not self.events:
+            assert time.monotonic() < deadline
+            self._app.control.enable_events()
+            time.sleep(0.1)
         return self
+
+    def wait_for(self, type_: str) -> None:
+        """Wait for an event of a type, such as `task-succeeded`."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(event["type"] == type_ for event in self.events):
+            assert time.monotonic() < deadline, self.events
+            time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
@@ -109,7 +123,6 @@ def test_the_token_is_in_the_email_and_nowhere_else(
     if is_refused:
         smtp_server.script["rcpt"] = [Reply("451 4.7.1 greylisted"), Reply("550 5.1.1 unknown")]
     worker = production.worker("-c", "1", "-l", "DEBUG")
-    client.control.enable_events()
     with Listener(client) as listener:
         result = production.run(
             "send", "reset", "--email", "zoe@example.com", "--token-stdin", "--json", stdin=JWT + "\n"
@@ -161,13 +174,11 @@ def test_a_full_message_hides_its_links_from_events_and_logs(
     options = ("-c", "1", "-P", pool, "-l", "DEBUG")
     worker = production.open(production.python, "-m", *program.split(), *options, name="worker")
     worker.wait_until_printed("ready.")
-    client.control.enable_events()
     with Listener(client) as listener:
         task_id = production.send("reset", "--email", "zoe@example.com", stdin=None)
         production.wait_for(task_id, "sent")
-        time.sleep(0.5)
+        listener.wait_for("task-succeeded")
     text = worker.output + json.dumps(listener.events, default=str) + production.run("status", task_id).out
-    assert listener.events
     assert "reset-password?t=" not in text
 
 
