@@ -120,6 +120,17 @@ def test_each_email_is_sent_once_and_its_state_is_true(
     note(str(cell), service, good, bad, ids, record_property, cell.expected)
 
 
+def use_broker(service: Service, request: pytest.FixtureRequest, *, broker: str, results: str) -> None:
+    """Configure a service in production with a broker, and results of a kind in Redis."""
+    redis_url = str(request.getfixturevalue("redis_url"))
+    broker_url = redis_url if broker == "redis" else str(request.getfixturevalue("rabbit_url"))
+    service.set(
+        DEBUG=False,
+        CELERY_BROKER_URL=broker_url,
+        **({"CELERY_RESULT_BACKEND": redis_url} | RESULTS[results]),
+    )
+
+
 @pytest.mark.parametrize("results", ["kept", "none"])
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
 def test_a_worker_of_mailctl_sees_what_own_tasks_do(
@@ -130,13 +141,7 @@ def test_a_worker_of_mailctl_sees_what_own_tasks_do(
     record_property: Callable[[str, object], None],
 ) -> None:
     """Whatever becomes of the results: it records the replies of the mail server."""
-    redis_url = str(request.getfixturevalue("redis_url"))
-    broker_url = redis_url if broker == "redis" else str(request.getfixturevalue("rabbit_url"))
-    service.set(
-        DEBUG=False,
-        CELERY_BROKER_URL=broker_url,
-        **({"CELERY_RESULT_BACKEND": redis_url} | RESULTS[results]),
-    )
+    use_broker(service, request, broker=broker, results=results)
     good, bad = new_addresses()
     ids = service.send(good, bad)
     service.drain()
@@ -153,14 +158,8 @@ def test_without_the_app_nothing_is_sent_again(
     record_property: Callable[[str, object], None],
 ) -> None:
     """mailctl does not know then that the service's tasks have its emails; their results tell, or nobody."""
-    redis_url = str(request.getfixturevalue("redis_url"))
-    broker_url = redis_url if broker == "redis" else str(request.getfixturevalue("rabbit_url"))
-    service.set(
-        DEBUG=False,
-        MAILCTL_APP="",
-        CELERY_BROKER_URL=broker_url,
-        **({"CELERY_RESULT_BACKEND": redis_url} | RESULTS[results]),
-    )
+    use_broker(service, request, broker=broker, results=results)
+    service.set(MAILCTL_APP="")
     good, bad = new_addresses()
     own = service.own_worker()
     ids = service.send(good, bad)

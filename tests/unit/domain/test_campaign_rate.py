@@ -64,10 +64,13 @@ def test_a_campaign_that_was_held_up_catches_up(rate: float, tick: float, return
     """Whatever its rate, and however often a relay comes by: it is faster than its rate until then."""
     seconds = 40 + 80 / rate
     ticks = [tick] * (2 * ceil(seconds / tick))
-    released = release(rate, [100_000.0, *ticks], returned=returned)
-    # But for the last tick, an email that is not whole yet, and those that came back: they go out later.
-    most_missing = 1 + sum(returned.values())
-    assert sum(count for _, count in released) > rate * (len(ticks) - 1) * tick - most_missing
+    pauses = [100_000.0, *ticks]
+    released = sum(count for _, count in release(rate, pauses))
+    # But for the last tick, and for an email that is not whole yet.
+    assert released > rate * (len(ticks) - 1) * tick - 1
+    # Those that come back unsent go out later, and cost the others nothing.
+    most_missing = sum(returned.values()) + 1
+    assert sum(count for _, count in release(rate, pauses, returned=returned)) >= released - most_missing
 
 
 def test_a_campaign_that_was_held_up_catches_up_evenly() -> None:
