@@ -77,6 +77,7 @@ def roll_up(engine: Engine) -> None:
     deadline = time.monotonic() + PATIENCE
     while rollup.advance() or has_changes(engine) or has_announced(engine):
         assert time.monotonic() < deadline, "it never ends"
+        time.sleep(0.05)
 
 
 def has_changes(engine: Engine) -> bool:
