@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -68,10 +68,10 @@ class PostgresServer(TemporaryServer):
 
     def crash(self) -> None:
         """Kill the process of one session; the server then ends all others, and recovers from its WAL."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            os.kill(connection.info.backend_pid, signal.SIGKILL)
-            with suppress(psycopg.OperationalError):
-                connection.execute("SELECT pg_sleep(60)")
+        with closing(psycopg.connect(self.url)) as killed, closing(psycopg.connect(self.url)) as other:
+            os.kill(killed.info.backend_pid, signal.SIGKILL)
+            # Until the server has noticed, it goes on taking new sessions.
+            self._wait_until(lambda: not _has_server(other))
         self._wait_until(self._answers)
 
     def become_read_only(self) -> None:
@@ -153,6 +153,14 @@ class PostgresServer(TemporaryServer):
         except psycopg.OperationalError:
             return False
         return True
+
+
+def _has_server(connection: psycopg.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _postgres_program(name: str) -> str:
