@@ -6,7 +6,7 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from mailctl.delivery_log.storage.engine import is_about_a_row, writing
+from mailctl.delivery_log.storage.engine import is_about_a_row, is_lock_conflict, writing
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.errors import LogUnavailable
 
@@ -26,8 +26,6 @@ _TRIES = 5
 #: How long calls may wait together for a lock of another transaction, such as a long one of the service that
 #: has used the same idempotency key; who has to wait longer waits alone, and holds up nobody.
 _LOCK_MILLISECONDS = 100
-#: The codes of PostgreSQL for a lock that was not available in time, and for a deadlock.
-_LOCK_STATES = frozenset({"55P03", "40P01"})
 
 
 class _Call(Generic[_A, _T]):
@@ -205,8 +203,7 @@ class SharedTransactions(Generic[_A, _T]):
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'")
                 write(connection, sorted(calls, key=lambda call: call.order))
         except Exception as error:
-            sqlstate = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
-            if sqlstate not in _LOCK_STATES and (
+            if not is_lock_conflict(error) and (
                 len(calls) == 1 or (isinstance(error, LogUnavailable) and not is_about_a_row(error))
             ):
                 for call in calls:

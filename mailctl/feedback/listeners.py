@@ -114,6 +114,11 @@ def _event(email_id: str, report: Report, *, state: str | None) -> FeedbackEvent
     )
 
 
+def finish_calls() -> None:
+    """Wait for the functions that are still called, for 10 seconds at most: a process is about to end."""
+    _calls.wait(_PATIENCE_AT_EXIT_SECONDS)
+
+
 class _Calls:
     """Calls the functions in a thread, one event after the other: one that hangs stops nobody else.
 
@@ -162,7 +167,7 @@ class _Calls:
 
 
 _calls = _Calls()
-atexit.register(_calls.wait, _PATIENCE_AT_EXIT_SECONDS)
+atexit.register(finish_calls)
 
 
 def _call(listener: Callable[[FeedbackEvent], object], event: FeedbackEvent) -> None:

@@ -13,6 +13,7 @@ from email.message import Message
 from email.policy import Compat32
 from email.utils import getaddresses
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 MAX_OCTETS = 20 * 1024 * 1024
 #: Octets that are read: reports come before the message that they return.
 _MAX_READ_OCTETS = 512 * 1024
+#: Lines that are read: most messages have far longer ones, and each costs time on each level of nesting.
+_MAX_LINES = 20_000
+_LINE_END = re.compile(rb"\r\n?|\n")
 #: Characters of text that are looked at.
 _MAX_TEXT = 64 * 1024
 #: Characters of the value of a field that are looked at: searching one may take quadratic time.
@@ -98,7 +102,7 @@ class ReceivedMail:
     """
 
     def __init__(self, data: bytes) -> None:
-        data = _without_envelope_line(data[:_MAX_READ_OCTETS])
+        data = _without_envelope_line(_beginning(data))
         try:
             self._message: Message = email.message_from_bytes(data, _PartCounter(), policy=_POLICY)
             self._parts = list(self._message.walk())
@@ -168,6 +172,13 @@ class ReceivedMail:
                 return
             if kind in ("text/plain", "text/html") and not part.is_multipart():
                 yield part
+
+
+def _beginning(data: bytes) -> bytes:
+    """Return as much of a message as is read."""
+    data = data[:_MAX_READ_OCTETS]
+    end = next(islice(_LINE_END.finditer(data), _MAX_LINES - 1, None), None)
+    return data if end is None else data[: end.start()]
 
 
 def _without_envelope_line(data: bytes) -> bytes:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.reports import FeedbackResult, Report
-from mailctl.delivery_log.storage.engine import is_about_a_row
+from mailctl.delivery_log.storage.engine import is_about_a_row, is_lock_conflict
+from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.errors import LogUnavailable
 from mailctl.feedback.listeners import tell_listeners
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _MAX_SERVER = 255
+#: Seconds that a delivery log in PostgreSQL may take for a call that somebody waits for, as SQLite may; and
+#: those that several calls wait together for a lock of another transaction.
+_SECONDS, _LOCK_SECONDS = 10.0, 0.1
 #: How far the clock of a source may be ahead; and a time before any email of mailctl.
 _CLOCK_SKEW, _EARLIEST = timedelta(days=1), datetime(2001, 1, 2, tzinfo=UTC)
 #: Characters of an address or a Message-ID, at most (RFC 5322 section 2.1.1).
@@ -92,21 +96,34 @@ def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
 def record_each(runtime: Runtime, calls: Sequence[Sequence[Feedback]]) -> list[Exception | None]:
     """Record the feedback of several calls in one transaction; one that fails does so alone.
 
+    A call by itself waits for a lock of another transaction. One of several does not hold up the others: it
+    fails, and `should_wait_alone` is true.
+
     Returns:
-        What `record` raises for each call; None for one that is recorded.
+        What `record` raises for each call, in 10 seconds at most; None for one that is recorded.
     """
+    with time_limit(_SECONDS, lock_seconds=_LOCK_SECONDS if len(calls) > 1 else None):
+        return _record_each(runtime, calls)
+
+
+def should_wait_alone(error: Exception) -> bool:
+    """Whether a call of several has failed only because it would have waited for another transaction."""
+    return is_lock_conflict(error)
+
+
+def _record_each(runtime: Runtime, calls: Sequence[Sequence[Feedback]]) -> list[Exception | None]:
     try:
         record(runtime, [item for items in calls for item in items])
     except Exception as error:
         if len(calls) == 1 or _is_about_the_log(error):
             return [error] * len(calls)
-        return [failed for items in calls for failed in record_each(runtime, [items])]
+        return [failed for items in calls for failed in _record_each(runtime, [items])]
     return [None] * len(calls)
 
 
 def _is_about_the_log(error: Exception) -> bool:
     """Whether each other call would fail for the same reason."""
-    return isinstance(error, LogUnavailable) and not is_about_a_row(error)
+    return isinstance(error, LogUnavailable) and not (is_about_a_row(error) or is_lock_conflict(error))
 
 
 def settle(runtime: Runtime) -> None:

@@ -36,6 +36,8 @@ class RejectionCounter:
         self._next_at = 0.0
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
+        #: Held by the only thread that waits for the delivery log.
+        self._writing = threading.Lock()
 
     def add(self, source: str, result: FeedbackResult, amount: int = 1) -> None:
         """Count something that is no report; it raises nothing."""
@@ -48,10 +50,21 @@ class RejectionCounter:
             self._flush_later()
 
     def flush(self) -> None:
-        """Write what was counted; while the delivery log cannot be written, it is kept for the next time."""
+        """Write what was counted; while the delivery log cannot be written, it is kept for the next time.
+
+        If another thread writes, it is left for later: a flood would take all threads of a service.
+        """
+        if not self._writing.acquire(blocking=False):
+            self._flush_later()
+            return
+        try:
+            self._write()
+        finally:
+            self._writing.release()
+
+    def _write(self) -> None:
         with self._lock:
             self._next_at = time.monotonic() + self._interval
-            self._timer = None
             taken, self._counts = self._counts, Counter()
         while taken:
             (source, result), amount = taken.popitem()
@@ -71,16 +84,22 @@ class RejectionCounter:
             timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        self.flush()
+        with self._writing:
+            self._write()
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _flush_now(self) -> None:
+        with self._lock:
+            self._timer = None
+        self.flush()
 
     def _flush_later(self) -> None:
         """Write when the interval has passed, although nothing more may come."""
         with self._lock:
             if self._timer is None:
-                self._timer = threading.Timer(self._interval, self.flush)
+                self._timer = threading.Timer(self._interval, self._flush_now)
                 self._timer.daemon = True
                 self._timer.start()
 

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from mailctl import runtime
+from mailctl.feedback.listeners import finish_calls
 from mailctl.web.api import health
 from mailctl.web.problem import problem_response
 from mailctl.web.routing import add_security_headers, escape_json
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
+@asynccontextmanager
+async def _finishing_calls(_: FastAPI) -> AsyncIterator[None]:
+    """Let the functions registered with on_feedback return: uvicorn ends its process by the signal again."""
+    yield
+    await run_in_threadpool(finish_calls)
+
+
 def make_feedback_router() -> APIRouter:
     """Return a router for this process's delivery log: POST /webhooks/PROVIDER, GET and POST /unsubscribe.
 
     It needs no key of the dashboard: a provider proves who it is, and a recipient has a sealed link.
     """
-    router = APIRouter()
+    router = APIRouter(lifespan=_finishing_calls)
     router.include_router(webhook_router())
     router.include_router(unsubscribe_router())
     return router

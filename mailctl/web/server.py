@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 DEFAULT_HOST = "127.0.0.1"
+#: Seconds for the requests that are being answered when the server is stopped.
+_STOP_SECONDS = 20
 
 
 def serve(
@@ -121,11 +123,14 @@ def make_config(app: FastAPI, *, proxy_headers: bool) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=PunctualProtocol,
+        # None is accepted, and uvicorn would log the query of each.
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
         proxy_headers=proxy_headers,
+        timeout_graceful_shutdown=_STOP_SECONDS,
     )
 
 

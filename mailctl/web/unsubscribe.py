@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from mailctl import runtime
 from mailctl.delivery_log.reports import UNSUBSCRIBE_SOURCE
+from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.errors import NotFound
 from mailctl.feedback import Feedback, FeedbackKind, FeedbackResult, Proof, record
 from mailctl.feedback.rejections import rejections_of
@@ -23,6 +24,8 @@ from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 
 _PATH = "/unsubscribe"
+#: Seconds that a delivery log in PostgreSQL may take, as SQLite may: mail programs wait no longer.
+_SECONDS = 10.0
 _Token = Annotated[str, Query(alias="t")]
 
 
@@ -71,9 +74,11 @@ class _TokenFilter(logging.Filter):
 
 
 def _without_token(value: object) -> object:
-    if not isinstance(value, str) or f"{_PATH}?" not in value:
+    if not isinstance(value, str):
         return value
-    return value.partition("?")[0]
+    path, _, _ = value.partition("?")
+    # Also one with a slash too many, which is redirected.
+    return path if _PATH in path.lower() else value
 
 
 def _keep_tokens_out_of_the_access_log() -> None:
@@ -101,7 +106,6 @@ def _open_posted(token: str) -> Subscription:
 def _record(subscription: Subscription) -> None:
     """Record the preference, and the event on the timeline of the email if that is still in the log."""
     parts = runtime.current()
-    parts.unsubscribes.add(subscription.address, kind=subscription.kind, email_id=subscription.email_id)
     report = Feedback(
         source=UNSUBSCRIBE_SOURCE,
         source_id=hashlib.sha256(f"{subscription.email_id} {subscription.kind}".encode()).hexdigest(),
@@ -110,7 +114,9 @@ def _record(subscription: Subscription) -> None:
         email_id=subscription.email_id,
         recipient=subscription.address,
     )
-    record(parts, [report])
+    with time_limit(_SECONDS):
+        parts.unsubscribes.add(subscription.address, kind=subscription.kind, email_id=subscription.email_id)
+        record(parts, [report])
 
 
 def _page(request: Request, subscription: Subscription, *, is_done: bool) -> Response:

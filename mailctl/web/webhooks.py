@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from anyio import fail_after
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -140,7 +140,7 @@ async def _record(webhooks: _Webhooks, receiver: WebhookProvider, request: Webho
             count = webhooks.rejections.add
             await run_in_threadpool(count, receiver.name, FeedbackResult.MALFORMED, parsed.malformed)
         if parsed.reports:
-            await webhooks.batches.current().record(parsed.reports)
+            await webhooks.batches.record(parsed.reports)
     except (ServiceUnavailable, LogMissing) as error:
         return _unavailable_response(error)
     except MailctlError:
@@ -182,7 +182,7 @@ async def _read_body(request: Request, *, longest: int) -> bytes:
     """
     body = bytearray()
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
+        with fail_after(_BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > longest:

@@ -42,3 +42,13 @@ def test_events_are_followed_in_a_pipe(terminal: Terminal) -> None:
     assert [line["task_id"] for line in lines if line["state"] == "cancelled"] == [first, second]
     states = [json.loads(line)["state"] for line in both.output.splitlines()]
     assert states == ["pending", "pending", "cancelled", "cancelled"]
+
+
+def test_a_log_is_followed_until_a_signal(terminal: Terminal) -> None:
+    """A service manager stops it by SIGTERM; functions of the service that still hear of it return first."""
+    terminal.send("welcome", "--user-id", "1")
+    log = terminal.folder / "mail.log"
+    log.touch()
+    window = terminal.open(sys.executable, "-m", "mailctl", "feedback", "tail-log", str(log))
+    window.wait_until(lambda: any(terminal.folder.rglob("tail-log-*.json")))
+    assert window.stop() == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from threading import Event
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+import mailctl
 import mailctl.feedback
 from mailctl import runtime
 from mailctl.delivery_log.reports import FeedbackResult
@@ -27,6 +30,7 @@ from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.domain.webhook_secrets import PROVIDER_NAMES, UNSIGNED_PROVIDERS
 from mailctl.enqueue.enqueuer import Enqueuer
+from mailctl.feedback import listeners
 from mailctl.settings import Settings
 from mailctl.web import webhooks as routes
 from mailctl.web.feedback import create_feedback_app
@@ -266,3 +270,29 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(
         Event().wait(0.1)
     assert counts("brevo")[FeedbackResult.MALFORMED] == before + 1
     assert "Traceback" not in caplog.text
+
+
+def test_a_service_stops_after_its_functions_have_returned(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows nothing else of what has been answered; uvicorn ends its process by the signal again."""
+    monkeypatch.setattr(listeners, "_listeners", [])
+    stopping, heard = Event(), list[str]()
+
+    @mailctl.on_feedback
+    def hear(event: mailctl.FeedbackEvent) -> None:
+        stopping.wait(60)
+        heard.append(event.email_id)
+
+    app = FastAPI()
+    app.include_router(mailctl.feedback.router)
+    email_id = sent_email()
+
+    async def serve() -> None:
+        async with app.router.lifespan_context(app):
+            post = partial(site.post, "postmark", request_about("postmark", email_id, "delivered"))
+            assert (await asyncio.to_thread(post)).status_code == 200
+            asyncio.get_running_loop().call_later(0.1, stopping.set)
+        assert heard == [email_id]
+
+    asyncio.run(serve())

@@ -44,6 +44,7 @@ PROVED_ELSEWHERE = {
     "recorder/missing_messages.py": "tests/unit/recorder/test_task_watch.py",
     "users/__init__.py": "tests/unit/users/test_directories.py",
     "web/pages/emails.py": "tests/integration/web/test_pages.py",
+    "web/request_deadlines.py": "tests/integration/web/test_request_deadlines.py, over real connections",
     "worker/full_messages.py": "tests/integration/test_full_messages.py, on Redis",
 }
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,7 +47,7 @@ def tail_log(
 
     \b
     Exit codes:
-      0  The log was read to its end, or Ctrl-C was pressed.
+      0  The log was read to its end, or Ctrl-C or SIGTERM stopped the command.
       2  The file cannot be read.
       3  There is no delivery log.
       5  The delivery log cannot be written.
@@ -62,6 +63,8 @@ def tail_log(
 
     if not once:
         session.refuse_json("mailctl feedback tail-log")
+        # It ends in order then: functions registered with on_feedback return.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = None if format is None else require_choice(format, list(LOGS), noun="format")
     tail = LogTail(session.runtime, format=chosen)
     state = state_file(session.settings.mailctl_home, file)

@@ -53,6 +53,8 @@ _CHECKOUT_SECONDS = 2 * CONNECT_TIMEOUT_SECONDS
 _TIME_QUESTIONS = 3
 _HOST_CLOCK = HostClock()
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+#: The codes of PostgreSQL for a lock that was not available in time, and for a deadlock.
+_LOCK_STATES = frozenset({"55P03", "40P01"})
 #: With less free space than this, SQLite cannot extend its files.
 _MIN_FREE_BYTES = 64 * 1024
 
@@ -374,6 +376,12 @@ def is_about_a_row(error: ServiceUnavailable) -> bool:
     if isinstance(cause, DBAPIError):
         return isinstance(cause, DataError | IntegrityError)
     return isinstance(cause, StatementError)
+
+
+def is_lock_conflict(error: BaseException) -> bool:
+    """Whether PostgreSQL gave up waiting for a lock of another transaction, or ended a deadlock."""
+    sqlstate = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
+    return sqlstate in _LOCK_STATES
 
 
 def is_disk_full(url: URL) -> bool:

@@ -9,7 +9,11 @@ from sqlalchemy import text
 from typing_extensions import override
 
 from mailctl.delivery_log.storage.driver_errors import READ_ONLY_SQLSTATE
-from mailctl.delivery_log.storage.time_limit import CONNECT_TIMEOUT_SECONDS, remaining_seconds
+from mailctl.delivery_log.storage.time_limit import (
+    CONNECT_TIMEOUT_SECONDS,
+    remaining_lock_seconds,
+    remaining_seconds,
+)
 from mailctl.settings.connection_urls.options import PREPARE_THRESHOLD
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ _NETWORK_OPTIONS: Mapping[str, int] = {
 #: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
 _SERVER_MARGIN_SECONDS = 0.3
 _SET_TIMEOUTS = text(
-    "SELECT set_config('lock_timeout', :limit, true), set_config('statement_timeout', :limit, true)"
+    "SELECT set_config('lock_timeout', :lock_limit, true), set_config('statement_timeout', :limit, true)"
 )
 
 
@@ -66,10 +70,11 @@ def set_timeouts(connection: Connection) -> None:
 
     They are set in the transaction: PgBouncer refuses start-up options, and hands a plain SET to others.
     """
-    seconds = remaining_seconds()
-    if seconds is not None:
+    seconds, lock_seconds = remaining_seconds(), remaining_lock_seconds()
+    if seconds is not None and lock_seconds is not None:
         limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
-        connection.execute(_SET_TIMEOUTS, {"limit": f"{limit}ms"})
+        lock_limit = max(1, min(limit, round(lock_seconds * 1000)))
+        connection.execute(_SET_TIMEOUTS, {"limit": f"{limit}ms", "lock_limit": f"{lock_limit}ms"})
 
 
 def set_up_transaction(connection: Connection, *, durable: bool, idle_seconds: float | None) -> None:

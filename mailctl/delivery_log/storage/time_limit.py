@@ -23,13 +23,17 @@ class _Limit:
     deadline: float
     #: Whether the server has to give up in time, too, which costs a round trip for each transaction.
     is_for_server: bool
+    #: Seconds to wait for a lock of another transaction; None for as long as the limit allows.
+    lock_seconds: float | None
 
 
 _limit: ContextVar[_Limit | None] = ContextVar("mailctl_time_limit", default=None)
 
 
 @contextmanager
-def time_limit(seconds: float, *, is_for_server: bool = True) -> Iterator[None]:
+def time_limit(
+    seconds: float, *, is_for_server: bool = True, lock_seconds: float | None = None
+) -> Iterator[None]:
     """Limit the time that a delivery log in PostgreSQL may take for all that is asked of it within.
 
     It limits queries, waiting for locks and for connections, and also a server that does not answer at all.
@@ -40,11 +44,14 @@ def time_limit(seconds: float, *, is_for_server: bool = True) -> Iterator[None]:
         seconds: from now on.
         is_for_server: whether the server also ends a statement in time, so that the connection can be used
             again; otherwise the connection is closed.
+        lock_seconds: how much of that a statement may wait for a lock of another transaction, if the server
+            gives up in time; None for all of it.
     """
     outer, deadline = _limit.get(), time.monotonic() + seconds
     if outer is not None:
         deadline, is_for_server = min(deadline, outer.deadline), is_for_server or outer.is_for_server
-    token = _limit.set(_Limit(deadline=deadline, is_for_server=is_for_server))
+        lock_seconds = outer.lock_seconds if lock_seconds is None else lock_seconds
+    token = _limit.set(_Limit(deadline=deadline, is_for_server=is_for_server, lock_seconds=lock_seconds))
     try:
         yield
     finally:
@@ -55,6 +62,14 @@ def remaining_seconds() -> float | None:
     """Return the seconds that are left, 0 or less if none are; None without a limit."""
     limit = _limit.get()
     return None if limit is None else limit.deadline - time.monotonic()
+
+
+def remaining_lock_seconds() -> float | None:
+    """Return the seconds that a statement may wait for a lock; None without a limit."""
+    limit, seconds = _limit.get(), remaining_seconds()
+    if limit is None or seconds is None:
+        return None
+    return seconds if limit.lock_seconds is None else min(seconds, limit.lock_seconds)
 
 
 def is_server_limited() -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from sqlalchemy import event
 
@@ -17,11 +19,16 @@ from mailctl.delivery_log.unsubscribes import Unsubscribes
 from mailctl.domain.catalog import Kind
 from mailctl.domain.models import SentClaim, State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
-from mailctl.feedback import Feedback, FeedbackKind, Proof
+from mailctl.feedback import Feedback, FeedbackKind, Proof, recording
 from mailctl.feedback.recording import report_of
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
+from mailctl.web import report_batches
+from mailctl.web.report_batches import ReportBatches
+from tests.integration.delivery_log.conftest import Log
 
 if TYPE_CHECKING:
-    from tests.integration.delivery_log.conftest import Log
+    from pathlib import Path
 
 SENT = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="queued"), stage="body")
 
@@ -124,3 +131,39 @@ def test_processes_that_hear_the_same_record_it_once(log: Log) -> None:
     entry = Suppressions(log.engine).find(address)
     assert entry is not None
     assert entry.scope == "all"
+
+
+def test_an_email_that_is_locked_holds_up_no_other(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that come together are recorded together; who has to wait for a lock does so alone."""
+    for module in (recording, report_batches):
+        monkeypatch.setattr(module, "_SECONDS", 600)
+    parts = Runtime(Settings(MAILCTL_HOME=tmp_path, MAILCTL_DATABASE_URL=postgres_url))
+    log = Log(parts.engine)
+    locked, *others = (log.add() for _ in range(3))
+
+    async def record() -> None:
+        batches = ReportBatches(parts)
+        calls = (batches.record([delivery_of(email_id)]) for email_id in (locked, *others))
+        one, *rest = (asyncio.create_task(call) for call in calls)
+        with psycopg.connect(postgres_url) as owner:
+            owner.execute("SELECT 1 FROM mailctl_emails WHERE id = %s FOR UPDATE", [locked])
+            await asyncio.gather(*rest)
+            assert not one.done()
+        await one
+
+    asyncio.run(record())
+    assert [len(parts.feedback_reports.of_email(each)) for each in (locked, *others)] == [1, 1, 1]
+    parts.close()
+
+
+def delivery_of(email_id: str) -> Feedback:
+    """Return a report of a provider."""
+    return Feedback(
+        source="ses",
+        source_id=email_id,
+        kind=FeedbackKind.DELIVERED,
+        proof=Proof.VERIFIED,
+        email_id=email_id,
+    )

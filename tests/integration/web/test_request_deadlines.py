@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from threading import Event
 from typing import TYPE_CHECKING
@@ -10,16 +11,19 @@ from urllib.parse import urlsplit
 import h11
 import pytest
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from mailctl.web import request_deadlines
 from mailctl.web.request_deadlines import PunctualProtocol
 from tests.web_server import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 #: Longer than any test takes.
 NEVER = 600.0
+#: Set when nobody takes the endless response any more.
+ENDED = Event()
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,18 @@ def address() -> Iterator[tuple[str | None, int | None]]:
     @app.post("/length")
     async def length(request: Request) -> int:
         return len(await request.body())
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 65_536
+                    await asyncio.sleep(0)
+            finally:
+                ENDED.set()
+
+        return StreamingResponse(chunks())
 
     with serving(app, http=PunctualProtocol) as url:
         parts = urlsplit(url)
@@ -90,3 +106,27 @@ def test_a_request_that_arrives_in_time_is_answered(
                 assert octets
                 answer += octets
             assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_does_not_follow_its_head_is_not_waited_for_behind_another_request(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing more arrives that could remind the server of it."""
+    set_seconds(monkeypatch, head=NEVER, body=0.2)
+    with socket.create_connection(address, timeout=60) as client:
+        client.sendall(HEAD + b"abcd" + HEAD)
+        answers = b""
+        while octets := client.recv(4096):
+            answers += octets
+    assert answers.count(b"HTTP/1.1 200 ") == 1
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot do that")
+def test_a_client_that_does_not_read_its_response_is_given_up(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody needs what it would hold."""
+    monkeypatch.setattr(request_deadlines, "_UNREAD_SECONDS", 0.5)
+    with socket.create_connection(address) as client:
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert ENDED.wait(60)

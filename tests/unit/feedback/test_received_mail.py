@@ -185,3 +185,8 @@ class TestCost:
         """Reports have three."""
         with pytest.raises(UnreadableMail):
             mail("Content-Type: multipart/mixed; boundary=b\n\n" + "--b\n\n" * 60_000)
+
+    @pytest.mark.parametrize("end", ["\n", "\r"])
+    def test_of_very_many_lines_the_first_are_read(self, end: str) -> None:
+        """Each takes time on each of the levels of nesting that are allowed, however short it is."""
+        assert len(mail(f"From: a@example.com{end}{end}" + f"x{end}" * 100_000).raw.splitlines()) == 20_000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from mailctl import runtime
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.delivery_log.storage.engine import writing
@@ -40,13 +42,18 @@ def test_what_nothing_follows_is_counted_too(tmp_path: Path) -> None:
     counter = RejectionCounter(parts, interval=0.05)
     for _ in range(3):
         counter.add("postmark", FeedbackResult.OVERSIZED)
-    patience = 600
-    while [each.count for each in parts.feedback_counts.read()] != [3] and patience:
-        threading.Event().wait(0.1)
-        patience -= 1
+    wait_for_count(parts, 3)
     counter.close()
     parts.close()
-    assert patience
+
+
+def wait_for_count(parts: runtime.Runtime, expected: int) -> None:
+    """Wait until the log has a count."""
+    for _ in range(600):
+        if [each.count for each in parts.feedback_counts.read()] == [expected]:
+            return
+        threading.Event().wait(0.1)
+    pytest.fail("it is not counted")
 
 
 def test_while_the_log_is_down_it_is_kept(tmp_path: Path) -> None:
@@ -60,4 +67,24 @@ def test_while_the_log_is_down_it_is_kept(tmp_path: Path) -> None:
         feedback_counts.create(connection)
     counter.close()
     assert [each.count for each in parts.feedback_counts.read()] == [1]
+    parts.close()
+
+
+def test_a_flood_makes_one_thread_wait_for_the_log(tmp_path: Path) -> None:
+    """A service needs its threads for others; what comes meanwhile is counted later."""
+    parts = runtime.Runtime(Settings(MAILCTL_HOME=tmp_path))
+    counter = RejectionCounter(parts, interval=0.05)
+    before = threading.active_count()
+    with writing(parts.engine):
+        first = threading.Thread(target=counter.add, args=("postmark", FeedbackResult.FORGED))
+        first.start()
+        while not counter._writing.locked():
+            threading.Event().wait(0.01)
+        for _ in range(99):
+            counter.add("postmark", FeedbackResult.FORGED)
+            threading.Event().wait(0.002)
+        assert threading.active_count() <= before + 2
+    first.join()
+    wait_for_count(parts, 100)
+    counter.close()
     parts.close()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from sqlalchemy import event
 
 from mailctl.delivery_log.reports import FeedbackResult
+from mailctl.errors import LogUnavailable, ServiceUnavailable
 from mailctl.feedback import Feedback, FeedbackKind, Proof
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from mailctl.web import report_batches
 from mailctl.web.report_batches import BatchesOfLoops, ReportBatches
 
 if TYPE_CHECKING:
@@ -28,10 +34,13 @@ def parts(tmp_path: Path) -> Iterator[Runtime]:
     made.close()
 
 
-def report(source_id: str) -> list[Feedback]:
-    """Return a report about an email of somebody else, which is only counted."""
+def report(*source_ids: str) -> list[Feedback]:
+    """Return reports about emails of somebody else, which are only counted."""
     kind, proof = FeedbackKind.DELIVERED, Proof.VERIFIED
-    return [Feedback(source="ses", source_id=source_id, kind=kind, proof=proof, email_id="unknown")]
+    return [
+        Feedback(source="ses", source_id=source_id, kind=kind, proof=proof, email_id="unknown")
+        for source_id in source_ids
+    ]
 
 
 async def together(batches: ReportBatches, *source_ids: str) -> list[object]:
@@ -89,3 +98,62 @@ def test_each_event_loop_has_batches_of_its_own(parts: Runtime) -> None:
     [first, again], [other, _] = asyncio.run(current()), asyncio.run(current())
     assert first is again
     assert first is not other
+
+
+def test_requests_with_many_reports_share_no_transaction(parts: Runtime) -> None:
+    """While it is written, the workers wait for the log."""
+    commits: list[object] = []
+    event.listen(parts.engine, "commit", commits.append)
+
+    async def record() -> None:
+        batches = ReportBatches(parts)
+        calls = (batches.record(report(*(f"{each}/{place}" for place in range(600)))) for each in "abc")
+        await asyncio.gather(*calls)
+
+    asyncio.run(record())
+    assert (len(commits), counted(parts)) == (3, 1800)
+
+
+def test_a_request_is_answered_in_time_whatever_the_log_does(
+    parts: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is known then not to be recorded; the next one is, once the log is free."""
+    monkeypatch.setattr(report_batches, "_SECONDS", 0.2)
+
+    async def record() -> None:
+        batches = ReportBatches(parts)
+        with closing(sqlite3.connect(tmp_path / "mailctl.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answers = await asyncio.gather(
+                *(
+                    batches.record(report(*(f"{number}/{place}" for place in range(400))))
+                    for number in range(20)
+                ),
+                return_exceptions=True,
+            )
+            assert {(type(each), str(each).partition(".")[0]) for each in answers} == {
+                (LogUnavailable, "the delivery log does not answer in time")
+            }
+            assert not batches._waiting
+        monkeypatch.setattr(report_batches, "_SECONDS", 240)
+        await batches.record(report("later"))
+
+    asyncio.run(record())
+
+
+def test_a_process_without_threads_says_so(parts: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrong with the request, which has to come again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    [answer] = asyncio.run(together(ReportBatches(parts), "first"))
+    assert isinstance(answer, ServiceUnavailable)
+
+
+def test_a_service_on_trio_records_each_request_by_itself(parts: Runtime) -> None:
+    """It has no loop of asyncio."""
+    pytest.importorskip("trio")
+    anyio.run(BatchesOfLoops(parts).record, report("first"), backend="trio")
+    assert counted(parts) == 1

@@ -22,6 +22,7 @@ def access_log() -> logging.Logger:
     [
         ("/unsubscribe?t=sealed-token", "/unsubscribe"),
         ("/mail/unsubscribe?x=y&t=sealed-token", "/mail/unsubscribe"),
+        ("/mail/Unsubscribe/?t=sealed-token", "/mail/Unsubscribe/"),
         ("/emails?state=failed", "/emails?state=failed"),
     ],
 )

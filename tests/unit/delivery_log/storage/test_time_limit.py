@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from mailctl.delivery_log.storage.time_limit import is_server_limited, remaining_seconds, time_limit
+from mailctl.delivery_log.storage.time_limit import (
+    is_server_limited,
+    remaining_lock_seconds,
+    remaining_seconds,
+    time_limit,
+)
 
 
 def test_a_limit_holds_within_its_block() -> None:
@@ -39,3 +44,12 @@ def test_a_limit_holds_in_the_thread_that_does_the_work() -> None:
             return await asyncio.to_thread(remaining_seconds)
 
     assert 0 < (asyncio.run(call()) or 0) <= 60
+
+
+def test_a_lock_is_waited_for_as_long_as_the_caller_says() -> None:
+    """Also within a further limit; without such a time, as long as everything may take."""
+    assert remaining_lock_seconds() is None
+    with time_limit(60, lock_seconds=1), time_limit(30):
+        assert remaining_lock_seconds() == 1
+    with time_limit(60):
+        assert 1 < (remaining_lock_seconds() or 0) <= 60
