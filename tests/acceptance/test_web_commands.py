@@ -60,7 +60,7 @@ def test_a_dashboard_waits_for_a_log_and_creates_none(terminal: Terminal) -> Non
         assert list(terminal.folder.iterdir()) == []
         terminal.send("welcome", "--email", "zoe@example.com")
         assert [each["to"] for each in client.get(f"{address}/api/emails").json()["emails"]]
-    assert window.stop() in (0, -15)
+    assert window.stop() == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -72,6 +72,7 @@ def test_a_process_that_holds_keys_writes_no_core_dump(terminal: Terminal, comma
     window = terminal.open(terminal.python, "-m", "mailctl", *command.split(), name="web")
     limits = Path(f"/proc/{window.process.pid}/limits")
     window.wait_until(lambda: re.search(r"Max core file size +0 +0 ", limits.read_text()) is not None)
+    # It may not listen yet, and so not handle the signal.
     assert window.stop() in (0, -15)
 
 
@@ -88,7 +89,7 @@ def test_previews_are_served(terminal: Terminal) -> None:
     page = httpx.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=120)
     assert (page.status_code, "Choose" in page.text or "Reset" in page.text) == (200, True)
     assert list(terminal.folder.iterdir()) == [], "a preview needs no delivery log"
-    assert window.stop() in (0, -15)
+    assert window.stop() == 0
 
 
 def test_previews_are_served_to_a_key_of_the_log(terminal: Terminal) -> None:
@@ -106,7 +107,7 @@ def test_previews_are_served_to_a_key_of_the_log(terminal: Terminal) -> None:
         assert client.get("/previews", headers=bearer).status_code == 200
         assert client.post("/login", data={"key": key.strip()}).status_code == 303
         assert client.get("/previews").status_code == 200
-    assert window.stop() in (0, -15)
+    assert window.stop() == 0
 
 
 def test_a_header_does_not_evade_the_limit_on_invalid_keys(terminal: Terminal) -> None:
@@ -124,4 +125,4 @@ def test_a_header_does_not_evade_the_limit_on_invalid_keys(terminal: Terminal) -
         ]
         assert answers == [401] * MAX_FAILURES + [429]
         assert client.get("/api/emails", headers={"Host": "evil.example"}).status_code == 400
-    assert window.stop() in (0, -15)
+    assert window.stop() == 0
