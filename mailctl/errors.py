@@ -200,6 +200,14 @@ class ServiceUnavailable(MailctlError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class DnsUnavailable(ServiceUnavailable):
+    """DNS gives no answer to a question."""
+
+
+class DnsServerFailure(DnsUnavailable):
+    """The DNS server answers a question with an error, such as SERVFAIL; it may answer others."""
+
+
 class BrokerUnavailable(ServiceUnavailable):
     """The Celery broker or the result backend cannot be reached."""
 

@@ -155,6 +155,9 @@ class Conversation:
     async def on_helo(self, argument: str) -> None:
         await self.answer("ehlo", "250 127.0.0.1 greets you")
 
+    async def on_lhlo(self, argument: str) -> None:
+        await self.answer("lhlo", "500 5.5.2 unknown command")
+
     async def on_starttls(self, argument: str) -> None:
         if self.server.ssl_context is None or self.context.is_encrypted:
             await self.say("502 5.5.1 not offered")

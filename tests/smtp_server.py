@@ -76,8 +76,8 @@ class ScriptedSmtpServer:
     """A server on 127.0.0.1; a context manager, and `start`/`stop` again on the same port.
 
     Args:
-        script: by stage (banner, ehlo, starttls, auth, mail, rcpt, data, body, rset, noop, quit) the actions,
-            one for each time the stage is reached, then the usual reply; or a callable that decides.
+        script: by stage (banner, ehlo, lhlo, starttls, auth, mail, rcpt, data, body, rset, noop, quit) the
+            actions, one for each time the stage is reached, then the usual reply; or a callable that decides.
         ssl_context: for STARTTLS, or with `implicit` for TLS from the start.
         credentials: user name and password, which are then required before MAIL.
         idle_timeout: seconds of silence after which the server says 421 and closes.

@@ -10,7 +10,7 @@ from kombu.exceptions import KombuError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.confirms import CONFIRM_SECONDS, REPLY_SECONDS, PublishersBlocked
-from mailctl.broker.refusals import refusal_of
+from mailctl.broker.refusals import CERTIFICATE_FIX, has_untrusted_certificate, refusal_of
 from mailctl.celery_app import BROKER_TIMEOUT_SECONDS, FAIL_FAST
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ExitCode
 from mailctl.process.deadlines import call_with_deadline
@@ -139,6 +139,8 @@ def broker_error(connection: Any, error: BaseException) -> BrokerUnavailable:
             f"The broker at {address} accepts no messages: {reason}.",
             fix="Free memory or disk space on its host, or raise its limits.",
         )
+    if has_untrusted_certificate(error):
+        return BrokerUnavailable(f"The broker at {address} cannot be trusted: {reason}.", fix=CERTIFICATE_FIX)
     return BrokerUnavailable(
         f"The broker at {address} does not answer: {reason}.",
         fix="Start it, or correct its address: CELERY_BROKER_URL, REDIS_URL, or REDIS_HOST and REDIS_PORT.",

@@ -17,7 +17,7 @@ from celery import states
 from mailctl.broker.adapters import adapter_for
 from mailctl.broker.confirms import PublishersBlocked
 from mailctl.broker.connection import ask_broker, drop_connection, error_reason
-from mailctl.broker.refusals import refusal_of
+from mailctl.broker.refusals import CERTIFICATE_FIX, has_untrusted_certificate, refusal_of
 from mailctl.broker.task_results import (
     as_raw_reader,
     parse_result,
@@ -352,5 +352,7 @@ def _translate_backend_errors() -> Iterator[None]:
             raise BrokerRefused(message, fix=refusal.fix, exit_code=refusal.exit_code) from error
         raise BrokerUnavailable(
             f"The result backend does not answer: {error_reason(error)}.",
-            fix="Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
+            fix=CERTIFICATE_FIX
+            if has_untrusted_certificate(error)
+            else "Start it, or correct CELERY_RESULT_BACKEND or the REDIS settings.",
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ _NOT_ACCEPTED = Refusal(
     reason="it did not accept a message",
     fix="The queue is full or unavailable: check its limits and its state on the broker, then repeat.",
 )
+#: What to do if the certificate of a server is not accepted.
+CERTIFICATE_FIX = (
+    "Use the host name that its certificate has, and name the authority that signed it: ssl_ca_certs=PATH in"
+    " the URL."
+)
 _BY_REPLY_CODE = {
     311: Refusal(exit_code=ExitCode.FAILED, fix="Raise the broker's limit on the size of a message."),
     312: Refusal(exit_code=ExitCode.NOT_FOUND, fix="Start the app that consumes the queue, then repeat."),
@@ -79,7 +85,11 @@ _BY_CLASS: tuple[tuple[type[Exception], Refusal], ...] = (
     (NoPermissionError, _NO_ACCESS),
     (
         ResponseError,
-        Refusal(exit_code=ExitCode.FAILED, fix="Check the memory, the role and the keys of this Redis."),
+        Refusal(
+            exit_code=ExitCode.FAILED,
+            fix="Check the memory, the role, the keys and the number of the database of this Redis; a node of"
+            " Redis Cluster cannot be used.",
+        ),
     ),
 )
 
@@ -93,6 +103,14 @@ def refusal_of(error: BaseException) -> Refusal | None:
             if isinstance(each, kind):
                 return refusal
     return None
+
+
+def has_untrusted_certificate(error: BaseException) -> bool:
+    """Whether the server answered, but its certificate was not accepted."""
+    each: BaseException | None = error
+    while each is not None and not isinstance(each, ssl.SSLCertVerificationError):
+        each = each.__cause__ or each.__context__  # redis-py names no cause
+    return each is not None
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain import mail_dns
 from mailctl.domain.routing import domain_of
-from mailctl.errors import MailctlError
+from mailctl.errors import DnsServerFailure, MailctlError
 from mailctl.rendering.message_settings import message_settings_of
 from mailctl.smtp.mail_servers import mail_servers_from_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from mailctl.checks.dns_resolver import DnsResolver
     from mailctl.domain.senders import SenderIdentity
@@ -97,24 +97,38 @@ class _DnsChecks:
 
     async def check_all(self, identities: Sequence[SenderIdentity], found: list[Finding]) -> None:
         """Append a finding for each question, so that those before an error are kept."""
-        missing = [domain for domain in _domains(identities) if not await self._dns.exists(domain)]
-        found.extend(map(_no_such_domain, missing))
+        missing = [domain for domain in _domains(identities) if not await self._exists(domain, found)]
         identities = [
             each
             for each in identities
             if not {domain_of(each.bounce_address), domain_of(each.address)} & {*missing}
         ]
         for bounce_domain in dict.fromkeys(domain_of(each.bounce_address) for each in identities):
-            found.append(await self._spf(bounce_domain))
-            found.append(await self._mx(bounce_domain))
+            await _append(self._spf(bounce_domain), f"SPF {bounce_domain}", found)
+            await _append(self._mx(bounce_domain), f"MX {bounce_domain}", found)
         for domain in dict.fromkeys(domain_of(each.address) for each in identities):
             senders = [each for each in identities if domain_of(each.address) == domain]
-            selectors = tuple(dict.fromkeys(name for each in senders for name in each.dkim_selectors))
-            keys = await self._keys(domain, selectors or mail_dns.COMMON_SELECTORS)
-            found.extend(self._dkim(domain, selectors, keys))
-            found.extend(await self._dmarc(domain, senders, is_signed=any(keys.values())))
-            found.append(await self._reports(domain))
-        found.extend([await self._reverse(host) for host in dict.fromkeys(self._hosts)])
+            await _append(self._authentication(domain, senders), f"DMARC {domain}", found)
+            await _append(self._reports(domain), f"reports {domain}", found)
+        for host in dict.fromkeys(self._hosts):
+            await _append(self._reverse(host), f"reverse name {host}", found)
+
+    async def _exists(self, domain: str, found: list[Finding]) -> bool:
+        """Return whether more can be asked about a domain; append why it cannot."""
+        try:
+            exists = await self._dns.exists(domain)
+        except DnsServerFailure as error:
+            found.append(_GROUP.error(f"domain {domain}", error))
+            return False
+        if not exists:
+            found.append(_no_such_domain(domain))
+        return exists
+
+    async def _authentication(self, domain: str, senders: Sequence[SenderIdentity]) -> list[Finding]:
+        selectors = tuple(dict.fromkeys(name for each in senders for name in each.dkim_selectors))
+        keys = await self._keys(domain, selectors or mail_dns.COMMON_SELECTORS)
+        dkim = list(self._dkim(domain, selectors, keys))
+        return dkim + await self._dmarc(domain, senders, is_signed=any(keys.values()))
 
     async def _spf(self, domain: str) -> Finding:
         name = f"SPF {domain}"
@@ -135,7 +149,7 @@ class _DnsChecks:
         name, terms = f"SPF {domain}", mail_dns.parse_spf(record)
         if terms is None:
             return _GROUP.fail(name, "The SPF record cannot be read.", fix=f"Correct it: {record[:200]}")
-        included, queries = await self._follow_spf(domain, record, depth=0)
+        included, queries = await self._follow_spf(domain, record, includers=())
         if queries > mail_dns.MAX_SPF_QUERIES:
             detail = f"It needs {queries} DNS queries; receivers stop at {mail_dns.MAX_SPF_QUERIES}."
             return _GROUP.fail(name, detail, fix="Remove includes that are not needed.")
@@ -152,16 +166,20 @@ class _DnsChecks:
             return _GROUP.warn(name, detail, fix=f"Add include:{missing[0]} before the last term.")
         return _GROUP.ok(name, f"{record[:200]} ({queries} of {mail_dns.MAX_SPF_QUERIES} DNS queries)")
 
-    async def _follow_spf(self, domain: str, record: str, *, depth: int) -> tuple[set[str], int]:
+    async def _follow_spf(
+        self, domain: str, record: str, *, includers: tuple[str, ...]
+    ) -> tuple[set[str], int]:
         """Return the domains that a record includes, also indirectly, and how many queries it needs."""
+        if domain in includers:  # receivers follow such a circle until they have used up their queries
+            return set(), mail_dns.MAX_SPF_QUERIES
         included: set[str] = set()
         terms = mail_dns.parse_spf(record) or []
         queries = sum(term.causes_query for term in terms)
         for target in (term.included for term in terms if term.included and "%" not in term.included):
             included.add(target)
-            if depth < _MAX_DEPTH and queries <= mail_dns.MAX_SPF_QUERIES and target != domain:
+            if len(includers) < _MAX_DEPTH and queries <= mail_dns.MAX_SPF_QUERIES:
                 for nested in mail_dns.spf_records(await self._dns.texts(target))[:1]:
-                    more, count = await self._follow_spf(target, nested, depth=depth + 1)
+                    more, count = await self._follow_spf(target, nested, includers=(*includers, domain))
                     included |= more
                     queries += count
         return included, queries
@@ -205,7 +223,7 @@ class _DnsChecks:
             yield _GROUP.skip(
                 name,
                 "unknown: selectors cannot be listed, and none of the common ones has a key; name"
-                " yours as dkim_selectors in MAILCTL_SENDERS",
+                " yours as dkim_selectors of a sender in MAILCTL_SENDERS",
             )
 
     async def _dmarc(
@@ -268,6 +286,15 @@ class _DnsChecks:
                 detail = f"The reverse name of {address} is {names[0]}, which does not have this address."
                 return _GROUP.warn(name, detail, fix=f"Add: {names[0]} A {address}")
         return _GROUP.ok(name, ", ".join(addresses))
+
+
+async def _append(question: Awaitable[Finding | list[Finding]], name: str, found: list[Finding]) -> None:
+    """Append what is found; an error about one name hides nothing about others."""
+    try:
+        answer = await question
+    except DnsServerFailure as error:
+        answer = _GROUP.error(name, error)
+    found.extend(answer if isinstance(answer, list) else [answer])
 
 
 def _no_such_domain(domain: str) -> Finding:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import dns.asyncresolver
 import dns.exception
+import dns.rcode
 import dns.resolver
 import dns.reversename
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
 
-from mailctl.errors import InvalidInput, MailctlError
+from mailctl.errors import DnsServerFailure, DnsUnavailable, InvalidInput
 
 if TYPE_CHECKING:
     from dns.rdata import Rdata
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 #: Seconds for one question, repetitions included.
 QUESTION_SECONDS = 3.0
 _DNS_PORT = 53
-
-
-class DnsUnavailable(MailctlError):
-    """DNS gives no answer to a question."""
 
 
 class DnsResolver:
@@ -54,7 +51,8 @@ class DnsResolver:
         """Whether a name exists, whatever records it has.
 
         Raises:
-            DnsUnavailable: there is no answer, as in all methods here.
+            DnsServerFailure: the server answers with an error, as in all methods here.
+            DnsUnavailable: there is no answer, too.
         """
         return await self._ask(name, "SOA") is not None
 
@@ -89,6 +87,13 @@ class DnsResolver:
             return None
         except dns.resolver.NoAnswer:
             return []
+        except dns.resolver.NoNameservers as error:
+            if codes := _codes_of(error):
+                raise DnsServerFailure(
+                    f"The DNS query for {kind} of {name} failed: the server answers {codes}.",
+                    fix=f"Check the DNS servers of that domain, and its DNSSEC: dig {name} {kind}",
+                ) from None
+            reason = "no server can be reached"
         except dns.exception.Timeout:
             reason = f"no answer in {self._resolver.lifetime:g} s"
         except (dns.exception.DNSException, OSError, ValueError) as error:
@@ -99,6 +104,12 @@ class DnsResolver:
             f"The DNS query for {kind} of {name} failed: {reason}.",
             fix="Check the DNS server of this host, or name another one with --dns-server.",
         ) from None
+
+
+def _codes_of(error: dns.resolver.NoNameservers) -> str:
+    """Return the errors that servers have answered, as "SERVFAIL"; "" if none has answered."""
+    answers = [attempt[-1] for attempt in error.kwargs["errors"] if attempt[-1] is not None]
+    return ", ".join(dict.fromkeys(dns.rcode.to_text(answer.rcode()) for answer in answers))
 
 
 def _is_address(text: str) -> bool:

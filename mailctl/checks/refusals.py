@@ -40,6 +40,9 @@ _FIXES: Mapping[ReplyCategory, str] = {
         "Correct EMAIL_HOST_USER and EMAIL_HOST_PASSWORD; some providers require an app password."
     ),
     ReplyCategory.ENCRYPTION: "Set EMAIL_TLS to starttls (port 587) or implicit (port 465).",
+    ReplyCategory.CLIENT_CERTIFICATE: (
+        "Set EMAIL_TLS_CLIENT_CERT to a certificate that the mail server trusts and that has not expired."
+    ),
     ReplyCategory.HELO: "Set EMAIL_HELO_NAME to the full name of this host, as its reverse DNS has it.",
     ReplyCategory.RELAY: (
         "Set EMAIL_HOST_USER and EMAIL_HOST_PASSWORD, or ask the administrator of EMAIL_HOST to allow"

@@ -27,7 +27,8 @@ _SETTING_NAMES = tuple(name.upper() for name in Settings.model_fields)
 _TOKEN_VARIABLES = frozenset(
     f"{_PREFIX}{link.token.upper()}" for kind in BUILT_IN_KINDS.values() for link in kind.links
 )
-_FILE_NAMES = frozenset(secret_file_names())
+#: With the names of files for secrets.
+_KNOWN_NAMES = (*_SETTING_NAMES, *sorted(secret_file_names()))
 #: Prefixes of environment variables that may be misspelt settings; others belong to other programs.
 _PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")
 #: The similarity from which a name counts as a misspelt setting: one wrong letter gives more, the names of
@@ -114,14 +115,14 @@ def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bo
             case, or with mailctl's prefix, always does.
     """
     for name in sorted(values):
-        if name in _SETTING_NAMES or name in _TOKEN_VARIABLES or name in _FILE_NAMES:
+        if name in _KNOWN_NAMES or name in _TOKEN_VARIABLES:
             continue
         if name.startswith(SERVER_PREFIX):
             continue  # a misspelt one is refused when the settings are read
-        intended = name.upper() if name.upper() in _SETTING_NAMES else ""
+        intended = name.upper() if name.upper() in _KNOWN_NAMES else ""
         if not intended and is_ours(name):
             intended = next(
-                iter(difflib.get_close_matches(name, _SETTING_NAMES, n=1, cutoff=_MIN_SIMILARITY)), ""
+                iter(difflib.get_close_matches(name, _KNOWN_NAMES, n=1, cutoff=_MIN_SIMILARITY)), ""
             )
         if intended or name.startswith(_PREFIX):
             yield _GROUP.warn(

@@ -52,6 +52,8 @@ _SERVICE_NAME = "The mail server"
 _SESSION_SECONDS = 10.0
 #: For the session and what cannot be cancelled, such as the resolution of a name.
 _PROBE_SECONDS = _SESSION_SECONDS + 2.0
+#: Of it, for fetching an access token.
+_TOKEN_SECONDS = 8.0
 #: How long a port may be silent until it is looked what it speaks.
 _SILENT_SECONDS = 0.5
 #: How long to wait for the reply to the test message: many servers scan for spam before they reply.
@@ -222,8 +224,17 @@ def _step(step: ProbeStep, server: SmtpServer, *, recipient: str) -> Finding:
         )
     return _GROUP.fail(
         step.name,
-        f"{server.address}: {step.detail}.",
-        fix=fix_for(step.category) or _fix(step.name, server),
+        f"{server.address}: {step.detail.rstrip('.')}.",
+        fix=step.fix or _fix_for_token(step, server) or fix_for(step.category) or _fix(step.name, server),
+    )
+
+
+def _fix_for_token(step: ProbeStep, server: SmtpServer) -> str:
+    if step.name != "auth" or server.tokens is None:
+        return ""
+    return (
+        "Check that the access token is for EMAIL_HOST_USER and for sending by SMTP, and that the account may"
+        " sign in so."
     )
 
 
@@ -241,6 +252,7 @@ def _fix(stage: str, server: SmtpServer) -> str:
         return (
             "Check that EMAIL_HOST is a name in the server's certificate, that EMAIL_CA_FILE contains "
             f"the authority that signed it (now: {trusted}), and that EMAIL_TLS matches EMAIL_PORT ({ports})."
+            " A server that asks for a client certificate requires EMAIL_TLS_CLIENT_CERT."
             " A server on this host or in a private network that offers no TLS requires EMAIL_TLS=none."
         )
     if stage == "auth" and server.tls == "none" and socket_path(server.host) is None:
@@ -315,6 +327,7 @@ def _with_short_timeouts(server: SmtpServer) -> SmtpServer:
     return replace(
         server,
         timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS),
+        token_seconds=min(server.token_seconds, _TOKEN_SECONDS),
         data_timeout_seconds=min(server.data_timeout_seconds, _DATA_SECONDS),
     )
 

@@ -51,10 +51,7 @@ _EXPLANATIONS: Mapping[str, _Explanation] = {
         _CHECK_CONFIG,
         Certainty.LIKELY,
     ),
-    "smtp_auth": _Explanation(
-        "signing in to the mail server fails (EMAIL_HOST_USER, EMAIL_HOST_PASSWORD or EMAIL_TLS)",
-        _CHECK_CONFIG,
-    ),
+    "smtp_auth": _Explanation("signing in to the mail server fails", _CHECK_CONFIG),
     "smtp_tls": _Explanation(
         "TLS with the mail server fails (EMAIL_TLS, EMAIL_CA_FILE or its certificate)", _CHECK_CONFIG
     ),

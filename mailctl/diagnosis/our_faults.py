@@ -22,6 +22,10 @@ _CAUSES: Mapping[ReplyCategory, tuple[str, str]] = {
         "the mail server rejects EMAIL_HOST_USER or EMAIL_HOST_PASSWORD, or requires them",
     ),
     ReplyCategory.ENCRYPTION: ("smtp_tls", "the mail server requires TLS (EMAIL_TLS)"),
+    ReplyCategory.CLIENT_CERTIFICATE: (
+        "smtp_tls",
+        "the mail server requires a client certificate that it trusts (EMAIL_TLS_CLIENT_CERT)",
+    ),
     ReplyCategory.HELO: (
         "helo_refused",
         "the mail server does not accept the name by which this host introduces itself (EMAIL_HELO_NAME)",

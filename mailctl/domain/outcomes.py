@@ -42,6 +42,7 @@ class ReplyCategory(StrEnum):
     SENDER = "sender"  #: EMAIL_FROM_ADDRESS, or our right to use it
     CREDENTIALS = "credentials"  #: sign-in
     ENCRYPTION = "encryption"  #: the server requires TLS
+    CLIENT_CERTIFICATE = "client-certificate"  #: the certificate by which this host identifies itself
     HELO = "helo"  #: the name by which this host introduces itself
     RELAY = "relay"  #: our right to send to other domains through this server
     ACCOUNT = "account"  #: our account there is suspended, restricted, or in a sandbox
@@ -64,6 +65,7 @@ OUR_FAULTS = frozenset(
         ReplyCategory.SENDER,
         ReplyCategory.CREDENTIALS,
         ReplyCategory.ENCRYPTION,
+        ReplyCategory.CLIENT_CERTIFICATE,
         ReplyCategory.HELO,
         ReplyCategory.RELAY,
         ReplyCategory.ACCOUNT,

@@ -24,11 +24,15 @@ _FORBIDDEN_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
 _WEB_HOST = re.compile(r"\*|(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 #: A host name in ASCII, or an address literal (RFC 5321 section 4.1.3).
 _HELO_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[A-Za-z0-9:.]{2,60}\]")
+#: What Redis accepts as a name of a client.
+_REDIS_NAME = re.compile(r"[!-~]{0,100}")
+#: The end of an address without brackets: no top-level domain is a number.
+_NUMBER_AT_END = re.compile(r"(?:.*\.)?\d+")
 
 
 def validate_helo_name(value: str) -> str:
     """Return a name for EHLO, which may be empty; raise ValueError if it is none."""
-    if value and not _HELO_NAME.fullmatch(value):
+    if value and (not _HELO_NAME.fullmatch(value) or _NUMBER_AT_END.fullmatch(value)):
         raise ValueError("must be a host name with its domain, or an address in square brackets")
     return value
 
@@ -66,9 +70,9 @@ class SettingsFields(BaseSettings):
     #: The password of the Sentinels.
     redis_sentinel_password: SecretStr | None = None
     #: What the names of all keys in Redis begin with.
-    redis_key_prefix: str = Field(default="", pattern=r"^[!-~]{0,100}$")
+    redis_key_prefix: str = ""
     #: The name of the connections in CLIENT LIST.
-    redis_client_name: str = Field(default="", pattern=r"^[!-~]{0,100}$")
+    redis_client_name: str = ""
     celery_broker_url: BrokerUrl | None = None
     celery_result_backend: ResultBackendUrl | None = None
     #: Seconds after which Celery kills a task.
@@ -98,7 +102,7 @@ class SettingsFields(BaseSettings):
     email_tls_client_key: Path | None = None
     #: The name in EHLO; "" for that of this host.
     email_helo_name: str = ""
-    #: A TOML file with more mail servers, and which emails go by which.
+    #: A TOML or JSON file with more mail servers, and which emails go by which.
     mailctl_servers: Path | None = None
 
     #: A service's own Celery app, as MODULE:ATTRIBUTE.
@@ -166,7 +170,7 @@ class SettingsFields(BaseSettings):
     mailctl_campaign_max_complained: str = "0.3%"
     #: Additional headers, as a JSON object of names and values, or of values by kind.
     mailctl_headers: str = ""
-    #: A TOML file with more senders, and which emails have which.
+    #: A TOML or JSON file with more senders, and which emails have which.
     mailctl_senders: Path | None = None
     #: The host names that the dashboard answers to, comma-separated; `*.` for subdomains, `*` for all.
     mailctl_web_hosts: str = ""
@@ -215,6 +219,13 @@ class SettingsFields(BaseSettings):
             raise ValueError("is not UTF-8 text, or contains a NUL")
         if value == "" and info.field_name in cls.model_fields:
             return cls.model_fields[info.field_name].get_default()
+        return value
+
+    @field_validator("redis_key_prefix", "redis_client_name")
+    @classmethod
+    def _check_redis_name(cls, value: str) -> str:
+        if not _REDIS_NAME.fullmatch(value):
+            raise ValueError("must be at most 100 printable ASCII characters without blanks")
         return value
 
     @field_validator("email_helo_name")

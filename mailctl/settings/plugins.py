@@ -29,13 +29,13 @@ def load_object(spec: str, *, setting: str) -> object:
         sys.path.insert(0, str(Path.cwd()))  # as `celery -A` and `uvicorn` do
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"{setting} {spec} cannot be imported: {summarize_error(error)}.",
             fix="Name a module that can be imported from this folder, and an object in it.",
         ) from error
 
 
-def summarize_error(error: Exception) -> str:
+def summarize_error(error: BaseException) -> str:
     """Return an exception of a service's code in one line, without credentials."""
     return mask_credentials(f"{type(error).__name__}: {error}".rstrip(".").splitlines()[0])

@@ -60,12 +60,12 @@ def read_secret_file(path: Path, name: str) -> str:
         name: what names it, for error messages.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: the file cannot be read, or is empty.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
-        text = content.decode()
+        text = content.decode("utf-8-sig")  # editors on Windows begin files with a byte order mark
     except OSError as error:
         raise ConfigurationError(
             f"{name}: the file {path} cannot be read: {error.strerror or type(error).__name__}.",
@@ -78,7 +78,12 @@ def read_secret_file(path: Path, name: str) -> str:
     if len(content) > _LARGEST_FILE:
         raise ConfigurationError(f"{name}: the file {path} is too large.", fix="Name a file with one secret.")
     # Editors and `echo` end the file with a line feed, which is no part of the secret.
-    return text.removesuffix("\n").removesuffix("\r")
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise ConfigurationError(
+            f"{name}: the file {path} is empty.", fix=f"Write the secret to it, or remove {name}."
+        )
+    return secret
 
 
 def _is_secret(annotation: object) -> bool:

@@ -1,7 +1,8 @@
-"""Reads TOML files that settings name, strictly: each error says the file, the place and what is allowed."""
+"""Reads TOML and JSON files that settings name, strictly: each error says file, place and what is allowed."""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ _LONGEST_TEXT = 1000
 
 
 class TomlTable:
-    """A table of a TOML file, whose values are taken one by one; `finish` refuses those that nobody took.
+    """A table of such a file, whose values are taken one by one; `finish` refuses those that nobody took.
 
     Args:
         values: the table.
@@ -48,7 +49,7 @@ class TomlTable:
         """
         value = self._take(name, default)
         if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not _is_one_line(value):
-            raise self.error(name, "must be text of one line")
+            raise self.error(name, f"must be text of one line, of at most {_LONGEST_TEXT} characters")
         return value
 
     def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
@@ -144,21 +145,21 @@ class TomlTable:
 
 
 def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool] | None = None) -> TomlTable:
-    """Return the content of a TOML file.
+    """Return the content of a TOML file, or of a JSON file with the same tables.
 
     Args:
-        path: the file.
+        path: the file; JSON if its name ends with .json.
         setting: the setting that names it.
-        runs_code: whether a text of the file names code that mailctl runs; such a file must be one that no
+        runs_code: whether its content, as text, names code that mailctl runs; such a file must be one that no
             other user could have written.
 
     Raises:
-        ConfigurationError: the file cannot be read, is not TOML, or runs code of another user.
+        ConfigurationError: the file cannot be read, is not TOML or JSON, or runs code of another user.
     """
     source = f"{setting} ({path})"
-    text = _read_text(path, source)
-    values = _parse(text, source)
-    if runs_code is not None and runs_code(text) and (writer := find_foreign_writer(path)):
+    values = _parse(_read_text(path, source), source, is_json=path.suffix == ".json")
+    # Not the text of the file: an escape in it would hide a name.
+    if runs_code is not None and runs_code(str(values)) and (writer := find_foreign_writer(path)):
         raise ConfigurationError(
             f"{source}: the file names code that is run, and {writer}.",
             fix="Let the file and its folder belong to the user of this process alone.",
@@ -184,22 +185,40 @@ def _read_text(path: Path, source: str) -> str:
         raise ConfigurationError(f"{source}: the file is not UTF-8 text.", fix="Correct the file.") from None
 
 
-def _parse(text: str, source: str) -> dict[str, Any]:
+def _parse(text: str, source: str, *, is_json: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return _parse_json(text) if is_json else tomllib.loads(text)
     except RecursionError:
         raise ConfigurationError(
             f"{source}: the file is too deeply nested.", fix="Correct the file."
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         # It says line and column, and quotes no value.
         raise ConfigurationError(
-            f"{source}: the file is not TOML: {_reason(error)}.", fix="Correct the file."
+            f"{source}: the file is not {'JSON' if is_json else 'TOML'}: {_reason(error)}.",
+            fix="Correct the file.",
         ) from None
 
 
-def _reason(error: tomllib.TOMLDecodeError) -> str:
+def _parse_json(text: str) -> dict[str, Any]:
+    values = json.loads(text, object_pairs_hook=_without_duplicates)
+    if not isinstance(values, dict):
+        raise ValueError("Expecting an object (at line 1, column 1)")
+    return values
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("Cannot declare twice (in one object)")
+    return dict(pairs)
+
+
+def _reason(error: ValueError) -> str:
     place = str(error).rpartition("(")[2].rstrip(")")
+    if isinstance(error, json.JSONDecodeError):
+        place = f"at line {error.lineno}, column {error.colno}"
+    if str(error).startswith(("Cannot declare", "Cannot overwrite", "Cannot mutate")) and place:
+        return f"a name is there twice, {place}"
     return f"there is a mistake {place}" if place.startswith("at ") else "there is a mistake"
 
 

@@ -121,7 +121,28 @@ def is_server_failure(outcome: Outcome) -> bool:
         return bool(outcome.stage)
     if outcome.category is ReplyCategory.CONNECTIONS:
         return False  # it works, for fewer sessions
-    return outcome.kind is OutcomeKind.DEFERRED and is_server_stage(outcome.stage)
+    if outcome.kind is not OutcomeKind.DEFERRED:
+        return False
+    if is_server_stage(outcome.stage):
+        return True
+    is_about_system, is_closing = _is_about_mail_system(outcome), outcome.reply.code == CLOSING_CODE
+    if outcome.stage != "mail":
+        return is_about_system and is_closing  # which a server may say at any stage (RFC 5321 section 3.8)
+    # MAIL names our own sender: no recipient or content explains what happens there.
+    is_closing = is_closing and outcome.category is ReplyCategory.OTHER
+    return is_about_system or is_closing or is_unanswered(outcome)
+
+
+def _is_about_mail_system(outcome: Outcome) -> bool:
+    """Whether the mail server reports a problem of its own: by known words, or by X.3.X (RFC 3463)."""
+    if outcome.category is ReplyCategory.OTHER:
+        return (outcome.reply.enhanced or "").startswith("4.3.")
+    return outcome.category is ReplyCategory.SERVER
+
+
+def is_unanswered(outcome: Outcome) -> bool:
+    """Whether the mail server was silent or hung up before it got the message, of which it said nothing."""
+    return outcome.kind is OutcomeKind.DEFERRED and bool(outcome.stage) and outcome.reply.code is None
 
 
 def is_server_stage(stage: str) -> bool:

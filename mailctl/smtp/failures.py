@@ -80,7 +80,7 @@ def _reason(
     chain: list[BaseException], *, stage: str, timeout_seconds: float | None, implicit_tls: bool
 ) -> str:
     if configuration := _first(chain, ConfigurationError):
-        return configuration.message
+        return configuration.message.rstrip(".")
     if tls_error := _first(chain, ssl.SSLError):
         return _tls_reason(tls_error)
     if unresolved := _first(chain, socket.gaierror):

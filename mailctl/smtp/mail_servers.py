@@ -89,11 +89,7 @@ class MailServers:
         }
 
     def smtp_server(self, name: str) -> SmtpServer:
-        """Return how to connect to a server.
-
-        Raises:
-            ConfigurationError: its sign-in names a function that cannot be loaded.
-        """
+        """Return how to connect to a server."""
         server = self.by_name[name].make_server()
         if server.connect_timeout_seconds is None and self.routing.has_alternative(name):
             seconds = min(_CONNECT_SECONDS, server.timeout_seconds)
@@ -111,6 +107,7 @@ def mail_servers_from_settings(settings: Settings) -> MailServers:
         raise ConfigurationError(
             f"EMAIL_HOST is a Unix socket, and EMAIL_TLS is {settings.email_tls}.", fix=_SOCKET_FIX
         )
+    _require_token_settings(settings)
     default = NamedServer(
         name=DEFAULT_SERVER,
         host=settings.email_host,
@@ -130,6 +127,18 @@ def mail_servers_from_settings(settings: Settings) -> MailServers:
         routes = (Route(servers=tuple(by_name)),)  # each is tried when those before it do not work
     _refuse_unused(file, in_file | given, routes)
     return MailServers(by_name=by_name, routing=Routing(routes=routes))
+
+
+def _require_token_settings(settings: Settings) -> None:
+    if settings.email_auth != "xoauth2":
+        return
+    has_command = bool(settings.email_oauth_token_command.get_secret_value())
+    if not settings.email_host_user or bool(settings.email_oauth_token) == has_command:
+        raise ConfigurationError(
+            "EMAIL_AUTH=xoauth2 needs EMAIL_HOST_USER and either EMAIL_OAUTH_TOKEN or"
+            " EMAIL_OAUTH_TOKEN_COMMAND.",
+            fix="Set these two, or another EMAIL_AUTH.",
+        )
 
 
 def _file(settings: Settings) -> TomlTable:
@@ -206,6 +215,8 @@ def _with_sign_in(server: SmtpServer, table: TomlTable) -> Callable[[], SmtpServ
         raise table.error("auth", "xoauth2 needs either oauth_token or oauth_token_command")
     if auth != "xoauth2" and (function or command):
         raise table.error("auth", "must be xoauth2 to sign in with an access token")
+    if auth == "xoauth2" and not server.username:
+        raise table.error("user", "is missing; the access token belongs to it")
     if server.password and not server.username:
         raise table.error("user", "is missing; the password belongs to it")
     signed_in = replace(server, auth=auth)

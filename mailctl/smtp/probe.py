@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import OutcomeKind
+from mailctl.errors import ConfigurationError
 from mailctl.settings.credential_masking import MASK
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, OpeningStep, SmtpSession, TransactionStep, own_host_name
@@ -36,6 +37,8 @@ class ProbeStep:
     category: ReplyCategory | None = None
     #: Whether it is certain that only other settings help; not of a refusal by the server.
     is_misconfigured: bool = False
+    #: What to do, if the error itself says so.
+    fix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ async def _probe_step(
             seconds=time.monotonic() - started,
             category=outcome.category,
             is_misconfigured=outcome.kind is OutcomeKind.CONFIG and outcome.category is None,
+            fix=error.fix if isinstance(error, ConfigurationError) else "",
         )
     detail = _detail(name, session=session, server=server)
     return ProbeStep(name=name, ok=True, detail=detail, seconds=time.monotonic() - started)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mailctl.errors import ConfigurationError
 from mailctl.settings.hosts import server_address
-from mailctl.smtp.oauth import token_source_from_settings
+from mailctl.smtp.oauth import TOKEN_SECONDS, token_source_from_settings
 from mailctl.smtp.setting_names import DEFAULT_NAMES, SettingNames
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mailctl.settings import Settings
     from mailctl.smtp.oauth import TokenSource
+
+_NO_KEY = "it needs a certificate, and a key without a password"
 
 TlsMode = Literal["starttls", "implicit", "none"]
 AuthMode = Literal["auto", "plain", "login", "cram-md5", "xoauth2"]
@@ -39,12 +41,14 @@ class SmtpServer:
     auth: AuthMode = "auto"
     #: Returns access tokens for xoauth2; None without it.
     tokens: TokenSource | None = field(default=None, compare=False, repr=False)
+    #: Seconds for fetching a token.
+    token_seconds: float = TOKEN_SECONDS
     #: The certificate of this host, and its key if that is in another file.
     client_cert: Path | None = None
     client_key: Path | None = None
     #: Seconds for connecting and for each command.
     timeout_seconds: float = 30.0
-    #: Seconds for connecting and the greeting; None for `timeout_seconds`.
+    #: Seconds for connecting, TLS and the first reply to a message; None for `timeout_seconds`.
     connect_timeout_seconds: float | None = None
     #: Seconds to wait for the reply to a body (RFC 5321 section 4.5.3.2.6 requires 600).
     data_timeout_seconds: float = 600.0
@@ -60,11 +64,7 @@ class SmtpServer:
 
 
 def smtp_server_from_settings(settings: Settings) -> SmtpServer:
-    """Return the mail server of the settings.
-
-    Raises:
-        ConfigurationError: EMAIL_AUTH is xoauth2, and EMAIL_OAUTH_TOKEN names no function.
-    """
+    """Return the mail server of the settings."""
     return SmtpServer(
         host=settings.email_host,
         port=settings.email_port,
@@ -102,7 +102,7 @@ def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
     except OSError as error:
         # Without the cause, an OSError that would be classified as a network failure.
         raise ConfigurationError(
-            f"the CA file {cafile} cannot be used ({error.strerror or 'no certificate in it'})",
+            f"the CA file {cafile} cannot be used ({_reason(error, 'there is no certificate in it')})",
             fix="Set EMAIL_CA_FILE to a readable PEM file.",
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -117,6 +117,15 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Path, key: Path | No
         context.load_cert_chain(cert, key, password="")
     except OSError as error:
         raise ConfigurationError(
-            f"the client certificate {cert} cannot be used ({error.strerror or 'no certificate with key'})",
+            f"the client certificate {cert} cannot be used ({_reason(error, _NO_KEY)})",
             fix="Set EMAIL_TLS_CLIENT_CERT and EMAIL_TLS_CLIENT_KEY to PEM files without a password.",
         ) from None
+
+
+def _reason(error: OSError, otherwise: str) -> str:
+    """Return why a file cannot be used: what the system says of the file, or what is wrong in it."""
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "the key belongs to another certificate"
+    if isinstance(error, ssl.SSLError) or error.strerror is None:
+        return otherwise
+    return error.strerror.lower()

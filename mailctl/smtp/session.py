@@ -34,6 +34,8 @@ SESSION_ERRORS = (aiosmtplib.SMTPException, ConfigurationError, OSError, ValueEr
 
 #: Seconds for RSET and QUIT, whose replies do not matter to the outcome.
 RESET_AND_QUIT_SECONDS = 2.0
+#: The stages that show whether a server works at all; replies at the others may depend on slow checks.
+_SIGN_OF_LIFE_STAGES = frozenset({"connect", "tls", "mail"})
 #: Reply codes of servers that do not know EHLO and may accept HELO (RFC 5321 section 4.1.1.1).
 _EHLO_UNKNOWN = frozenset({500, 502, 504})
 #: Reply codes after which the session cannot be used any more.
@@ -192,8 +194,8 @@ class SmtpSession:
         server = self._server
         if self.body_handed_over:
             return server.data_timeout_seconds
-        is_connecting = self.stage == "connect" and server.connect_timeout_seconds is not None
-        return (is_connecting and server.connect_timeout_seconds) or server.timeout_seconds
+        shorter = server.connect_timeout_seconds if self.stage in _SIGN_OF_LIFE_STAGES else None
+        return server.timeout_seconds if shorter is None else shorter
 
     def can_be_reused(self, outcome: Outcome) -> bool:
         """Whether the session can send another message after this outcome, once it was reset."""
@@ -257,12 +259,11 @@ class SmtpSession:
             local_hostname=name,
             timeout=self._timeout_seconds,
         )
-        self._transport = self._smtp.transport
+        self._transport, smtp.timeout = self._smtp.transport, self._timeout_seconds
         if not server.local_hostname and not is_full_host_name(str(name)):
             # The name of a container says nothing to the server (RFC 5321 section 4.1.4).
             smtp.local_hostname = _address_literal(self._smtp.get_transport_info("sockname")) or name
         await self._send_ehlo()
-        smtp.timeout = server.timeout_seconds
 
     async def _send_ehlo(self) -> None:
         try:
@@ -270,20 +271,35 @@ class SmtpSession:
         except aiosmtplib.SMTPHeloError as error:
             if error.code not in _EHLO_UNKNOWN:
                 raise
+            await self._send_helo()
+
+    async def _send_helo(self) -> None:
+        try:
             await self._smtp.helo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code in _EHLO_UNKNOWN and await self._speaks_lmtp():
+                raise ConfigurationError(
+                    "the server speaks LMTP, not SMTP",
+                    fix="Name a server that speaks SMTP and relays the emails.",
+                ) from None
+            raise
+
+    async def _speaks_lmtp(self) -> bool:
+        reply = await self._smtp.execute_command(b"LHLO", self.helo_name.encode())
+        return reply.code == _OK_CODE
 
     async def _start_tls(self) -> None:
         if not self._smtp.supports_extension("starttls"):
-            raise ConfigurationError(
-                "the server does not offer STARTTLS", fix="See EMAIL_TLS and EMAIL_PORT."
-            )
-        await self._smtp.starttls(tls_context=self._tls_context(), timeout=self._server.timeout_seconds)
+            raise ConfigurationError("the server does not offer STARTTLS")
+        self._smtp.timeout = self._timeout_seconds
+        await self._smtp.starttls(tls_context=self._tls_context(), timeout=self._timeout_seconds)
         self._transport = self._smtp.transport
         await self._send_ehlo()
 
     async def _authenticate(self) -> None:
         """Try one mechanism once, because each failure counts towards a lock-out (RFC 4954)."""
         smtp, server = self._smtp, self._server
+        smtp.timeout = self._timeout_seconds
         if server.auth == "xoauth2":
             await self._authenticate_by_token()
             return
@@ -293,7 +309,10 @@ class SmtpSession:
         sign_in = next((method for name, method in allowed.items() if name in offered), None)
         if sign_in is None:
             names = " and ".join(name.upper() for name in allowed)
-            raise ConfigurationError(f"the server offers no AUTH mechanism of {names}", fix="See EMAIL_AUTH.")
+            raise ConfigurationError(
+                f"the server offers no AUTH mechanism of {names}",
+                fix=f"Set EMAIL_AUTH to one that it offers: {', '.join(offered) or 'none'}.",
+            )
         await sign_in(server.username, server.password)
 
     async def _authenticate_by_token(self) -> None:
@@ -304,11 +323,13 @@ class SmtpSession:
                 "EMAIL_AUTH=xoauth2 needs an access token",
                 fix="Set EMAIL_OAUTH_TOKEN or EMAIL_OAUTH_TOKEN_COMMAND.",
             )
-        self._token = await asyncio.to_thread(tokens.token)
+        seconds = self._server.token_seconds
+        self._token = await asyncio.to_thread(tokens.token, within=seconds)
         try:
             await self._smtp.auth_xoauth2(self._server.username, self._token)
         except aiosmtplib.SMTPAuthenticationError:
-            refused, self._token = self._token, await asyncio.to_thread(tokens.token, instead_of=self._token)
+            refused = self._token
+            self._token = await asyncio.to_thread(tokens.token, instead_of=refused, within=seconds)
             if self._token == refused:
                 raise
             await self._smtp.auth_xoauth2(self._server.username, self._token)
@@ -328,7 +349,7 @@ class SmtpSession:
 
     async def _read_refusal(self, stage: str) -> Outcome | None:
         self.stage = stage
-        reply = await self._ensure_protocol().read(within=self._server.timeout_seconds)
+        reply = await self._ensure_protocol().read(within=self._timeout_seconds)
         return None if reply.code in _EXPECTED_CODES[stage] else self._classify_reply(reply.code, reply.text)
 
     def _classify_reply(self, code: int, text: str) -> Outcome:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mailctl.domain.outcomes import OutcomeKind, ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import join_order
-from mailctl.smtp.classify import is_server_failure, leaves_fault_open
+from mailctl.smtp.classify import is_server_failure, is_unanswered, leaves_fault_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -107,7 +107,8 @@ class CircuitBreaker:
             return None  # the server was not asked
         if is_server_failure(outcome):
             return self._record_failure(self._circuits, outcome)
-        circuit = None if outcome.kind in _WITHOUT_REPLY else self.read()
+        proves_nothing = outcome.kind in _WITHOUT_REPLY or is_unanswered(outcome)
+        circuit = None if proves_nothing else self.read()
         if circuit is None:
             return None
         if circuit.is_about_emails and outcome.kind is not OutcomeKind.ACCEPTED:

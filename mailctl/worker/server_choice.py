@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.routing import DEFAULT_SERVER, ServerPlan, plan_attempt
 from mailctl.errors import LogUnavailable
-from mailctl.smtp.classify import is_server_failure
+from mailctl.smtp.classify import is_server_failure, is_unanswered
 from mailctl.worker.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class ServerChoice:
 
         What the server said about the email itself, and what it may have accepted, never moves on.
         """
-        return is_server_failure(outcome) and len(tried) <= len(claim.plan.alternatives)
+        may_move = is_server_failure(outcome) or is_unanswered(outcome)
+        return may_move and len(tried) <= len(claim.plan.alternatives)
 
     def move_on(self, claim: Claim, outcome: Outcome, tried: Sequence[str]) -> str | None:
         """Return the next mail server for an email that may move on.

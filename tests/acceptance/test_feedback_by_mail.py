@@ -351,7 +351,7 @@ def test_access_tokens_sign_in_to_a_mailbox(dovecot: tuple[Dovecot, Path], direc
     server.deliver(data, name="3.token")
     refused, valid = access_token(key=b"another-key"), access_token()
     fetched = [valid, refused]
-    tokens = TokenSource(fetched.pop, setting="MAILCTL_FEEDBACK_IMAP_TOKEN_COMMAND")
+    tokens = TokenSource(lambda _: fetched.pop(), setting="MAILCTL_FEEDBACK_IMAP_TOKEN_COMMAND")
     mailbox = mailbox_of(dovecot, tokens=tokens)
     watch = FeedbackWatch(direct_post.runtime, [ImapSource(mailbox, "INBOX")])
     with pytest.raises(ServiceUnavailable) as caught:

@@ -169,11 +169,24 @@ def test_dns_is_asked_only_after_a_confirmation(
 
 
 def test_a_dns_server_that_fails_is_said(tmp_path: Path) -> None:
-    """What was found before it is kept."""
+    """What it answers about other names is found all the same."""
     found = check(tmp_path, {("mail.shop.example", "MX"): ["SERVFAIL"]})
-    assert found["SPF mail.shop.example"].status is OK
-    assert found["dns"].status is FAIL
-    assert "MX of mail.shop.example failed: no usable answer" in found["dns"].detail
+    assert found["MX mail.shop.example"].status is FAIL
+    assert (
+        "MX of mail.shop.example failed: the server answers SERVFAIL" in found["MX mail.shop.example"].detail
+    )
+    assert found["SPF mail.shop.example"].status is found["DMARC shop.example"].status is OK
+    assert "dns" not in found
+
+
+def test_a_domain_whose_servers_fail_hides_no_other(tmp_path: Path) -> None:
+    """Such as one whose DNSSEC is broken."""
+    found = check(tmp_path, {("mail.shop.example", "SOA"): ["SERVFAIL"]}, senders=SENDERS + """
+[senders.other]
+address = "a@shop.example"
+""")  # fmt: skip
+    assert found["domain mail.shop.example"].status is FAIL
+    assert found["SPF shop.example"].status is not FAIL
 
 
 def test_a_silent_dns_server_ends_with_the_first_question() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -18,14 +19,11 @@ from tests.smtp_server import (
     AcceptThenDrop,
     Certificates,
     Reply,
+    Script,
     ScriptedSmtpServer,
     Stall,
     test_certificates,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 OK, WARN, FAIL, SKIP = FindingStatus
@@ -108,6 +106,37 @@ class TestSmtp:
         assert steps(found) == {"connect": OK, "tls": FAIL}
         assert "certificate verify failed" in found["smtp/tls"].detail
         assert "EMAIL_CA_FILE" in found["smtp/tls"].fix
+
+    @pytest.mark.parametrize(
+        ("step", "changes", "detail", "fix"),
+        [
+            ("auth", {"email_oauth_token": "os:nothing"}, "os:nothing cannot be imported", "Name a module"),
+            ("auth", {"email_oauth_token_command": SecretStr("false")}, "exited with code 1.", "by hand"),
+            ("auth", {"email_oauth_token_command": SecretStr("echo old")}, "535", "the access token is for"),
+            ("tls", {"email_tls_client_cert": Path("none.pem")}, "none.pem cannot", "EMAIL_TLS_CLIENT_CERT"),
+        ],
+    )
+    def test_an_error_that_says_what_to_do_is_not_given_other_advice(
+        self, step: str, changes: dict[str, Any], detail: str, fix: str, certificates: Certificates
+    ) -> None:
+        """Nobody corrects a password because a command fails."""
+        if step == "auth":
+            changes = {"email_auth": "xoauth2", "email_host_password": SecretStr(""), **changes}
+        with ScriptedSmtpServer(ssl_context=certificates.server, credentials=("app", "valid")) as server:
+            finding = check(mailing(server, certificates, **changes))[f"smtp/{step}"]
+        assert (finding.status, detail in finding.detail, fix in finding.fix) == (FAIL, True, True)
+        assert not {"..", "EMAIL_HOST_PASSWORD", "EMAIL_CA_FILE"} & {
+            finding.detail[-2:],
+            *finding.fix.split(),
+        }
+
+    def test_an_lmtp_server_is_recognised(self) -> None:
+        """It knows neither EHLO nor HELO, and its greeting need not say what it is (RFC 2033)."""
+        script: Script = {"ehlo": lambda _: "500 5.5.1 Unknown command", "lhlo": lambda _: "250 here"}
+        with ScriptedSmtpServer(script) as server:
+            finding = check(mailing(server))["smtp/connect"]
+        assert (finding.status, "speaks LMTP" in finding.detail) == (FAIL, True), finding
+        assert "SMTP and relays" in finding.fix
 
     def test_a_server_without_encryption_fails(self, certificates: Certificates) -> None:
         """Nothing falls back to clear text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +150,20 @@ class TestFaults:
         with ScriptedSmtpServer(script={"rcpt": [Stall(STALL)]}) as server:
             [outcome] = send(hasty(plain(server)), message())
         assert outcome.reply.text == f"timed out after {HASTE:g} s at rcpt"
+
+    @pytest.mark.parametrize(
+        ("stage", "named"),
+        [("banner", "connect"), ("ehlo", "connect"), ("starttls", "tls"), ("mail", "mail")],
+    )
+    def test_a_server_that_another_one_follows_is_left_soon(
+        self, stage: str, named: str, certificates: Certificates
+    ) -> None:
+        """However far it comes: a host may freeze at any moment, also one whose sessions are open."""
+        with ScriptedSmtpServer({stage: [Stall(STALL)]}, ssl_context=certificates.server) as server:
+            usual = replace(plain(server), tls="starttls", ca_file=certificates.ca_file)
+            [outcome] = send(replace(usual, connect_timeout_seconds=HASTE), message())
+        assert outcome.kind is K.DEFERRED
+        assert outcome.reply.text.startswith(f"timed out after {HASTE:g} s at {named}")
 
 
 class TestCancellation:

@@ -233,7 +233,7 @@ class TestSigningIn:
     def test_an_access_token_that_has_expired_is_fetched_anew_once(self, certificates: Certificates) -> None:
         """The new one is kept for the sessions after it."""
         tokens = iter(["expired-token-1", "valid-token-2"])
-        source = TokenSource(lambda: next(tokens), setting="EMAIL_OAUTH_TOKEN")
+        source = TokenSource(lambda _: next(tokens), setting="EMAIL_OAUTH_TOKEN")
         with ScriptedSmtpServer(
             ssl_context=certificates.server, credentials=("app", "valid-token-2")
         ) as server:
@@ -245,7 +245,7 @@ class TestSigningIn:
         self, certificates: Certificates
     ) -> None:
         """A function that returns the same token again is not asked a third time."""
-        source = TokenSource(lambda: "refused-token", setting="EMAIL_OAUTH_TOKEN")
+        source = TokenSource(lambda _: "refused-token", setting="EMAIL_OAUTH_TOKEN")
         script = {"auth": [Reply("535 5.7.8 no: refused-token")]}
         with ScriptedSmtpServer(script, ssl_context=certificates.server, credentials=("app", "x")) as server:
             configured = replace(signed_in(server, certificates), auth="xoauth2", tokens=source)

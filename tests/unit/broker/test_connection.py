@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from amqp.exceptions import AccessRefused, MessageNacked
 from kombu.exceptions import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from mailctl.broker.connection import broker_error, driver_errors, error_reason
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ExitCode
@@ -32,6 +34,16 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password() -> None:
     assert "does not answer" in error.message
     assert "secret-of-the-broker" not in str(error)
     assert "CELERY_BROKER_URL" in (error.fix or "")
+
+
+def test_a_certificate_that_is_not_trusted_is_no_broker_that_has_to_be_started() -> None:
+    """redis-py raises its own error while it handles that of TLS."""
+    wrapped, raised = OperationalError("it failed"), RedisConnectionError("it failed")
+    raised.__context__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    wrapped.__cause__ = raised
+    found = broker_error(connection(), wrapped)
+    assert "cannot be trusted" in found.message
+    assert "ssl_ca_certs" in found.fix
 
 
 @pytest.mark.parametrize(

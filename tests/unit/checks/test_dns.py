@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from mailctl.checks import dns
-from mailctl.checks.dns_resolver import DnsUnavailable
 from mailctl.checks.finding import Finding, FindingStatus
 from mailctl.domain.senders import SenderIdentity
+from mailctl.errors import DnsUnavailable
 
 if TYPE_CHECKING:
     from mailctl.checks.dns_resolver import DnsResolver

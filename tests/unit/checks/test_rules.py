@@ -45,6 +45,12 @@ def test_a_catalog_that_cannot_be_loaded_is_a_failure() -> None:
     assert catalog is BUILT_IN_CATALOG
 
 
+def test_a_mistake_in_the_mail_servers_is_none_of_the_senders() -> None:
+    """The check of the mail server reports it."""
+    found, _ = run_to_end(check_rules(Settings(mailctl_servers="no-such-file.toml")))
+    assert "senders" not in found
+
+
 def test_a_limit_for_an_unknown_kind_is_a_warning() -> None:
     """It would never apply."""
     findings = list(check_rules(Settings(mailctl_limit_per_user="welcom=10/h")))

@@ -81,6 +81,7 @@ def test_a_misspelt_name_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ("debug", "DEBUG"),
         ("Email_Host", "EMAIL_HOST"),
         ("REDIS_HOSTT", "REDIS_HOST"),
+        ("EMAIL_HOST_PASSWORT_FILE", "EMAIL_HOST_PASSWORD_FILE"),
         ("EMAIL_HSOT", "EMAIL_HOST"),
         ("CELERY_BROKER", "CELERY_BROKER_URL"),
         ("MAILCTL_DATABSE_URL", "MAILCTL_DATABASE_URL"),

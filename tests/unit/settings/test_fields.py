@@ -27,7 +27,7 @@ def test_a_helo_name_is_a_host_name_or_a_literal(text: str) -> None:
     assert validate_helo_name(text) == text
 
 
-@pytest.mark.parametrize("text", ["-a", "a b", "a\r\nMAIL FROM:<x@y>", "[", "é.example"])
+@pytest.mark.parametrize("text", ["-a", "a b", "a\r\nMAIL FROM:<x@y>", "[", "é.example", "192.0.2.1"])
 def test_a_helo_name_cannot_add_a_command(text: str) -> None:
     """It is written into one."""
     with pytest.raises(ValueError, match="must be a host name"):

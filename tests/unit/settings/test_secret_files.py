@@ -25,12 +25,12 @@ def test_every_secret_may_be_in_a_file() -> None:
     assert not {"EMAIL_HOST", "PROJECT_NAME"} & {*names}
 
 
-@pytest.mark.parametrize("content", ["s3cret", "s3cret\n", "s3cret\r\n"])
+@pytest.mark.parametrize("content", ["s3cret", "s3cret\n", "s3cret\r\n", "\ufeffs3cret"])
 @pytest.mark.parametrize("place", ["environment", "file"])
 def test_the_content_of_the_file_is_the_value(
     content: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the line feed at its end; the source is the file."""
+    """Without the line feed at its end and a byte order mark; the source is the file."""
     path, env_file = tmp_path / "password", tmp_path / ".env"
     path.write_bytes(content.encode())
     env_file.write_text(f"EMAIL_HOST_PASSWORD_FILE={path}\n" if place == "file" else "")
@@ -59,7 +59,7 @@ def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path, monkeypatch: py
         Settings.load()
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"x" * 70_000])
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe", b"x" * 70_000])
 def test_a_file_that_holds_no_secret_is_refused_without_its_content(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,12 +98,17 @@ def test_a_secret_is_given_once(tmp_path: Path) -> None:
         (b"\xff", "is not UTF-8 text"),
         (b"a = ", "is not TOML: there is a mistake"),
         (b"a = " + b"[" * 5000, "is too deeply nested"),
-        (b"a = 1\na = 2", "is not TOML"),
+        (b"a = 1\na = 2", "is not TOML: a name is there twice"),
+        (b"[a]\n[a]", "is not TOML: a name is there twice, at line 2"),
+        (b'{"a": 1', "is not JSON: there is a mistake at line 1, column 8"),
+        (b"{" + b'"a":{' * 5000, "is too deeply nested"),
+        (b'{"a": {"b": 1, "b": 2}}', "is not JSON: a name is there twice"),
+        (b'{"a": 1e999999, "b": 1} 2', "is not JSON: there is a mistake at line 1"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, content: bytes, said: str) -> None:
     """Without what stands in it."""
-    path = tmp_path / "x.toml"
+    path = tmp_path / ("x.json" if content.startswith(b"{") else "x.toml")
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as raised:
         read_toml_file(path, setting="X")

@@ -12,6 +12,7 @@ from mailctl.smtp.classify import (
     is_rate_limit,
     is_recipient_refusal,
     is_server_failure,
+    is_unanswered,
     reply_category,
 )
 
@@ -166,10 +167,35 @@ def test_a_recipient_is_refused_at_rcpt_or_by_a_code_about_the_mailbox() -> None
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_session_that_cannot_be_opened_is_the_failure_of_the_server(stage: str) -> None:
-    """Once an email was offered, a deferral is about that email."""
+def test_no_reply_before_a_recipient_was_named_is_the_failure_of_the_server(stage: str) -> None:
+    """Later on, the checks of a recipient may be what is slow."""
     outcome = Outcome(kind=OutcomeKind.DEFERRED, stage=stage)
-    assert is_server_failure(outcome) is (stage in ("connect", "tls", "auth"))
+    assert is_server_failure(outcome) is (stage in ("connect", "tls", "auth", "mail"))
+    assert is_unanswered(outcome)
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "text", "is_failure"),
+    [
+        ("auth", 454, "4.7.0 later", True),
+        ("mail", 452, "4.3.1 Insufficient system storage", True),
+        ("mail", 451, "4.3.0 later", True),
+        ("mail", 421, "Service not available", True),
+        ("mail", 450, "later", False),
+        ("mail", 450, "4.7.1 rate limit exceeded", False),
+        ("rcpt", 452, "4.3.1 Insufficient system storage", False),
+        ("body", 451, "4.3.0 queue full", False),
+        ("rcpt", 421, "4.3.2 shutting down", True),
+        ("rcpt", 421, "4.7.0 too many messages", False),
+        ("rcpt", 421, "Try again later", False),
+    ],
+)
+def test_a_deferral_may_be_about_the_email_once_its_recipient_is_named(
+    stage: str, code: int, text: str, is_failure: bool
+) -> None:
+    """At MAIL, a problem of the server concerns every email."""
+    outcome = classify_reply(code, text, stage=stage)
+    assert (is_server_failure(outcome), is_unanswered(outcome)) == (is_failure, False)
 
 
 def test_a_problem_with_our_account_is_the_failure_of_the_server() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,9 +147,10 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         mail_servers_from_settings(Settings(MAILCTL_SERVERS=tmp_path / "servers.toml"))
 
 
-def test_a_file_that_others_could_write_runs_no_command(tmp_path: Path) -> None:
-    """A sign-in command in it would be theirs."""
-    text = GOOD.replace('password = "hunter2"', 'auth = "xoauth2"\noauth_token_command = "print-token"')
+@pytest.mark.parametrize("name", ["oauth_token_command", '"oa\\u0075th_token_command"'])
+def test_a_file_that_others_could_write_runs_no_command(tmp_path: Path, name: str) -> None:
+    """A sign-in command in it would be theirs, also if an escape hides its name."""
+    text = GOOD.replace('password = "hunter2"', f'auth = "xoauth2"\n{name} = "print-token"')
     assert load(tmp_path, text).by_name["backup"].name == "backup"
     path = tmp_path / "servers.toml"
     path.chmod(0o666)
@@ -292,3 +295,11 @@ def test_a_variable_that_is_in_no_route_is_refused(given: Callable[..., Settings
     file.write_text('[[routes]]\nservers = ["default"]\n')
     with pytest.raises(ConfigurationError, match=r"MAILCTL_SERVER_BACKUP_\* is in no route"):
         mail_servers_from_settings(given(**BACKUP, MAILCTL_SERVERS=str(file)))
+
+
+def test_a_file_may_be_json(tmp_path: Path) -> None:
+    """With the same content."""
+    path = tmp_path / "servers.json"
+    path.write_text(json.dumps(tomllib.loads(GOOD)))
+    servers = mail_servers_from_settings(Settings(MAILCTL_SERVERS=path, EMAIL_HOST="smtp.example"))
+    assert (servers.labels, servers.routing) == (load(tmp_path, GOOD).labels, load(tmp_path, GOOD).routing)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +33,7 @@ def command(program: str) -> SecretStr:
 def test_a_token_is_kept_until_it_is_refused() -> None:
     """Then it is fetched once, by whichever session notices first."""
     tokens = iter("abc")
-    found = TokenSource(lambda: next(tokens), setting="X")
+    found = TokenSource(lambda _: next(tokens), setting="X")
     assert [found.token(), found.token()] == ["a", "a"]
     assert [found.token(instead_of="a"), found.token(instead_of="a"), found.token()] == ["b", "b", "b"]
 
@@ -62,14 +64,63 @@ def test_a_command_that_gives_no_token_is_our_fault(program: str) -> None:
 
 def test_a_command_that_is_missing_is_our_fault() -> None:
     """One sentence."""
-    with pytest.raises(ConfigurationError, match="cannot be run"):
+    with pytest.raises(ConfigurationError, match="cannot be run: no such file or directory"):
         source(email_oauth_token_command=SecretStr("/no/such/program")).token()
 
 
-def test_a_setting_that_is_no_function_is_our_fault() -> None:
-    """It is found when the worker starts to send."""
-    with pytest.raises(ConfigurationError, match="is not a function"):
-        source(email_oauth_token="os:sep")
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        ("os:sep", "is not a function"),
+        ("os:nothing_there", "cannot be imported"),
+        ("asyncio:sleep", "is an asynchronous function"),
+        ("sys:exit", "fails: SystemExit"),
+        ("os:getcwdb", "returns no access token"),
+    ],
+)
+def test_a_function_that_gives_no_token_is_our_fault(function: str, what: str) -> None:
+    """It is found when a session needs the token, which leaves its email waiting."""
+    tokens = source(email_oauth_token=function)
+    with pytest.raises(ConfigurationError, match=what):
+        tokens.token()
+
+
+def test_a_function_or_a_command_that_hangs_is_our_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message says how long it was waited for, and which setting names it."""
+    (tmp_path / "slow_tokens_of_test.py").write_text("import threading\nhang = threading.Event().wait\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for setting, value in (
+        ("EMAIL_OAUTH_TOKEN", "slow_tokens_of_test:hang"),
+        ("EMAIL_OAUTH_TOKEN_COMMAND", command("import time; time.sleep(600)")),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"{setting} has not .* within 0\.1 s"):
+            source(**{setting.lower(): value}).token(within=0.1)
+
+
+def test_sessions_that_wait_for_a_token_fail_with_the_first() -> None:
+    """They do not wait one after the other for a function that hangs."""
+    calls, is_asked, may_fail = [], threading.Event(), threading.Event()
+
+    def fetch(_: float) -> object:
+        calls.append(None)
+        is_asked.set()
+        may_fail.wait(60)
+        return None
+
+    tokens = TokenSource(fetch, setting="X")
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(tokens.token)
+        is_asked.wait(60)
+        second = threads.submit(tokens.token)
+        while not second.running():
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.1)
+        may_fail.set()
+        assert isinstance(first.exception(60), ConfigurationError)
+        assert isinstance(second.exception(60), ConfigurationError)
+    assert len(calls) == 1
 
 
 def test_without_a_setting_there_is_no_source() -> None:
