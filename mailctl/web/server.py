@@ -156,7 +156,7 @@ class _Server(uvicorn.Server):
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop in order, or at once on the second Ctrl-C; the command then returns instead of dying of the signal."""
+        """Stop in order, or at once on the second Ctrl-C; the signal does not end the command."""
         self.force_exit |= self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
