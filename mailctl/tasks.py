@@ -303,6 +303,8 @@ def _delivery_options(task: Task) -> DeliveryOptions:
 
 
 def _finish(task: Task, report: DeliveryResult) -> str:
+    # Celery would store what this returns, as a success, in place of the result that says what became of it.
+    task.request.ignore_result = True
     if report.state not in (None, State.SENDING):
         _store_result(task, report)
     if report.state in (State.FAILED, State.EXPIRED):

@@ -43,8 +43,18 @@ class BrokerAdapter(Protocol):
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of queues by name, as far as the broker shows them."""
 
-    def note_published(self, email_id: str, /) -> None:
-        """Note on the broker that it got the message of an email; do nothing if it keeps no such notes."""
+    def is_loss_provable(self, exchange: str, workers: int, /) -> bool:
+        """Return whether the lack of a note would prove that the broker has lost a message.
+
+        It proves nothing where a worker that does not share the log may have taken the message before that.
+
+        Args:
+            exchange: the name of the exchange of Celery's remote control.
+            workers: the number of live workers that share the log.
+        """
+
+    def note_publication(self, email_id: str, /) -> None:
+        """Note on the broker that it is about to get the message of an email; some keep no such notes."""
 
     def forgotten(self, ids: Sequence[str], /) -> frozenset[str]:
         """Return the emails whose messages the broker never got, or has lost with all its data."""

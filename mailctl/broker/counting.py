@@ -49,7 +49,11 @@ class CountingAdapter:
         """Return the message counts of queues by name."""
         return {queue: self._read_queue(queue) for queue in queues}
 
-    def note_published(self, _email_id: str, /) -> None:
+    def is_loss_provable(self, _exchange: str, _workers: int, /) -> bool:
+        """Return False: the broker keeps messages alone, and no notes."""
+        return False
+
+    def note_publication(self, _email_id: str, /) -> None:
         """Do nothing: the broker keeps messages alone."""
 
     def forgotten(self, _ids: Sequence[str], /) -> frozenset[str]:

@@ -199,6 +199,22 @@ class BrokerInspector:
 
         return ask_broker(self._app, read)
 
+    def has_silent_worker(self, nodes: Collection[str], *, queues: Collection[str]) -> bool:
+        """Return whether a worker that may consume one of some queues is not among those that have answered.
+
+        Args:
+            nodes: the nodes that `queues_by_worker` has returned.
+            queues: the names of the queues.
+
+        Raises:
+            BrokerUnavailable: the broker does not answer.
+        """
+        if self.is_in_memory:
+            return False
+        return ask_broker(
+            self._app, lambda connection: not self._have_all_answered(connection, queues, frozenset(nodes))
+        )
+
     def tasks_by_worker(self, nodes: Collection[str]) -> dict[str, frozenset[str]]:
         """Return the task names that each of these Celery workers has registered, if it answers.
 

@@ -7,7 +7,10 @@ workers have taken and not acknowledged.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoPermissionError
 
 from mailctl.broker.messages import (
     PROBE_BODY,
@@ -80,6 +83,12 @@ class RedisAdapter:
 
         Redis tells a publisher how many have received its message.
         """
+        # The channel's own connection may be waiting for the replies of workers.
+        with self._channel.conn_or_acquire() as client:
+            return int(client.publish(*self._command_for_nobody(exchange)))
+
+    def _command_for_nobody(self, exchange: str) -> tuple[str, str]:
+        """Return the channel of remote control, and a command in it that no worker answers."""
         channel = self._channel
         message = channel.prepare_message(
             json.dumps({"method": "ping", "arguments": {}, "destination": [probe_name()]}),
@@ -87,10 +96,7 @@ class RedisAdapter:
             content_encoding="utf-8",
         )
         channel._inplace_augment_message(message, exchange, "")
-        topic = channel._get_publish_topic(exchange, "")
-        # The channel's own connection may be waiting for the replies of workers.
-        with channel.conn_or_acquire() as client:
-            return int(client.publish(topic, json.dumps(message)))
+        return channel._get_publish_topic(exchange, ""), json.dumps(message)
 
     def read_queues(self, queues: Collection[str]) -> dict[str, BrokerQueue]:
         """Return the contents of these queues, and of all others that have unacknowledged messages."""
@@ -98,15 +104,33 @@ class RedisAdapter:
         names = dict.fromkeys([*queues, *(message.queue for message in unacked if message.queue)])
         return {name: self._read_queue(name, unacked) for name in names}
 
-    def note_published(self, email_id: str, /) -> None:
-        """Note in a key of its own that Redis has got the message of an email."""
+    def is_loss_provable(self, exchange: str, workers: int, /) -> bool:
+        """Return whether no other worker listens, and this user may write notes.
+
+        Raises:
+            ResponseError: Redis writes nothing at all, because it is full or a replica.
+        """
         with self._channel.client.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command("SETEX", self._note_key(email_id), 2 * PUBLICATION_NOTE_SECONDS, 1)
-            # A user who may not write such keys gets no proof, and may publish nevertheless.
-            pipeline.execute(raise_on_error=False)
+            pipeline.execute_command("SETEX", self._note_key(probe_name()), 1, 1)
+            pipeline.publish(*self._command_for_nobody(exchange))
+            may_write, listeners = pipeline.execute(raise_on_error=False)
+        if isinstance(may_write, Exception) and not isinstance(may_write, NoPermissionError):
+            raise may_write
+        return may_write is True and isinstance(listeners, int) and listeners <= workers
+
+    def note_publication(self, email_id: str, /) -> None:
+        """Note in a key of its own that Redis is about to get the message of an email.
+
+        A note without a message only means that nothing is proved, so it comes first.
+        """
+        # A user who may not write such keys gets no proof, and may publish nevertheless.
+        with suppress(NoPermissionError):
+            self._channel.client.execute_command(
+                "SETEX", self._note_key(email_id), 2 * PUBLICATION_NOTE_SECONDS, 1
+            )
 
     def forgotten(self, ids: Sequence[str], /) -> frozenset[str]:
-        """Return which emails have no note; none if Redis may have evicted keys, or may not write them.
+        """Return which emails have no note; none if Redis may evict keys, or may not write them.
 
         Args:
             ids: the ids of emails that were published less than `PUBLICATION_NOTE_SECONDS` ago.
@@ -114,10 +138,11 @@ class RedisAdapter:
         with self._channel.client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("SETEX", self._note_key(probe_name()), 1, 1)
             pipeline.info("stats")
+            pipeline.info("memory")
             for each in ids:
                 pipeline.exists(self._note_key(each))
-            may_write, stats, *are_there = pipeline.execute(raise_on_error=False)
-        if may_write is not True or not isinstance(stats, dict) or stats.get("evicted_keys") != 0:
+            may_write, stats, memory, *are_there = pipeline.execute(raise_on_error=False)
+        if may_write is not True or not _keeps_all_keys(stats, memory):
             return frozenset()
         return frozenset(each for each, is_there in zip(ids, are_there, strict=True) if is_there == 0)
 
@@ -172,6 +197,13 @@ class RedisAdapter:
         channel = self._channel
         key = channel.global_keyprefix + channel.unacked_key
         return [read_unacked(raw) for raw in channel.client.hvals(key)]
+
+
+def _keeps_all_keys(stats: Any, memory: Any) -> bool:
+    """Whether Redis has evicted no key; it counts from 0 after each start."""
+    if not isinstance(stats, dict) or not isinstance(memory, dict) or stats.get("evicted_keys") != 0:
+        return False
+    return memory.get("maxmemory") == 0 or memory.get("maxmemory_policy") == "noeviction"
 
 
 def _found(position: MessagePosition) -> MessageSearchResult:

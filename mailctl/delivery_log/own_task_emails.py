@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading, writing
-from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
+from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.transitions import change_state, reason_values
 from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
 from mailctl.domain.own_tasks import OWN_TASK
@@ -38,25 +38,38 @@ _IS_HELD_AS_UNKNOWN = and_(emails.c.state == State.HELD, emails.c.reason_code ==
 class OwnTaskEmails(Repository):
     """Finds emails of own tasks, and records their outcomes."""
 
-    def published(self, *, limit: int, worker_id: str | None = None) -> list[Email]:
+    def published(self, *, limit: int, offset: int = 0, worker_id: str | None = None) -> list[Email]:
         """Return emails of own tasks whose message was published, with unknown outcome, the oldest first.
 
         Args:
             limit: the maximum number of emails.
+            offset: how many of them to leave out.
             worker_id: the worker in whose memory the messages are; None for a broker outside the process.
         """
         place = emails.c.queued_in.is_(None) if worker_id is None else emails.c.queued_in == worker_id
         is_published = and_(emails.c.state == State.QUEUED, place, _IS_OWN)
-        return self._select(is_published, emails.c.queued_at, limit=limit)
+        return self._select(is_published, emails.c.queued_at, limit=limit, offset=offset)
 
-    def published_in_full(self, *, limit: int) -> list[Email]:
+    def published_in_full(self, *, limit: int, offset: int = 0) -> list[Email]:
         """Return other emails whose message was published in full, with unknown outcome, the oldest first.
 
         Args:
             limit: the maximum number of emails.
+            offset: how many of them to leave out.
         """
         is_published = and_(emails.c.state == State.QUEUED, emails.c.is_in_full.is_(True), ~_IS_OWN)
-        return self._select(is_published, emails.c.queued_at, limit=limit)
+        return self._select(is_published, emails.c.queued_at, limit=limit, offset=offset)
+
+    def queues_of_other_workers(self, *, since: datetime) -> frozenset[str]:
+        """Return the queues to which emails were published when a worker without this log may have listened.
+
+        Args:
+            since: only publications after this time.
+        """
+        was_heard = and_(events.c.reason_code == ReasonCode.OTHER_WORKER, events.c.at > since)
+        of_emails = select(emails.c.queue).join(events, events.c.email_id == emails.c.id)
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(of_emails.where(was_heard).distinct()).scalars())
 
     def held_as_unknown(self, *, since: datetime, limit: int) -> list[Email]:
         """Return emails that were held after a time because their outcome was unknown.
@@ -106,6 +119,29 @@ class OwnTaskEmails(Repository):
         with writing(self._engine) as connection:
             return _hold(connection, is_published, why=why, now=self._clock(), sender=sender)
 
+    def expire(self, ids: Collection[str], *, sender: str) -> None:
+        """Expire published emails that are too late, although such a task may still send them.
+
+        Args:
+            ids: the ids of the emails.
+            sender: who may send them.
+        """
+        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, NEEDS_NO_LOG)
+        text = f"it expired before it was known to be sent; {sender} may still send it"
+        reason, now = Reason(code=ReasonCode.EXPIRED, text=text), self._clock()
+        values = reason_values(reason) | {"maybe_sent": True}
+        if ids:
+            with writing(self._engine) as connection:
+                change_state(
+                    connection,
+                    is_published,
+                    State.EXPIRED,
+                    text=text,
+                    values=values,
+                    now=now,
+                    code=reason.code,
+                )
+
     def mark_as_own(self, kinds: Collection[str]) -> int:
         """Mark the published emails of some kinds as emails of own tasks; return how many were marked.
 
@@ -117,8 +153,11 @@ class OwnTaskEmails(Repository):
         with writing(self._engine) as connection:
             return connection.execute(update(emails).where(of_kinds).values(is_own_task=True)).rowcount
 
-    def _select(self, where: ColumnElement[bool], order: ColumnElement[Any], *, limit: int) -> list[Email]:
-        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(order).limit(limit)
+    def _select(
+        self, where: ColumnElement[bool], order: ColumnElement[Any], *, limit: int, offset: int = 0
+    ) -> list[Email]:
+        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(order, emails.c.seq)
+        query = query.limit(limit).offset(offset)
         with reading(self._engine) as connection:
             return [email_from_row(row) for row in connection.execute(query)]
 

@@ -32,6 +32,7 @@ from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
 from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.domain.own_tasks import OTHER_WORKER
 from mailctl.domain.reason_codes import Reason, ReasonCode
 
 if TYPE_CHECKING:
@@ -185,22 +186,36 @@ class Publications(Repository):
         # If a power failure undoes this, the emails are published twice, and claimed once.
         return len(self._mark_queued(ids, values | {"is_in_full": False}, durable=is_own_task))
 
-    def mark_in_full(self, ids: Collection[str]) -> frozenset[str]:
+    def mark_in_full(self, ids: Collection[str], *, is_loss_provable: bool = True) -> frozenset[str]:
         """Record that messages with the whole emails are about to be published to the broker.
 
         A worker without this log sends an email whenever its message comes. This is therefore recorded before
         it is published, and durably.
 
+        Args:
+            is_loss_provable: whether the broker could later prove that it has lost the messages; see
+                `BrokerAdapter.is_loss_provable`.
+
         Returns:
             The ids of those that were still waiting to be published.
         """
         values = {"queued_in": None, "is_own_task": False, "is_grouped": False, "is_in_full": True}
-        return frozenset(self._mark_queued(ids, values, durable=True))
+        code = None if is_loss_provable else ReasonCode.OTHER_WORKER
+        return frozenset(self._mark_queued(ids, values, durable=True, code=code))
 
-    def _mark_queued(self, ids: Collection[str], values: dict[str, Any], *, durable: bool) -> list[str]:
+    def _mark_queued(
+        self,
+        ids: Collection[str],
+        values: dict[str, Any],
+        *,
+        durable: bool,
+        code: ReasonCode | None = None,
+    ) -> list[str]:
         parameters, text, now = {"ids": list(ids)} | values, "published to the broker", self._clock()
+        text += f"; {OTHER_WORKER} may take it" if code is ReasonCode.OTHER_WORKER else ""
         with writing(self._engine, durable=durable) as connection:
-            return [row.id for row in _MARK_QUEUED.run(connection, parameters, text=text, now=now)]
+            rows = _MARK_QUEUED.run(connection, parameters, text=text, now=now, code=code)
+            return [row.id for row in rows]
 
     def return_unpublished(self, email_id: str) -> None:
         """Return an email to the log that was recorded as published, but that the broker refused."""

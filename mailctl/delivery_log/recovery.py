@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, not_, or_, select, update
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.campaign_rates import return_to_log
@@ -166,13 +166,19 @@ class Recovery(Repository):
     def expire(self) -> int:
         """Expire emails that have too little lifetime left to be worth sending, and idempotency keys.
 
+        What a task without this log may have sent in time is not among them; see `OwnTaskEmails.expire`.
+
         Returns:
             How many emails expired.
         """
         now = self._clock()
         limit = now + timedelta(seconds=MIN_REMAINING_LIFETIME_SECONDS)
         # The condition of the partial index, literally, so that the index is used.
-        is_late = and_(sql_text(IS_CLAIMABLE), emails.c.expires_at < limit)
+        is_late = and_(
+            sql_text(IS_CLAIMABLE),
+            emails.c.expires_at < limit,
+            not_(and_(UNINDEXED_STATE == State.QUEUED, NEEDS_NO_LOG)),
+        )
         reason = Reason(code=ReasonCode.EXPIRED, text="it expired before it could be sent")
         with writing(self._engine) as connection:
             connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))

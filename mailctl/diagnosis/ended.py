@@ -37,7 +37,8 @@ def accepted(case: Case) -> Cause:
         sentence = f"{_handover(case)}, {_reported(report)}; {_UNDECIDED[report.kind]}"
         return Cause(name=report.kind, sentence=sentence)
     if not reply:
-        return Cause(name="accepted", sentence="a task of the service reported it as sent")
+        event = case.last_event(State.SENT)
+        return Cause(name="accepted", sentence=(event.text if event else "") or "a task reported it as sent")
     server = f" {case.email.server}" if case.email.server else ""
     # Without feedback, only the log of that server can tell what happened to it afterwards.
     queue_id = case.email.reply.queue_id

@@ -28,6 +28,7 @@ _WAITING: tuple[Rule, ...] = (
     waiting.broker_refuses,
     waiting.unregistered_task,
     waiting.own_task_silent,
+    waiting.message_gone,
     waiting.no_worker,
     waiting.wrong_queue,
     attempts.circuit_open,

@@ -65,10 +65,7 @@ def broker_refuses(case: Case) -> Cause | None:
 
 def own_task_silent(case: Case) -> Cause | None:
     """Return the cause if an own task has taken its message, and there is no result yet."""
-    email, search = case.email, case.evidence.search
-    if not email.is_own_task or email.state is not State.QUEUED or email.queued_at is None:
-        return None
-    if search is None or search.position or not search.is_complete:
+    if not case.email.is_own_task or not _may_be_with_others(case):
         return None
     return Cause(
         name="own_task_silent",
@@ -77,6 +74,33 @@ def own_task_silent(case: Case) -> Cause | None:
         next_step=mailctl_command("check-config"),
         certainty=Certainty.LIKELY,
     )
+
+
+def message_gone(case: Case) -> Cause | None:
+    """Return the cause if a worker without this log has its message, or nobody."""
+    email = case.email
+    if not email.is_in_full or not _may_be_with_others(case) or email.queued_at is None:
+        return None
+    if case.now - email.queued_at < timedelta(seconds=UNCLAIMED_GRACE_SECONDS):
+        return None
+    can_decide = bool(case.evidence.workers)
+    return Cause(
+        name="message_gone",
+        sentence=f"{describe_wait(case)}; neither queue {email.queue!r} nor a worker of this log has its"
+        " message, and no result tells what became of it: a worker without this log has taken it, or the"
+        " broker has lost it; a relay publishes it again if it is known that nobody can have taken it, and"
+        " otherwise holds it",
+        next_step=wording.follow_command(email) if can_decide else mailctl_command("worker"),
+        certainty=Certainty.LIKELY,
+    )
+
+
+def _may_be_with_others(case: Case) -> bool:
+    """Whether a worker that does not ask this log has the message of an email, or the broker lost it."""
+    email, search = case.email, case.evidence.search
+    is_published = email.state is State.QUEUED and email.queued_at is not None
+    is_gone = search is not None and search.position is None and search.is_complete
+    return is_published and is_gone and (email.is_own_task or email.is_in_full)
 
 
 def unregistered_task(case: Case) -> Cause | None:
@@ -104,8 +128,10 @@ def no_worker(case: Case) -> Cause | None:
             sentence=f"{describe_wait(case)}; no worker that shares this log is alive to publish it",
             next_step=mailctl_command("worker"),
         )
-    if evidence.has_living_worker:
+    if evidence.has_living_worker or _may_be_with_others(case):
         return None
+    if evidence.has_unheard_worker and case.email.state is State.QUEUED:
+        return _unheard_worker(case)
     consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
     unsure = " in the log, and the broker could not be queried" if evidence.broker_error else ""
     silent = "".join(f"; {_describe_silence(each, case)}" for each in evidence.silent)
@@ -113,6 +139,17 @@ def no_worker(case: Case) -> Cause | None:
         name="no_worker",
         sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}{silent}",
         next_step=start_worker_command(None if evidence.is_usual_queue else queue),
+    )
+
+
+def _unheard_worker(case: Case) -> Cause:
+    """Return the cause of an email for whose queue no worker answers, although one is connected."""
+    return Cause(
+        name="no_worker",
+        sentence=f"{describe_wait(case)}; no worker of queue {case.email.queue!r} answers; one on this broker"
+        " gives no answer at all, and may be busy with a task",
+        next_step=mailctl_command("workers"),
+        certainty=Certainty.POSSIBLE,
     )
 
 
@@ -150,6 +187,8 @@ def wrong_queue(case: Case) -> Cause | None:
     evidence, queue = case.evidence, case.email.queue
     if not evidence.has_living_worker or evidence.consumes(queue):
         return None
+    if evidence.has_unheard_worker and case.email.state is State.QUEUED:
+        return _unheard_worker(case)
     others = wording.join_names(
         f"{name} consumes {', '.join(queues)}" for name, queues in evidence.queues_by_worker.items()
     )
@@ -206,17 +245,8 @@ def broker_lost(case: Case) -> Cause | None:
     grace = timedelta(seconds=UNCLAIMED_GRACE_SECONDS)
     if case.now - email.queued_at < grace:
         return None
-    if email.is_own_task:
+    if email.is_own_task or email.is_in_full:
         return None
-    if email.is_in_full:
-        return Cause(
-            name="message_gone",
-            sentence=f"{describe_wait(case)}; neither queue {email.queue!r} nor a worker of this log has its"
-            " message, and there is no result: a worker without this log has taken it, or the broker has lost"
-            " it; a relay publishes it again if the broker has lost its data, and otherwise holds it",
-            next_step=wording.follow_command(email),
-            certainty=Certainty.LIKELY,
-        )
     again = max(email.queued_at + grace, case.now) + timedelta(seconds=LOST_MESSAGE_CHECK_SECONDS)
     return Cause(
         name="broker_lost",

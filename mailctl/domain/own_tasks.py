@@ -189,11 +189,11 @@ def _translated(value: Json, *, task: str, translate: ResultTranslator) -> tuple
     """Return the state that the translator gives, if any, and what is wrong with it, if anything."""
     try:
         answer = translate(task, value)
-    except Exception as error:  # the service's code may raise anything
+        state = next((state for state in REPORTABLE_STATES if answer == state), None)
+    except (Exception, SystemExit) as error:  # the service's code may raise anything
         return None, f"MAILCTL_RESULT_OUTCOME raised {type(error).__name__}"
     if answer is None:
         return None, ""
-    state = next((state for state in REPORTABLE_STATES if answer == state), None)
     return (
         state,
         "" if state else f"MAILCTL_RESULT_OUTCOME returned {_shown(answer)}, which is not an outcome",

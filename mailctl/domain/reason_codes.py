@@ -33,6 +33,7 @@ class ReasonCode(StrEnum):
     CONFIGURATION = "configuration"  #: credentials, TLS, the sender or files of this installation are wrong
     UNREADABLE_CONTENT = "unreadable_content"  #: its content is encrypted with an unknown key
     OWN_TASK_UNKNOWN = "own_task_unknown"  #: held: unknown whether a task without this log has sent it
+    OTHER_WORKER = "other_worker"  #: published in full; a worker without this log may take it unseen
     # It ended.
     REFUSED = "refused"  #: the mail server refused it permanently
     OUT_OF_ATTEMPTS = "out_of_attempts"  #: the last allowed attempt failed

@@ -121,14 +121,29 @@ class MessageSender:
             limit_waits(self._connection)
             adapter_for(self._connection).ping()
 
-    def note_published(self, email_id: str) -> None:
-        """Note on the broker that it has got a message with a whole email; see `BrokerAdapter.forgotten`.
+    def is_loss_provable(self, *, workers: int) -> bool:
+        """Return whether the broker could prove later that it has lost a message; see `BrokerAdapter`.
+
+        Args:
+            workers: the number of live workers that share the log.
 
         Raises:
+            BrokerRefused: the broker stores nothing.
+            BrokerUnavailable: the broker does not answer.
+        """
+        exchange = self._app.control.mailbox.exchange.name
+        with self._broker_errors():
+            return adapter_for(self._connection).is_loss_provable(exchange, workers)
+
+    def note_publication(self, email_id: str) -> None:
+        """Note on the broker that a message with a whole email comes; see `BrokerAdapter.forgotten`.
+
+        Raises:
+            BrokerRefused: the broker takes no note, and would not take the message.
             BrokerUnavailable: the broker does not answer.
         """
         with self._broker_errors():
-            adapter_for(self._connection).note_published(email_id)
+            adapter_for(self._connection).note_publication(email_id)
 
     def can_reach_broker(self) -> bool:
         """Return whether the broker answers now; a failure does not put off the next message."""

@@ -254,16 +254,21 @@ class Publisher:
             if isinstance(email, Email):
                 # It may have been tried before, and that result would be taken for the one that comes.
                 forget_result(self._app, email.id)
-        waiting = self._runtime.publications.mark_in_full([email.id for email, _ in calls])
+        is_provable = self._sender.is_loss_provable(workers=len(self._runtime.workers.list_alive()))
+        waiting = self._runtime.publications.mark_in_full(
+            [email.id for email, _ in calls], is_loss_provable=is_provable
+        )
         marked = [(email, call) for email, call in calls if email.id in waiting]
-        for count, (email, call) in enumerate(marked, 1):
-            try:
+        unsent = [email.id for email, _ in marked]
+        try:
+            for email, call in marked:
+                # First, so that what a crash in between leaves is held, and not taken for lost.
+                self._sender.note_publication(email.id)
+                unsent.remove(email.id)
                 self._send_recorded(email, call)
-                self._sender.note_published(email.id)
-            except MailctlError as error:
-                unsent = [each.id for each, _ in marked[count:]]
-                self._runtime.claims.return_unstarted(unsent, reason=str(error))
-                raise
+        except MailctlError as error:
+            self._runtime.claims.return_unstarted(unsent, reason=str(error))
+            raise
         return len(marked)
 
     def _send_taken(self, email: Email) -> None:

@@ -25,6 +25,39 @@ if TYPE_CHECKING:
 _LONGEST_RUN_SECONDS = 3600
 
 
+class Rounds:
+    """Looks at emails page by page, round by round, and knows whose messages were missing before.
+
+    A message that moves from the broker to a worker is missing once. However many emails wait on one queue,
+    those of others have their turn.
+
+    Args:
+        page_size: the maximum number of emails in one look.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self.page_size = page_size
+        #: How many of the emails this round has already looked at.
+        self.offset = 0
+        self._missing: set[str] = set()
+        self._missing_before: frozenset[str] = frozenset()
+
+    def missing_again(self, page: Sequence[Email], missing: Sequence[Email]) -> list[Email]:
+        """Return those of the missing emails of a page that were missing in the round before, too.
+
+        Args:
+            page: the emails from `offset` on.
+            missing: those of them whose messages are missing now.
+        """
+        again = [email for email in missing if email.id in self._missing_before]
+        self._missing.update(email.id for email in missing)
+        self.offset += len(page)
+        if len(page) < self.page_size:
+            self._missing_before, self._missing = frozenset(self._missing), set()
+            self.offset = 0
+        return again
+
+
 class MissingMessages:
     """Finds emails whose messages are gone.
 
@@ -86,6 +119,11 @@ class MissingMessages:
             return self._older_than_a_run(emails)
         free = [email for email in emails if email.id not in in_hand.ids]
         return free if in_hand.is_complete else self._older_than_a_run(free)
+
+    def late(self, emails: Sequence[Email]) -> list[Email]:
+        """Return those of some emails that expired so long ago that a task is not just sending them."""
+        latest = self._runtime.clock() - timedelta(seconds=OWN_TASK_GRACE_SECONDS)
+        return [email for email in emails if email.expires_at is not None and email.expires_at < latest]
 
     def _older_than_a_run(self, emails: Sequence[Email]) -> list[Email]:
         longest = timedelta(seconds=self.longest_run_seconds)

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.celery_app import is_built_in_app, overridden_tasks, unreadable_results_reason
-from mailctl.recorder.missing_messages import MissingMessages
+from mailctl.domain.own_tasks import OWN_TASK
+from mailctl.recorder.missing_messages import MissingMessages, Rounds
 from mailctl.recorder.task_results import OwnTaskResults
 from mailctl.security.address_masking import masking_logger
 
@@ -65,8 +66,7 @@ class OwnTaskWatch:
         self._is_busy = is_busy
         self._results = OwnTaskResults(runtime, broker=broker)
         self._messages = MissingMessages(runtime, app=app, broker=broker)
-        #: The emails whose message was missing at the last check; a message that moves is missing only once.
-        self._missing: frozenset[str] = frozenset()
+        self._rounds = Rounds(_LIMIT)
         self._has_marked = False
 
     def check(self) -> None:
@@ -78,12 +78,15 @@ class OwnTaskWatch:
         """
         self._mark_as_own()
         in_memory = self._broker.is_in_memory
-        emails = self._log.published(limit=_LIMIT, worker_id=self._worker_id if in_memory else None)
+        emails = self._log.published(
+            limit=_LIMIT, offset=self._rounds.offset, worker_id=self._worker_id if in_memory else None
+        )
         unfinished = [email for email in emails if not self.has_result(email)]
         missing = self._missing_in_memory(unfinished) if in_memory else self._messages.find(unfinished)
-        gone = [email for email in missing if email.id in self._missing]
-        self._missing = frozenset(email.id for email in missing)
+        gone = self._rounds.missing_again(emails, missing)
         self._hold(gone if in_memory else self._messages.without_those_in_hand(gone))
+        late = self._messages.late([email for email in unfinished if email not in missing])
+        self._log.expire([email.id for email in late], sender=OWN_TASK)
         for email in self._log.held_as_unknown(since=self._runtime.clock() - _LATE_RESULT, limit=_LIMIT):
             self._results.record(email, self._results.read(email.id), log=self._log)
 
@@ -145,4 +148,4 @@ class OwnTaskWatch:
 
     def _why_unknown(self) -> str:
         reason = unreadable_results_reason(self._app)
-        return reason or "its message is no longer on the broker, and there is no result"
+        return reason or "its message is no longer on the broker, and no result tells what became of it"

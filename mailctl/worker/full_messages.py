@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mailctl.celery_app import unreadable_results_reason
@@ -17,11 +18,12 @@ from mailctl.domain.retry_policy import (
     PUBLICATION_NOTE_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
-from mailctl.recorder.missing_messages import MissingMessages, published_before
+from mailctl.errors import BrokerUnavailable
+from mailctl.recorder.missing_messages import MissingMessages, Rounds, published_before
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from mailctl.broker.inspector import BrokerInspector
     from mailctl.domain.models import Email
@@ -31,8 +33,11 @@ _log = logging.getLogger("mailctl.relay")
 
 #: The maximum number of emails in one check.
 _LIMIT = 200
+#: How long before an email was published a worker without this log must have been heard, to count for it.
+_MEMORY = timedelta(days=1)
 _WHY_UNKNOWN = (
-    "its message, which carried the whole email, is no longer on the broker, and there is no result"
+    "its message, which carried the whole email, is no longer on the broker,"
+    " and no result tells what became of it"
 )
 
 
@@ -55,8 +60,7 @@ class FullMessageWatch:
         self._messages = MissingMessages(
             runtime, app=runtime.app, broker=broker, grace_seconds=UNCLAIMED_GRACE_SECONDS
         )
-        #: The emails whose message was missing at the last check; a message that moves is missing only once.
-        self._missing: frozenset[str] = frozenset()
+        self._rounds = Rounds(_LIMIT)
 
     def check(self) -> None:
         """Look at emails of which the log does not know who has them.
@@ -65,12 +69,14 @@ class FullMessageWatch:
             BrokerUnavailable: the broker or the result backend does not answer.
             LogUnavailable: the delivery log does not answer.
         """
-        emails = self._runtime.own_task_emails.published_in_full(limit=_LIMIT)
+        emails = self._runtime.own_task_emails.published_in_full(limit=_LIMIT, offset=self._rounds.offset)
         # Results are asked for one by one, so only those of emails whose message does not wait any more.
-        missing = [email for email in self._messages.find(emails) if not self._has_result(email)]
-        gone = [email for email in missing if email.id in self._missing]
-        self._missing = frozenset(email.id for email in missing)
-        gone = self._messages.without_those_in_hand(gone)
+        missing = self._messages.find(emails)
+        unfinished = [email for email in missing if not self._has_result(email)]
+        gone = self._messages.without_those_in_hand(self._rounds.missing_again(emails, unfinished))
+        late = self._messages.late([email for email in emails if email not in missing])
+        expired = [email.id for email in late if not self._has_result(email)]
+        self._runtime.own_task_emails.expire(expired, sender=OTHER_WORKER)
         if not gone:
             return
         lost = self._lost(gone)
@@ -81,17 +87,31 @@ class FullMessageWatch:
     def _lost(self, emails: Sequence[Email]) -> list[Email]:
         """Return the emails whose messages the broker never got, or has lost with its other data.
 
-        Where a worker without this log consumes the queue, it may have taken them before that.
+        Where a worker without this log consumes the queue, or was heard when emails were published to it, it
+        may have taken them before that.
         """
         latest = self._runtime.clock() - timedelta(seconds=PUBLICATION_NOTE_SECONDS)
         old = published_before(emails, before=latest)  # the broker keeps no note of these any more
         forgotten = self._broker.forgotten([email.id for email in emails if email not in old])
-        if not forgotten:
+        lost = [email for email in emails if email.id in forgotten]
+        consumed = self._consumed_by_others({email.queue for email in lost}) if lost else None
+        if consumed is None:
             return []
+        since = min(email.queued_at or email.updated_at for email in lost) - _MEMORY
+        consumed |= self._runtime.own_task_emails.queues_of_other_workers(since=since)
+        return [email for email in lost if email.queue not in consumed]
+
+    def _consumed_by_others(self, queues: Collection[str]) -> frozenset[str] | None:
+        """Return the queues of workers without this log; None if a worker of these queues does not answer."""
         sharing = {worker.name for worker in self._runtime.workers.list_alive()}
-        nodes = self._broker.queues_by_worker()
-        others = {queue for node, queues in nodes.items() if node not in sharing for queue in queues}
-        return [email for email in emails if email.id in forgotten and email.queue not in others]
+        try:
+            nodes = self._broker.queues_by_worker()
+            if self._broker.has_silent_worker(nodes, queues=queues):
+                return None
+        except BrokerUnavailable:  # perhaps this user may not ask workers
+            return None
+        others = (consumed for node, consumed in nodes.items() if node not in sharing)
+        return frozenset(chain.from_iterable(others))
 
     def _hold(self, emails: Sequence[Email]) -> None:
         lease = self._runtime.settings.mailctl_lease_seconds

@@ -25,7 +25,7 @@ from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.worker.message_strategy import mailctl_task_names
 from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
-from mailctl.worker.redis_heartbeats import MessageHeartbeats
+from mailctl.worker.redis_heartbeats import KEY_SUFFIX, MessageHeartbeats
 from mailctl.worker.redis_settlements import (
     SETTLEMENT_ERRORS,
     PendingSettlements,
@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.worker")
 #: The attribute of a Redis channel with the handler of the bytes that it popped and has not stored yet.
 POPPED_HANDLER_ATTRIBUTE = "mailctl_popped_handler"
-#: Seconds after which a worker restores a message for a task of another app: the visibility timeout that
-#: Celery's workers have by default. With a shorter one a job that still runs would be executed twice.
+#: Seconds after which a worker restores a message that a worker of another program took, or one for a task of
+#: another app: the visibility timeout that Celery's workers have by default. With a shorter one a job that
+#: still runs would be executed twice.
 _FOREIGN_VISIBILITY_SECONDS = 3600.0
 
 
@@ -217,15 +218,26 @@ def _running_tags() -> set[str]:
 def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
     """Whether this worker may restore a message: it is for one of its queues, and old enough.
 
+    Messages that workers of mailctl have taken have heartbeats. Others are with workers that would execute
+    their tasks, too, whatever mailctl does meanwhile.
+
     Raises: as `_read_stored`.
     """
     message, exchange, routing_key = _read_stored(stored)
     if not _is_consumed(channel, app, exchange, routing_key):
         return False
-    if stored_task_name(message) in app.tasks:
+    index = channel.unacked_index_key
+    has_heartbeat = _score(channel, f"{index}{KEY_SUFFIX}", tag, client) is not None
+    if has_heartbeat and stored_task_name(message) in app.tasks:
         return True
-    taken_at = client.zscore(channel.unacked_index_key, tag) or 0.0
+    taken_at = _score(channel, index, tag, client) or 0.0
     return bool(time.time() - taken_at >= max(_FOREIGN_VISIBILITY_SECONDS, channel.visibility_timeout))
+
+
+def _score(channel: Any, key: str, tag: bytes | str, client: Any) -> float | None:
+    # kombu does not add its key prefix to this command.
+    score: float | None = client.zscore(f"{channel.global_keyprefix}{key}", tag)
+    return score
 
 
 def _read_stored(stored: bytes) -> tuple[dict[str, Any], str | None, str]:

@@ -25,7 +25,7 @@ from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.message_sender import MessageSender
 from mailctl.enqueue.publisher import Publisher
-from mailctl.errors import BrokerUnavailable
+from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.recorder.task_results import record_results
 from mailctl.settings import Settings
 from mailctl.worker.stuck_emails import StuckEmails
@@ -135,6 +135,53 @@ def test_what_redis_lost_with_all_its_data_is_published_again(site: Site) -> Non
     assert (email.state, email.queued_at) == (State.PENDING, None)
 
 
+def test_what_was_published_while_another_worker_listened_is_no_proved_loss(site: Site) -> None:
+    """It may have taken emails of that queue before it stopped, and all evidence is lost with the data."""
+    exchange = site.runtime.app.control.mailbox.exchange.name
+    with site.redis.pubsub() as other_worker:
+        other_worker.subscribe(f"/{site.redis.get_connection_kwargs()['db']}.{exchange}")
+        other_worker.get_message(timeout=5)
+        heard = site.publish(site.draft())
+    unheard = site.publish(site.draft())
+    take(site)
+    site.redis.flushall()
+    site.watch()
+    assert {site.email(email_id).state for email_id in (*heard, *unheard)} == {State.HELD}
+
+
+def test_a_worker_that_does_not_answer_may_have_taken_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It executes a task, and nobody knows which queues it consumes."""
+    [email_id] = site.publish(site.draft())
+    site.redis.flushall()
+    monkeypatch.setattr(BrokerInspector, "has_silent_worker", lambda *_, **__: True)
+    site.watch()
+    assert site.email(email_id).state is State.HELD
+
+
+def test_a_publisher_that_fails_at_the_message_leaves_a_doubt(site: Site) -> None:
+    """The broker may have it; the note, which says so, comes first."""
+    draft = site.draft()
+    publisher = Publisher(site.runtime)
+    publisher._sender.send = _fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(BrokerUnavailable):
+        publisher.publish_all([draft])
+    publisher.close()
+    site.watch()
+    assert site.email(draft.id).state is State.HELD
+
+
+def test_what_redis_does_not_take_is_not_said_to_be_published(site: Site) -> None:
+    """It is full; the email waits for a relay as if nobody had tried."""
+    draft = site.draft()
+    site.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerRefused):
+            site.publish(draft)
+    finally:
+        site.redis.config_set("maxmemory", 0)
+    assert [event.state for event in site.runtime.history.events(draft.id)] == [State.PENDING]
+
+
 def test_a_missing_note_is_no_proof_if_redis_has_evicted_keys(site: Site) -> None:
     """A note is one of them."""
     [email_id] = site.publish(site.draft())
@@ -149,6 +196,11 @@ def test_a_missing_note_is_no_proof_if_redis_has_evicted_keys(site: Site) -> Non
             site.redis.set("another result", "x")
         site.redis.config_set("maxmemory", 0)
         assert broker.forgotten([email_id]) == frozenset()
+        # It does not remember after a restart.
+        site.redis.config_resetstat()
+        assert broker.forgotten([email_id]) == {email_id}
+        site.redis.config_set("maxmemory", 10**9)
+        assert broker.forgotten([email_id]) == frozenset()
     finally:
         site.redis.config_set("maxmemory", 0)
         site.redis.config_set("maxmemory-policy", "noeviction")
@@ -156,15 +208,21 @@ def test_a_missing_note_is_no_proof_if_redis_has_evicted_keys(site: Site) -> Non
 
 
 def test_a_missing_note_is_no_proof_if_this_user_may_not_write_notes(site: Site, redis_url: str) -> None:
-    """Writing one does not fail, so that messages can be published."""
-    rights = f"on >pass ~{QUEUE} ~_kombu* %R~{NOTES}* +@all"
+    """Writing one does not fail, so that messages can be published; that none was written is recorded."""
+    rights = f"on >pass ~{QUEUE}* ~_kombu* %R~{NOTES}* &* +@all"
     site.redis.execute_command("ACL SETUSER", "web", *rights.split())
     app = Celery("web", broker=redis_url.replace("//", "//web:pass@"), set_as_current=False)
-    with closing(MessageSender(app)) as sender:
-        sender.note_published("m1")
-    assert BrokerInspector(app).forgotten(["m1"]) == frozenset()
-    assert BrokerInspector(site.runtime.app).forgotten(["m1"]) == {"m1"}
-    site.redis.acl_deluser("web")
+    draft, publisher = site.draft(), Publisher(site.runtime)
+    try:
+        with closing(MessageSender(app)) as publisher._sender:
+            publisher.publish_all([draft])
+        assert BrokerInspector(app).forgotten([draft.id]) == frozenset()
+    finally:
+        site.redis.acl_deluser("web")
+    take(site)
+    assert BrokerInspector(site.runtime.app).forgotten([draft.id]) == {draft.id}
+    site.watch()
+    assert site.email(draft.id).state is State.HELD
 
 
 @pytest.mark.parametrize(
@@ -210,7 +268,12 @@ def test_what_was_not_published_waits_for_a_relay(site: Site) -> None:
     drafts = [site.draft() for _ in range(3)]
     publisher = Publisher(site.runtime)
     publisher._sender = SimpleNamespace(  # type: ignore[assignment]
-        reach_broker=lambda: None, confirm=lambda: ((), None), send=_fail, close=lambda: None
+        reach_broker=lambda: None,
+        confirm=lambda: ((), None),
+        is_loss_provable=lambda **_: True,
+        note_publication=lambda _: None,
+        send=_fail,
+        close=lambda: None,
     )
     with pytest.raises(BrokerUnavailable):
         publisher.publish_all(drafts)

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import traceback
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from mailctl.delivery_log.own_task_emails import OwnTaskEmails
+from mailctl.delivery_log.queries.lookups import EmailLookups
 from mailctl.delivery_log.storage.engine import open_engine, reading, writing
 from mailctl.delivery_log.storage.partial_indices import add_partial_indices
 from mailctl.delivery_log.storage.schema_version import (
@@ -26,8 +29,10 @@ from mailctl.delivery_log.storage.schema_version import (
     read_version,
     upgrade,
 )
-from mailctl.delivery_log.storage.tables import metadata
+from mailctl.delivery_log.storage.tables import emails, metadata
 from mailctl.delivery_log.storage.urls import is_same_database, parse_url
+from mailctl.domain.models import State
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.errors import ConfigurationError, LogUnavailable
 from tests.integration.older_logs import MIGRATIONS, migrate
 from tests.servers import PostgresServer, free_port
@@ -125,6 +130,30 @@ def migrated(request: pytest.FixtureRequest, log_url: str, tmp_path: Path) -> It
     engine.dispose()
     if server is not None:
         server.drop_database(url)
+
+
+def test_what_an_earlier_version_has_published_others_may_take(engine: Engine, tmp_path: Path) -> None:
+    """It did not record which messages carry the whole email; nothing proves that one of them is lost."""
+    (tmp_path / "home").mkdir()
+    migrate(engine, "0024")
+    at = datetime.now(UTC)
+    with writing(engine) as connection:
+        for number, more in enumerate(({}, {"queued_in": "w1"}, {"is_own_task": True}, {"campaign": "c"})):
+            row = {
+                "id": f"e{number}",
+                "kind": "welcome",
+                "state": "queued",
+                "queue": "celery",
+                "to_address": "x",
+            }
+            times = dict.fromkeys(("created_at", "updated_at", "due_at", "queued_at"), at)
+            connection.execute(emails.insert().values({**row, **times, **more}))
+    migrate(engine, "head")
+    log = OwnTaskEmails(engine)
+    assert [email.id for email in log.published_in_full(limit=9)] == ["e0"]
+    assert log.queues_of_other_workers(since=at - timedelta(seconds=1)) == {"celery"}
+    [event] = EmailLookups(engine).events("e0")
+    assert (event.at, event.state, event.reason_code) == (at, State.QUEUED, ReasonCode.OTHER_WORKER)
 
 
 def test_a_new_log_is_what_the_migrations_make(engine: Engine, migrated: Engine) -> None:

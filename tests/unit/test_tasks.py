@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from celery.app.trace import build_tracer
 
 from mailctl import tasks
 from mailctl.broker.messages import BATCH_TASK
@@ -136,7 +137,7 @@ class TestTheEndOfATask:
 
     def finish(self, backend: Backend, report: DeliveryResult) -> str:
         """End a task whose app has this result backend."""
-        ended: Any = SimpleNamespace(app=SimpleNamespace(backend=backend))
+        ended: Any = SimpleNamespace(app=SimpleNamespace(backend=backend), request=SimpleNamespace())
         return tasks._finish(ended, report)
 
     def test_the_result_is_stored_under_the_id_of_the_email(self) -> None:
@@ -144,6 +145,18 @@ class TestTheEndOfATask:
         backend = Backend()
         assert self.finish(backend, DeliveryResult(email_id=EMAIL_ID, state=State.SENT)) == "sent"
         assert [(task_id, state) for task_id, _, state in backend.stored] == [(EMAIL_ID, "SUCCESS")]
+
+    def test_celery_does_not_replace_the_result_by_a_success(self) -> None:
+        """Not even where the message asks for a result, as those with the whole email do."""
+        app = Celery("traced", broker="memory://", backend="cache+memory://", set_as_current=False)
+
+        @app.task(bind=True, ignore_result=True)
+        def send(self: Any) -> str:
+            return tasks._finish(self, DeliveryResult(email_id=EMAIL_ID, state=State.DEFERRED, text="later"))
+
+        trace = build_tracer(send.name, send, app=app)
+        trace(EMAIL_ID, (), {}, {"id": EMAIL_ID, "ignore_result": False})
+        assert app.AsyncResult(EMAIL_ID).state == "RETRY"
 
     @pytest.mark.parametrize("state", [State.FAILED, State.EXPIRED])
     def test_an_email_that_failed_fails_its_task(self, state: State) -> None:

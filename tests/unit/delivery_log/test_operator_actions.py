@@ -53,6 +53,26 @@ def test_a_stopped_email_says_who_and_why(log: Log) -> None:
     assert (event.text, event.actor, event.reason_code) == ("held: spam", "ada", ReasonCode.STOPPED)
 
 
+def test_what_a_worker_without_the_log_may_have_is_stopped_in_doubt(log: Log) -> None:
+    """It asks nobody before it sends; one by one or many at once."""
+    single, several, reference = log.add(), log.add(), log.queue()
+    log.publications.mark_in_full([single, several])
+    states = HOLD.allowed_states
+    log.actions.stop([single, reference], State.HELD, from_states=states, done="held", audit=ADA)
+    log.actions.stop_matching(
+        EmailFilter(states=tuple(states)),
+        State.HELD,
+        limit=9,
+        after=0,
+        own_task_kinds=None,
+        done="held",
+        audit=AuditInfo(actor="ada", reason="", bulk_action_id="hold-1"),
+    )
+    assert [log.maybe_sent(each) for each in (single, several, reference)] == [True, True, False]
+    assert "a worker without this delivery log may have sent it" in (log.email(single).error or "")
+    assert log.email(reference).error == "held by ada: wrong link"
+
+
 def test_a_bulk_action_is_found_by_its_id_until_it_is_undone(log: Log) -> None:
     """Whatever operators write in their reasons."""
     mine, other = log.queue(), log.queue()

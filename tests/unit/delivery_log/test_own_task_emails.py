@@ -74,6 +74,18 @@ def test_an_interrupted_task_may_have_sent_it(log: Log, own: OwnTaskEmails) -> N
     assert "WorkerLostError: signal 9" in (log.email(email_id).error or "")
 
 
+def test_what_such_a_task_may_have_sent_does_not_expire_as_unsent(log: Log, own: OwnTaskEmails) -> None:
+    """Only the watch, which looks for its result and its message first, says that it is too late."""
+    own_task, in_full = publish(log), log.add()
+    log.publications.mark_in_full([in_full])
+    for each in (own_task, in_full):
+        log.change(each, expires_at=log.now - timedelta(hours=1))
+    assert log.recovery.expire() == 0
+    own.expire([own_task, in_full], sender="it")
+    for each in (own_task, in_full):
+        assert (log.email(each).state, log.maybe_sent(each)) == (State.EXPIRED, True)
+
+
 def test_an_email_that_has_ended_is_left_alone(log: Log, own: OwnTaskEmails) -> None:
     """The first evidence counts."""
     email_id = publish(log)

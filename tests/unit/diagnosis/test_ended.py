@@ -89,6 +89,13 @@ def test_what_happened_after_the_handover_is_told_in_one_sentence(
     assert cause.sentence == f"accepted by the mail server at {handover}, {expected} {later}{said}{end}"
 
 
+def test_without_a_reply_the_cause_is_what_was_said() -> None:
+    """By a task of the service, or by a worker with another log."""
+    said = "a worker without this delivery log says that it is sent"
+    [cause] = causes(replace(EMAIL, state=State.SENT, reply=SmtpReply()), event(State.SENT, said))
+    assert cause.sentence == said
+
+
 @pytest.mark.parametrize(("server", "named"), [("backup", " backup"), ("default", ""), (None, "")])
 def test_the_server_that_accepted_it_is_named_if_there_are_several(server: str | None, named: str) -> None:
     """The only one needs no name."""

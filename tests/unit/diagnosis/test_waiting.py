@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -113,11 +114,23 @@ def test_a_worker_with_another_log_may_have_sent_it() -> None:
     assert "sent_elsewhere" not in names(EMAIL, workers=(), search=NOT_FOUND, result=unknown)
 
 
+@pytest.mark.parametrize("nodes", [{}, {"celery@other": ("reports",)}])
+def test_a_worker_that_does_not_answer_may_consume_its_queue(nodes: dict[str, tuple[str, ...]]) -> None:
+    """One without processes of its own answers nothing while it executes a task."""
+    known: dict[str, Any] = {"workers": (), "consumers": nodes, "search": place(0)}
+    [silent] = causes(EMAIL, **known, has_unheard_worker=True)
+    assert (silent.certainty, "may be busy" in silent.sentence) == (Certainty.POSSIBLE, True)
+    [first, *_] = causes(EMAIL, **known)
+    assert (first.certainty, "no worker consumes queue" in first.sentence) == (Certainty.CERTAIN, True)
+
+
 def test_a_worker_without_the_log_may_have_taken_a_whole_email() -> None:
     """No relay is said to publish it again in any case, not even while a worker holds its message."""
     email = replace(EMAIL, is_in_full=True)
     [first] = causes(email, search=NOT_FOUND)
     assert (first.name, first.certainty) == ("message_gone", Certainty.LIKELY)
+    first, *_ = causes(email, search=NOT_FOUND, workers=())
+    assert (first.name, str(first.next_step)) == ("message_gone", "mailctl worker")
     [first] = causes(email, search=place(None), lease=timedelta(minutes=5))
     assert (first.name, "publish it again" in first.sentence) == ("held_by_worker", False)
 

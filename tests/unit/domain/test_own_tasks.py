@@ -147,12 +147,23 @@ def test_a_translator_may_leave_a_value_to_mailctl() -> None:
     assert outcome_of_value(False, task="t", translate=lambda *_: None).state is State.FAILED
 
 
-@pytest.mark.parametrize("answer", ["delivered", "held", 7, True, ZeroDivisionError("no")])
+class Incomparable:
+    """An answer such as an array or a column: a comparison with it raises."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+
+@pytest.mark.parametrize(
+    "answer", ["delivered", "held", 7, True, ZeroDivisionError("no"), SystemExit(3), Incomparable()]
+)
 def test_an_error_of_the_translator_is_neither_success_nor_failure(answer: Any) -> None:
     """It is reported, and the email is unconfirmed."""
 
     def translate(_task: str, _value: Any) -> Any:
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 

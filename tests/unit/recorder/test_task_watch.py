@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,14 @@ class Log:
     why: str = ""
     marked: list[Collection[str]] = field(default_factory=list)
 
-    def published(self, *, limit: int, worker_id: str | None) -> list[Email]:
+    def published(self, *, limit: int, offset: int, worker_id: str | None) -> list[Email]:
         """Return the emails that have not ended."""
-        return [each for each in self.emails if each.id not in (*self.ended, *self.held)]
+        waiting = [each for each in self.emails if each.id not in (*self.ended, *self.held)]
+        return waiting[offset : offset + limit]
+
+    def expire(self, ids: Collection[str], *, sender: str) -> None:
+        """Note that emails have expired."""
+        self.ended |= dict.fromkeys(ids, State.EXPIRED)
 
     def held_as_unknown(self, *, since: datetime, limit: int) -> list[Email]:
         """Return the emails of which a result may come late."""
@@ -106,7 +111,7 @@ def message(task_id: str) -> CeleryMessage:
 def published(email_id: str = "e1", *, seconds_ago: float = 120) -> Email:
     """Return an email that was published for a task of the service."""
     at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
-    return email(State.QUEUED, id=email_id, queued_at=at, is_own_task=True)
+    return email(State.QUEUED, id=email_id, queued_at=at, expires_at=None, is_own_task=True)
 
 
 MakeWatch = Callable[..., OwnTaskWatch]
@@ -132,6 +137,28 @@ def make_watch() -> MakeWatch:
         return OwnTaskWatch(runtime, app=app, broker=inspector, worker_id="w-1", is_busy=lambda: is_busy)
 
     return make
+
+
+def test_however_many_emails_wait_each_has_its_turn(make_watch: MakeWatch) -> None:
+    """Those of one queue do not keep those of another from being looked at."""
+    waiting = [published(f"waits-{number}") for number in range(450)]
+    log = Log([*waiting, published("gone")])
+    watch = make_watch(log, Broker(ids=[each.id for each in waiting]))
+    for _ in range(6):
+        watch.check()
+    assert log.held == ["gone"]
+
+
+def test_an_email_whose_message_still_waits_expires(make_watch: MakeWatch) -> None:
+    """A minute late, as its task may just be running."""
+    now = datetime.now(UTC)
+    late, recent = (
+        replace(published(name), expires_at=now - timedelta(seconds=seconds))
+        for name, seconds in (("late", 90), ("recent", 30))
+    )
+    log = Log([late, recent])
+    make_watch(log, Broker(ids=["late", "recent"])).check()
+    assert log.ended == {"late": State.EXPIRED}
 
 
 @pytest.mark.parametrize(("value", "state"), [(True, State.UNCONFIRMED), (False, State.FAILED)])

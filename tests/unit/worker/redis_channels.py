@@ -75,6 +75,7 @@ class Channel:
 
     ack_emulation = True
     unacked_key, unacked_index_key = UNACKED, INDEX
+    global_keyprefix = ""
     visibility_timeout = 300
 
     def __init__(self, client: Redis | None = None) -> None:

@@ -82,6 +82,20 @@ def test_a_message_of_others_is_left_to_them(how: dict[str, Any], is_restored: b
     assert "t1" in channel.client.hashes[UNACKED]
 
 
+@pytest.mark.parametrize("prefix", ["", "shop."])
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_worker_without_heartbeats_keeps_what_it_has_for_an_hour(is_ours: bool, prefix: str) -> None:
+    """It is of another program, and would execute the task that this worker has executed meanwhile."""
+    channel = Channel()
+    channel.global_keyprefix = prefix
+    channel.keep("t1")
+    scores = channel.client.scores
+    del scores[INDEX]
+    scores[f"{prefix}{INDEX}"] = {"t1": time.time() - _FOREIGN_VISIBILITY_SECONDS + 60}
+    scores[f"{prefix}{INDEX}{KEY_SUFFIX}"] = {"t1": 0.0} if is_ours else {}
+    assert bool(restored(channel, "t1")) is is_ours
+
+
 def test_a_message_that_is_gone_is_left_to_kombu() -> None:
     """It removes what is left of it."""
     assert len(restored(Channel(), "gone")) == 1
