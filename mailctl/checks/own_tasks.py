@@ -149,7 +149,8 @@ def _own_results(app: Celery, *, is_recorded: bool) -> Finding:
     if not reason or has_memory_broker(app):
         asked = ": mailctl requests them, although task_ignore_result is set"
         ignored = asked if app.conf.task_ignore_result else ""
-        return _RECORDING.ok("own results", f"the results of the service's own tasks can be read{ignored}")
+        where = "the service's own tasks keep their results where mailctl can read them"
+        return _RECORDING.ok("own results", f"{where}{ignored}")
     return _RECORDING.warn(
         "own results",
         f"The results of the service's own tasks cannot be read, because {reason}: their emails are held.",

@@ -65,7 +65,7 @@ def test_credentials_that_were_not_sent_were_not_rejected(scene: Scene) -> None:
     scene.worker()
     Circuits(scene.runtime.engine, OWN).record_failure("credentials are never sent without TLS", stage="auth")
     [found] = find_sending_problems(scene.facts())
-    assert found.sentence.startswith("Signing in to the mail server fails (")
+    assert found.sentence.startswith("Signing in to the mail server fails: ")
     assert "rejects" not in found.sentence
 
 
