@@ -179,7 +179,7 @@ def _marks(queue: QueueStatus) -> dict[str, bool]:
     foreign = queue.unlogged_ready + queue.unlogged_unacked
     return {
         "paused": queue.pause is not None,
-        "no worker": not queue.workers and bool(queue.ready),
+        "no worker answers": not queue.workers and bool(queue.ready),
         f"{queue.log_depth.held} held": bool(queue.log_depth.held),
         f"{foreign} not in the log": bool(foreign),
         f"{queue.unclaimed} unclaimed": bool(queue.unclaimed),
