@@ -15,6 +15,7 @@ from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
+from mailctl.domain.reason_codes import ReasonCode
 from tests.emails import NOW
 from tests.integration.older_logs import migrate
 from tests.old_emails import OLD
@@ -93,7 +94,14 @@ def test_old_events_get_codes_and_stages(engine: Engine) -> None:
     def told(event: Event) -> tuple[Any, ...]:
         return (event.state, event.text, event.actor, event.reason_code, event.stage)
 
-    found = {old.id: [told(event) for event in lookups.events(old.id)] for old in OLD}
+    def events(email_id: str) -> list[tuple[Any, ...]]:
+        # A later migration adds an event of this code.
+        found = (
+            event for event in lookups.events(email_id) if event.reason_code is not ReasonCode.OTHER_WORKER
+        )
+        return [told(event) for event in found]
+
+    found = {old.id: events(old.id) for old in OLD}
     assert found == {old.id: old.events for old in OLD}
 
 
