@@ -143,7 +143,8 @@ class TestOverview:
         first = find_logged_incident(parts).problems[0]
         assert page.index(escape(first.sentence)) < page.index("Last minute")
         assert 'class="state fail">fail' in page
-        assert '<span class="state paused">paused</span> <span class="state fail">no worker answers</span>' in page
+        marks = '<span class="state paused">paused</span> <span class="state fail">no worker answers</span>'
+        assert marks in page
         assert '<b class="danger">0</b>' in page  # workers
 
     def test_notes_follow_the_words_that_nothing_is_wrong(self, site: Site) -> None:
