@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from mailctl.celery_app import has_memory_broker, overridden_tasks
+from mailctl.celery_app import has_memory_broker, has_recorder, overridden_tasks
 from mailctl.checks.delivery_log import is_log_file, is_world_readable
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.checks.placeholders import find_placeholders
@@ -134,7 +134,7 @@ def _frontend_url(settings: Settings) -> Iterator[Finding]:
         parts = urlsplit(settings.frontend_url)
     except ValueError:
         return  # the check of links reports it
-    fix = "Set FRONTEND_URL to the https URL of the service."
+    fix = "Set FRONTEND_URL to the https URL of the service, and restart the workers."
     if parts.scheme == "http" and not is_local_host(parts.hostname or ""):
         yield _GROUP.fail(
             "FRONTEND_URL", "The links in emails use http, so their tokens can be intercepted.", fix=fix
@@ -151,7 +151,8 @@ def _local_links(settings: Settings, *, fix: str) -> Finding:
     except ConfigurationError:
         is_refused = True  # MAILCTL_LINK_ORIGINS is wrong, which the check of links reports
     if is_refused:
-        return _GROUP.fail("FRONTEND_URL", f"{reason}: emails with links are deferred.", fix=fix)
+        effect = "emails with security links are deferred, and the others are sent with such links"
+        return _GROUP.fail("FRONTEND_URL", f"{reason}: {effect}.", fix=fix)
     # Without a mail server, a service may be tried out on one computer.
     why = "MAILCTL_LINK_ORIGINS allows that" if settings.email_enabled else "no email leaves this host"
     return _GROUP.warn("FRONTEND_URL", f"{reason}; {why}.", fix=fix)
@@ -212,8 +213,11 @@ def _unshared_log(
 
 
 def _workers_without_log(app: Celery, workers: DiscoveredWorkers) -> Iterator[str]:
-    """Yield the workers that consume emails without sharing the log, unless the service has its own tasks."""
-    if overridden_tasks(app) == TASK_NAMES:
+    """Yield the workers that consume emails without sharing the log, unless the service has its own tasks.
+
+    A worker with the recorder writes to the log, but has no heartbeat without mailctl's tasks.
+    """
+    if has_recorder(app) or overridden_tasks(app) == TASK_NAMES:
         return
     needed = needed_queues(app).keys()
     yield from (node for node, queues in workers.unlogged_workers.items() if needed & set(queues))

@@ -12,6 +12,7 @@ from mailctl.broker.shared_queues import (
     find_foreign_workers,
 )
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
+from mailctl.celery_app import is_built_in_app
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
 from mailctl.checks.other_logs import compare_other_workers, find_other_workers
 from mailctl.checks.workers import needed_queues
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="workers")
-_FIX = "Give emails their own queue: set CELERY_QUEUE_DEFAULT=mailctl here and for the web service."
+_OWN_QUEUE = "Give emails their own queue: "
 
 
 def check_shared_queues(
@@ -56,11 +57,11 @@ def check_shared_queues(
         yield _GROUP.warn(
             "shared queue",
             as_sentence(f"{sharing}; workers put messages of other apps back, which delays both apps"),
-            fix=_FIX,
+            fix=_own_queue_fix(app),
         )
     broker = BrokerInspector(app)
     if log is not None:
-        yield from _hidden_messages(broker, log, queues)
+        yield from _hidden_messages(broker, log, queues, fix=_own_queue_fix(app))
     yield from _discarding(app, workers, catalog)
     others = find_other_workers(app, broker, queues, workers.unlogged_workers)
     own_queues = {queue for each in workers.heartbeats for queue in each.queues}
@@ -84,7 +85,16 @@ def other_worker_findings(
         yield make(each.subject, as_sentence(each.detail), fix=each.fix)
 
 
-def _hidden_messages(broker: BrokerInspector, log: Engine, queues: Collection[str]) -> Iterator[Finding]:
+def _own_queue_fix(app: Celery) -> str:
+    """Return how emails get a queue that no other app consumes: an app of the service has its own routes."""
+    if is_built_in_app(app):
+        return f"{_OWN_QUEUE}set CELERY_QUEUE_DEFAULT=mailctl here and for the web service."
+    return f"{_OWN_QUEUE}route their tasks to it, with task_routes in the app of the service."
+
+
+def _hidden_messages(
+    broker: BrokerInspector, log: Engine, queues: Collection[str], *, fix: str
+) -> Iterator[Finding]:
     """Compare the number of messages with the log, for a broker that does not show them.
 
     Messages of other apps are found there only by the workers that take them.
@@ -102,7 +112,7 @@ def _hidden_messages(broker: BrokerInspector, log: Engine, queues: Collection[st
         yield _GROUP.warn(
             "messages",
             as_sentence(f"{text}: the others are not mailctl's, or belong to another log"),
-            fix="This broker does not show them; the log of a worker of mailctl says what it takes. " + _FIX,
+            fix="This broker does not show them; the log of a worker of mailctl says what it takes. " + fix,
         )
 
 
@@ -114,10 +124,13 @@ def _discarding(app: Celery, workers: DiscoveredWorkers, catalog: Catalog) -> It
     }
     tasks[GROUPS_QUEUE] = {BATCH_TASK}
     found = find_discarding_workers(BrokerInspector(app), tasks, workers.unlogged_workers)
+    own_queue = _own_queue_fix(app)
     for node, missing in found.items():
         yield _GROUP.fail(
             "unregistered task",
             f"{quoted_name(node)} consumes a queue of emails and discards them, because it does not have"
             f" {pluralize(len(missing), 'task')}: {', '.join(missing)}.",
-            fix=f"Import mailctl.tasks in the app of that worker, or: {_FIX[0].lower()}{_FIX[1:]}",
+            fix="Import mailctl.tasks in the app of that worker, and restart it, or: "
+            + own_queue[0].lower()
+            + own_queue[1:],
         )

@@ -43,7 +43,10 @@ _EXPLANATIONS: Mapping[str, _Explanation] = {
     "sender_refused": _Explanation(
         "the mail server does not allow EMAIL_FROM_ADDRESS as the sender", _CHECK_CONFIG
     ),
-    "our_settings": _Explanation("the settings or the content cannot be used", _CHECK_CONFIG),
+    # A setting that was corrected since is in use only after a restart: `check-config` has no objection then.
+    "our_settings": _Explanation(
+        "the content, or the settings that the worker read when it started, cannot be used", _CHECK_CONFIG
+    ),
     "session_failed": _Explanation("the session with the mail server failed", certainty=Certainty.LIKELY),
     "mail_server_later": _Explanation("the mail server asked to try again later", certainty=Certainty.LIKELY),
     "refused_for_all": _Explanation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,11 +131,16 @@ def load_mint(spec: str) -> Callable[[LinkRequest], object]:
     """Return the function that MAILCTL_LINK_MINT names.
 
     Raises:
-        ConfigurationError: it cannot be imported, or is not a function.
+        ConfigurationError: it cannot be imported, is not a function, or is an asynchronous one.
     """
     mint = load_object(spec, setting=_SETTING)
     if not callable(mint):
         raise ConfigurationError(f"{_SETTING}={spec} is not callable.", fix="Name a function.")
+    if inspect.iscoroutinefunction(mint):
+        raise ConfigurationError(
+            f"{_SETTING}={spec} is an asynchronous function, and a worker calls it without an event loop.",
+            fix="Name a function without `async`.",
+        )
     return mint
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(
-    r"(?:.*_)?(?:POSTGRES|POSTGRESQL|MYSQL|MARIADB|MSSQL|DB|DATABASE|SQLALCHEMY|SQLALCHEMY_DATABASE)"
-    r"_(?:HOST|HOSTNAME|SERVER|NAME|DB|DATABASE|URL|URI|DSN|USER|USERNAME|PASSWORD|PASS|PORT)"
+    r"(?:.*_)?(?:POSTGRES|POSTGRESQL|MYSQL|MARIADB|MSSQL|MONGO|MONGODB|SQL|RDS|DB|DATABASE|SQLALCHEMY"
+    r"|SQLALCHEMY_DATABASE)__?(?:HOST|HOSTNAME|SERVER|NAME|DB|DATABASE|URL|URI|DSN|USER|USERNAME|PASSWORD|PASS|PORT)"
     r"|PGHOST|PGDATABASE|PGSERVICE|DJANGO_SETTINGS_MODULE",
     re.IGNORECASE,
 )
 #: The beginning of the URL of a database, under any name.
-_URL = re.compile(r"(?:postgres|postgresql|mysql|mariadb|mssql|oracle)(?:\+\w+)?://", re.IGNORECASE)
+_URL = re.compile(r"(?:postgres|postgresql|mysql|mariadb|mssql|oracle|mongodb)(?:\+\w+)?://", re.IGNORECASE)
 #: Names of other programs and of mailctl, which do not indicate a database of the service.
 _OTHERS = re.compile(r"(?:MAILCTL|REDIS|CELERY|FLOWER|RABBITMQ|DATABASE_URL$)", re.IGNORECASE)
 #: The maximum number of names that a message lists.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import Celery
 from pydantic import SecretStr
 
+from mailctl.celery_app import RECORDER_ATTRIBUTE
 from mailctl.checks.pitfalls import check_pitfalls, check_secrets_file
 from mailctl.checks.workers import DiscoveredWorkers
 from mailctl.settings import Settings
@@ -122,3 +124,12 @@ def test_an_sqlite_log_for_workers_of_two_hosts_is_a_warning() -> None:
     finding = check(Settings(), workers)["SQLite log"]
     assert finding.status is WARN
     assert "elsewhere" in finding.detail
+
+
+def test_a_worker_with_the_recorder_shares_the_log() -> None:
+    """It has no heartbeat unless it has mailctl's tasks; without the recorder, outcomes would be missing."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    workers = DiscoveredWorkers(queues_by_node={"celery@shop": ("celery",)})
+    assert "celery@shop" in by_name(check_pitfalls(Settings(), app, workers))["SQLite log"].detail
+    setattr(app, RECORDER_ATTRIBUTE, True)
+    assert "SQLite log" not in by_name(check_pitfalls(Settings(), app, workers))

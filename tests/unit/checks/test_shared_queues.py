@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from celery import Celery
+
 from mailctl.celery_app import create_celery_app
-from mailctl.checks.shared_queues import check_shared_queues
+from mailctl.checks.shared_queues import _own_queue_fix, check_shared_queues
 from mailctl.checks.workers import DiscoveredWorkers
 from mailctl.domain.catalog import BUILT_IN_CATALOG
 from mailctl.settings import Settings
@@ -16,3 +18,9 @@ def test_a_private_broker_is_not_shared() -> None:
     settings = Settings()
     app = create_celery_app(settings)
     assert list(check_shared_queues(app, None, workers, catalog=BUILT_IN_CATALOG, settings=settings)) == []
+
+
+def test_the_fix_for_a_shared_queue_fits_the_app() -> None:
+    """The queues of an app of the service are in its code; mailctl's setting does not change them."""
+    assert "CELERY_QUEUE_DEFAULT" in _own_queue_fix(create_celery_app(Settings()))
+    assert "task_routes" in _own_queue_fix(Celery("shop", set_as_current=False))

@@ -64,6 +64,12 @@ def test_a_mail_server_that_cannot_be_used_has_one_cause(
     assert cause_of_server_failure(stage, category=category).name == name
 
 
+def test_settings_are_those_of_the_start_of_the_worker() -> None:
+    """`check-config`, the next step, reads the corrected ones and has no objection."""
+    cause = cause_of_attempt(ReasonCode.CONFIGURATION, stage=None, reply=NONE)
+    assert "that the worker read when it started" in cause.sentence
+
+
 def test_the_next_step_repeats_the_options_of_the_call() -> None:
     """And not those of the call that was the first to import the module."""
     with sharing_options(env_file="prod.env"):

@@ -15,6 +15,7 @@ from tests.tokens import claims_of, hs256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 EXPIRY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 USER = User(id="42", email="zoe@example.com", username="zoe", first_name="Zoe")
@@ -132,3 +133,11 @@ def test_the_setting_must_name_a_function(spec: str) -> None:
     """The error comes before the first email."""
     with pytest.raises(ConfigurationError, match="MAILCTL_LINK_MINT"):
         load_mint(spec)
+
+
+def test_an_asynchronous_function_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With that reason, rather than as one that returns no usable token."""
+    (tmp_path / "async_links.py").write_text("async def mint(request):\n    return 'a-token-of-the-shop'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match="is an asynchronous function"):
+        load_mint("async_links:mint")

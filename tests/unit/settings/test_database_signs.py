@@ -20,6 +20,13 @@ if TYPE_CHECKING:
         *((f"POSTGRES_{part}", "x") for part in ("HOST", "SERVER", "DB", "USER", "PASSWORD", "PORT")),
         *(("DB_HOST", "db"), ("DATABASE_NAME", "shop"), ("SQLALCHEMY_DATABASE_URI", "sqlite:///shop.db")),
         *(("SHOP_MYSQL_HOST", "db"), ("PGHOST", "db"), ("DJANGO_SETTINGS_MODULE", "config.settings")),
+        # Nested settings of pydantic, the image of a tutorial, Elastic Beanstalk, a database without SQL.
+        *(
+            ("DATABASE__HOST", "db"),
+            ("SQL_HOST", "db"),
+            ("RDS_HOSTNAME", "db"),
+            ("MONGO_URL", "mongodb://db"),
+        ),
         *(("STORE", "postgresql+asyncpg://app@db/shop"), ("ORDERS_DSN", "postgres://db/orders")),
     ],
 )
