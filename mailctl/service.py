@@ -351,7 +351,19 @@ def _to_users(recipients: Sequence[AnyRecipient]) -> list[User]:
     if isinstance(recipients, str) or not isinstance(recipients, Iterable):
         reason = f"must be a list, not a value of type {type(recipients).__name__}."
         raise InvalidInput("recipients", reason, fix="Give a list of addresses.")
-    users = [parse_recipient(recipient) for recipient in recipients]
-    if not users:
+    given = list(recipients)
+    if not given:
         raise InvalidInput("recipients", "must not be empty.", fix="Give at least one recipient.")
-    return users
+    if len(given) == 1:
+        return [parse_recipient(given[0])]
+    return [_to_user(recipient, place=place) for place, recipient in enumerate(given)]
+
+
+def _to_user(recipient: AnyRecipient, *, place: int) -> User:
+    """Return one recipient of several; an error says which it is, since none is sent to then."""
+    try:
+        return parse_recipient(recipient)
+    except InvalidInput as error:
+        raise InvalidInput(
+            error.field, error.reason, fix=error.fix, subject=f"recipients[{place}]: {error.field}"
+        ) from error

@@ -242,6 +242,7 @@ class TestGenericEmails:
             (iter([]), "must not be empty"),
             ([7], "must be addresses"),
             ([{"name": "Zoe"}], "email|address"),
+            (["a@example.com", "no address", "c@example.com"], r"^recipients\[1\]: email is not an email"),
         ],
     )
     def test_unusable_recipients_are_refused(self, outbox: Outbox, recipients: Any, message: str) -> None:
