@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _GROUP = CheckGroup(name="workers")
-_OWN_QUEUE = "Give emails their own queue: "
 
 
 def check_shared_queues(
@@ -53,15 +52,16 @@ def check_shared_queues(
         *find_foreign_messages(app, queues),
         *find_foreign_workers(app, queues, workers.unlogged_workers),
     ]
+    fix = f"Give emails their own queue: {_own_queue_step(app)}"
     for sharing in found:
         yield _GROUP.warn(
             "shared queue",
             as_sentence(f"{sharing}; workers put messages of other apps back, which delays both apps"),
-            fix=_own_queue_fix(app),
+            fix=fix,
         )
     broker = BrokerInspector(app)
     if log is not None:
-        yield from _hidden_messages(broker, log, queues, fix=_own_queue_fix(app))
+        yield from _hidden_messages(broker, log, queues, fix=fix)
     yield from _discarding(app, workers, catalog)
     others = find_other_workers(app, broker, queues, workers.unlogged_workers)
     own_queues = {queue for each in workers.heartbeats for queue in each.queues}
@@ -85,11 +85,11 @@ def other_worker_findings(
         yield make(each.subject, as_sentence(each.detail), fix=each.fix)
 
 
-def _own_queue_fix(app: Celery) -> str:
+def _own_queue_step(app: Celery) -> str:
     """Return how emails get a queue that no other app consumes: an app of the service has its own routes."""
     if is_built_in_app(app):
-        return f"{_OWN_QUEUE}set CELERY_QUEUE_DEFAULT=mailctl here and for the web service."
-    return f"{_OWN_QUEUE}route their tasks to it, with task_routes in the app of the service."
+        return "set CELERY_QUEUE_DEFAULT=mailctl here and for the web service."
+    return "route their tasks to it, with task_routes in the app of the service."
 
 
 def _hidden_messages(
@@ -124,13 +124,11 @@ def _discarding(app: Celery, workers: DiscoveredWorkers, catalog: Catalog) -> It
     }
     tasks[GROUPS_QUEUE] = {BATCH_TASK}
     found = find_discarding_workers(BrokerInspector(app), tasks, workers.unlogged_workers)
-    own_queue = _own_queue_fix(app)
     for node, missing in found.items():
         yield _GROUP.fail(
             "unregistered task",
             f"{quoted_name(node)} consumes a queue of emails and discards them, because it does not have"
             f" {pluralize(len(missing), 'task')}: {', '.join(missing)}.",
-            fix="Import mailctl.tasks in the app of that worker, and restart it, or: "
-            + own_queue[0].lower()
-            + own_queue[1:],
+            fix="Import mailctl.tasks in the app of that worker, and restart it, or give emails their own"
+            f" queue: {_own_queue_step(app)}",
         )
