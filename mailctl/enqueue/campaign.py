@@ -7,7 +7,7 @@ import gc
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -135,9 +135,12 @@ class CampaignRecorder:
         begun: Future[ChunkResult] | None = None
         is_open = False
         # One chunk is written while the next one is validated and the previous one is flushed to disk.
-        with _gc_frozen(), ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign") as executor:
+        with ExitStack() as stack:
+            executor = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="mailctl-campaign"))
             try:
-                for checked in self._check_in_chunks(rows):
+                for number, checked in enumerate(self._check_in_chunks(rows)):
+                    if number == 1:
+                        stack.enter_context(_gc_frozen())
                     drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
                     if drafts and not is_open:
                         self._start_campaign(drafts[0])

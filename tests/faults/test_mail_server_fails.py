@@ -56,7 +56,7 @@ def test_every_stage_fails_at_random(site: Site, check: Checker, is_long: bool) 
     site.smtp.script.update({stage: script(stage) for stage in HARMLESS})  # type: ignore[misc]
     for _ in range(2):
         site.start_worker("-c", "2")
-    site.enqueue(2000 if is_long else 60)
+    site.enqueue(2000 if is_long else 30)
     site.repaired()
     check()
 

@@ -119,8 +119,8 @@ def test_behind_pgbouncer_in_transaction_mode(site: Site, check: Checker, postgr
         url = bouncer.through(postgres.make_database())
         site.terminal.set(MAILCTL_DATABASE_URL=url)
         worker = site.start_worker("-c", "2")
-        site.call(60)
-        site.enqueue_campaign(120)
+        site.call(30)
+        site.enqueue_campaign(60)
         dispatcher = Dispatcher(site.runtime)
         results = [*call(dispatcher), *call(dispatcher)]
         assert {type(result) for result in results} == {str}

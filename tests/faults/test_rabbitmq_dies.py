@@ -48,7 +48,7 @@ def test_it_is_killed_under_load(
     """What it had confirmed is there again, what it had not is published again."""
     site.start_worker("-c", "2")
     for _ in range(3 if is_long else 1):
-        site.enqueue(600 if is_long else 60)
+        site.enqueue(600 if is_long else 30)
         rabbit_server.kill()
         site.enqueue(10)
         rabbit_server.start()
@@ -99,8 +99,8 @@ def test_quorum_queues_work(
     ids = site.terminal.run("--app", "quorum:app", "send", "welcome", "--email", "a@example.com", "--json")
     assert ids.code == 0, ids.err
     site.ids.append(ids.data["task_id"])
-    site.enqueue(300 if is_long else 40, publishes=False)
-    site.enqueue_campaign(100)
+    site.enqueue(300 if is_long else 20, publishes=False)
+    site.enqueue_campaign(100 if is_long else 60)
     site.wait_until_finished(20)
     site.kill_worker(victim)
     site.repaired()

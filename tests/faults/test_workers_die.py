@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 @with_log_in("sqlite")
 def test_pool_processes_are_killed(site: Site, check: Checker, is_long: bool) -> None:
     """Their messages come back to the broker, their leases run out; the rest of the worker goes on."""
-    emails, seconds = (5000, 120) if is_long else (60, 5)
+    emails, seconds = (5000, 120) if is_long else (40, 4)
     for _ in range(2):
         site.start_worker("-c", "2")
     site.enqueue(emails)
@@ -50,7 +50,7 @@ def test_pool_processes_are_killed(site: Site, check: Checker, is_long: bool) ->
 
 def test_whole_workers_are_killed(site: Site, check: Checker, is_long: bool) -> None:
     """Another worker sends what they had in hand, after the lease and not after Redis' patience."""
-    rounds = 20 if is_long else 3
+    rounds = 20 if is_long else 2
     survivor = site.start_worker("-c", "1")
     in_hand = 0
     for _ in range(rounds):
@@ -115,11 +115,11 @@ def test_workers_are_stopped_under_load(site: Site, check: Checker, is_long: boo
     check()
 
 
-def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
+def test_two_relays_share_a_log(site: Site, check: Checker, is_long: bool) -> None:
     """Each email is published by one of them, and sent once whoever publishes it."""
     for _ in range(2):
         site.start_worker("-c", "1")
-    site.enqueue(80, publishes=False)
+    site.enqueue(80 if is_long else 40, publishes=False)
     site.repaired()
     check()
 
@@ -127,7 +127,7 @@ def test_two_relays_share_a_log(site: Site, check: Checker) -> None:
 @with_log_in("sqlite")
 def test_workers_are_killed_during_a_campaign(site: Site, check: Checker, is_long: bool) -> None:
     """A batch that is cut short loses nothing; only the group in hand is in doubt."""
-    emails, kills = (5000, 20) if is_long else (400, 3)
+    emails, kills = (5000, 20) if is_long else (240, 3)
     # The same emails are at the head of the queue after each kill.
     site.terminal.set(MAILCTL_AMBIGUOUS_RESENDS=kills)
     chance = random.Random(5)
@@ -170,7 +170,7 @@ def test_a_worker_is_asleep_for_longer_than_its_lease(site: Site, check: Checker
     """Another sends what it had claimed; when it wakes up, it sends none of that again."""
     site.smtp.script["mail"] = lambda _: Stall(0.1)
     sleeper = site.start_worker("-c", "2")
-    site.enqueue_campaign(200)
+    site.enqueue_campaign(200 if is_long else 120)
     site.wait_until_finished(8)
     family = site.freeze_worker(sleeper)
     site.start_worker("-c", "2")
@@ -206,7 +206,7 @@ def test_the_clocks_of_two_hosts_differ(site: Site, check: Checker, tmp_path: Pa
 @with_log_in("postgresql")
 def test_everything_dies_at_once(site: Site, check: Checker, is_long: bool) -> None:
     """Four workers; every second one of them or its pool process is killed; Redis comes back empty."""
-    emails, seconds, losses = (5000, 120, 3) if is_long else (80, 8, 1)
+    emails, seconds, losses = (5000, 120, 3) if is_long else (60, 6, 1)
     chance = random.Random(11)
     for _ in range(4):
         site.start_worker("-c", "1")
@@ -216,7 +216,7 @@ def test_everything_dies_at_once(site: Site, check: Checker, is_long: bool) -> N
     while time.monotonic() - started < seconds:
         time.sleep(1)
         if not is_long:
-            site.enqueue(20)
+            site.enqueue(10)
         in_hand += 1
         if chance.random() < 0.5:
             site.kill_a_child(chance)

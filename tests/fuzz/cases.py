@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The property of a report that carries a row of the table.
 PROPERTY = "cases"
 #: The number of cases in the short and in the long form.
-FEW, MANY = 300, 100_000
+FEW, MANY = 100, 100_000
 #: Values in one example of the long form, and cases that become of them: to make a value takes hypothesis
 #: longer than most parsers take to read it.
 _VALUES, _VARIANTS = 20, 500

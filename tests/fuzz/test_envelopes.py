@@ -174,7 +174,7 @@ def settle(site: Site, broker: Broker, worker: Window, published: Sequence[Shape
         }
 
     try:
-        wait_until(lambda: not wrong() and not broker.left(), worker, site, patience=400)
+        wait_until(lambda: not broker.left() and not wrong(), worker, site, patience=400)
     except (AssertionError, pytest.fail.Exception):
         found = json.dumps(wrong(), indent=1)
         pytest.fail(f"{len(wrong())} wrong: {found}\n{broker.left()} left\n{worker.output[-5000:]}")

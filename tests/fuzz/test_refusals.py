@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import amqp
 import pytest
 
+from tests.faults.forms import with_log_in
 from tests.faults.site import Site
 from tests.fuzz.envelopes import QUEUE, whole
 
@@ -63,6 +64,7 @@ def wait_for(site: Site, worker: Window, count: int) -> None:
     worker.wait_until(lambda: len(site.smtp.messages) >= count)
 
 
+@with_log_in("sqlite")
 @pytest.mark.parametrize("name", KEYS)
 def test_a_key_of_the_wrong_type_does_not_stop_a_worker(name: str, site: Site, client: redis.Redis) -> None:
     """It says what Redis refuses, tries again with pauses, and continues when the key is right."""
@@ -123,6 +125,7 @@ def message(task: str | None = None) -> Any:
     return json.loads(envelope.on_redis() or b"")
 
 
+@with_log_in("postgresql")
 def test_unacknowledged_garbage_delays_no_message(site: Site, client: redis.Redis) -> None:
     """It moves aside; what a killed worker held is sent; what is for others stays for their workers."""
     for stored in UNREADABLE:
@@ -145,6 +148,7 @@ def test_unacknowledged_garbage_delays_no_message(site: Site, client: redis.Redi
     assert site.terminal.run("queue", "list").code == 0
 
 
+@with_log_in("sqlite")
 def test_a_question_restores_nothing(site: Site, client: redis.Redis) -> None:
     """Commands that ask workers leave unacknowledged messages where they are, even unreadable ones."""
     tags = {

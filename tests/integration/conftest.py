@@ -34,17 +34,21 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def mailctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mailctl:
-    """Runs a command in an empty folder, with or without something on standard input."""
+    """Runs a command in an empty folder, with or without something on standard input.
+
+    The next command starts anew, unless `keeps_open` is said.
+    """
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def run_command(*arguments: str, stdin: str = "") -> Ran:
+    def run_command(*arguments: str, stdin: str = "", keeps_open: bool = False) -> Ran:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         try:
             code = main(arguments)
         finally:
-            runtime.close()
+            if not keeps_open:
+                runtime.close()
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
 

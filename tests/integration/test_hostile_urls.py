@@ -34,7 +34,7 @@ BROKERS = ("REDIS_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND")
 DATABASES = ("DATABASE_URL", "MAILCTL_DATABASE_URL")
 _PASSWORD = f"{FIRST}{SECOND}"
 #: Each command meets every so-manieth value of a setting, each value every so-manieth command.
-STRIDE = 6
+STRIDE = 12
 #: What is wrong with the rest of a URL.
 WRONG_BROKERS = {
     "a semicolon in the password": f"redis://:{FIRST};{SECOND}@h:6379/0",
@@ -157,7 +157,7 @@ apps = {"own": (create_app(), ("/other", "/api/emails")), "included": (service, 
 hostile = json.load(sys.stdin)
 with serving(apps["own"][0]) as own, serving(apps["included"][0]) as included, httpx.Client() as client:
     for setting, urls in hostile.items():
-        for url in urls:
+        for number, url in enumerate(urls):
             os.environ[setting] = url
             try:
                 asyncio.run(EmailService.prepare())
@@ -165,10 +165,10 @@ with serving(apps["own"][0]) as own, serving(apps["included"][0]) as included, h
             except ConfigurationError as error:
                 print(f"refused: {error} {error.fix}")
                 traceback.print_exc(file=sys.stdout)
-            for address, (_, paths) in ((own, apps["own"]), (included, apps["included"])):
-                for path in paths:
-                    answer = client.get(address + path)
-                    print(answer.status_code, dict(answer.headers), answer.text)
+            address, (_, paths) = ((own, apps["own"]), (included, apps["included"]))[number % 2]
+            for path in paths:
+                answer = client.get(address + path)
+                print(answer.status_code, dict(answer.headers), answer.text)
             del os.environ[setting]
 """
 

@@ -6,8 +6,6 @@ import asyncio
 import inspect
 import json
 import os
-import subprocess
-import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
 from mailctl.sync import EmailService
 from tests.accounts import ZOE, Account
+from tests.integration.forked_script import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,16 +236,7 @@ class Django:
     def run(self, code: str) -> Any:
         """Run code in the project, and return what it prints as JSON."""
         source = _DJANGO + textwrap.dedent(code)
-        done = subprocess.run(
-            [sys.executable, "-W", "error::RuntimeWarning", "-c", source],
-            cwd=self._folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(run_script(source, folder=self._folder, environment=self._environment))
 
 
 _SETTINGS = {name.upper() for name in Settings.model_fields}

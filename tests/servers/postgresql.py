@@ -45,10 +45,19 @@ class PostgresServer(TemporaryServer):
         """Return the address of a database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
-    def make_database(self) -> str:
-        """Make an empty database and return its address."""
-        name = f"test_{uuid.uuid4().hex}"
-        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    def make_database(self, *, copy_of: str = "") -> str:
+        """Make a database and return its address.
+
+        Args:
+            copy_of: the address of one that nobody is connected to; without it the new one is empty.
+        """
+        name, template = f"test_{uuid.uuid4().hex}", copy_of.rpartition("/")[2] or "template1"
+        create = "CREATE DATABASE {} TEMPLATE {}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            if connection.info.server_version >= 150_000:
+                # Half the work of the new default: nothing here has to survive in a write-ahead log.
+                create += " STRATEGY file_copy"
+            connection.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(template)))
         return self.database_url(name)
 
     def drop_database(self, url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+#: Examples of a property that are tried; CI tries fewer with the other versions of Python and of libraries.
+EXAMPLES = 1000 if os.environ.get("MAILCTL_FAULTS") == "long" else int(os.environ.get("TESTS_EXAMPLES", "60"))
 # With no time limit, as other work may share the machine; nothing is kept.
-settings.register_profile("mailctl", deadline=None, database=None)
+settings.register_profile("mailctl", deadline=None, database=None, max_examples=EXAMPLES)
 settings.load_profile("mailctl")
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Claim, Draft, State
+    from tests.servers import PostgresServer
 
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -147,16 +148,58 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("log", layouts, indirect=True)
 
 
+def open_log(url: str) -> Engine:
+    """Open a delivery log, which is created if the database is empty."""
+    engine = open_engine(parse_url(url, setting="MAILCTL_DATABASE_URL"), setting="MAILCTL_DATABASE_URL")
+    upgrade(engine)
+    return engine
+
+
+@pytest.fixture(scope="session")
+def postgres_log(postgres_server: PostgresServer) -> str:
+    """The address of a delivery log on PostgreSQL, which costs less to copy than to create."""
+    url = postgres_server.make_database()
+    open_log(url).dispose()
+    return url
+
+
+@pytest.fixture(scope="session")
+def partitioned_log(postgres_server: PostgresServer, postgres_log: str) -> str:
+    """The address of one with partitions."""
+    url = postgres_server.make_database(copy_of=postgres_log)
+    engine = open_log(url)
+    partition(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def postgres_log_url(postgres_server: PostgresServer, postgres_log: str) -> Iterator[str]:
+    """The address of a copy of a log on PostgreSQL."""
+    yield from copies(postgres_server, postgres_log)
+
+
+@pytest.fixture
+def partitioned_log_url(postgres_server: PostgresServer, partitioned_log: str) -> Iterator[str]:
+    """The address of a copy of one with partitions."""
+    yield from copies(postgres_server, partitioned_log)
+
+
+def copies(server: PostgresServer, original: str) -> Iterator[str]:
+    """Yield the address of a copy, and remove it."""
+    url = server.make_database(copy_of=original)
+    yield url
+    server.drop_database(url)
+
+
 @pytest.fixture
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     """An empty delivery log."""
+    urls = {"postgresql": "postgres_log_url", "partitioned": "partitioned_log_url"}
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'log.db'}"
     else:
-        url = request.getfixturevalue("postgres_url")
-    engine = open_engine(parse_url(url, setting="MAILCTL_DATABASE_URL"), setting="MAILCTL_DATABASE_URL")
-    upgrade(engine)
-    if request.param == "partitioned":
-        partition(engine)
+        url = request.getfixturevalue(urls[request.param])
+    engine = open_log(url)
     yield Log(engine)
     engine.dispose()

@@ -67,6 +67,8 @@ class Operator:
 
     def __init__(self, mailctl: Mailctl, monkeypatch: pytest.MonkeyPatch) -> None:
         self._mailctl = mailctl
+        #: Whether commands share what they have opened: hundreds about one log.
+        self.shares_runtime = False
         self._monkeypatch = monkeypatch
 
     def refusals(self, offered: Iterable[Offered]) -> list[str]:
@@ -86,11 +88,18 @@ class Operator:
             name, _, value = words.pop(0).partition("=")
             self._monkeypatch.setenv(name, value)
         assert words.pop(0) == "mailctl", offered
+        is_elsewhere = not offered.line.startswith("mailctl ") or words[0] == "--env-file"
         shared, words = (words[:2], words[2:]) if words[0] == "--env-file" else ([], words)
         if words[0] == "worker":
             parse([*shared, *words])  # it would run for ever; one is started below
             return ""
-        ran = self._mailctl(*shared, *harmless(words))
+        if is_elsewhere:
+            runtime.close()
+        elif self.shares_runtime and not runtime.is_open():
+            runtime.configure(Settings.load())
+            runtime.current()
+        keeps_open = self.shares_runtime and not is_elsewhere
+        ran = self._mailctl(*shared, *harmless(words), keeps_open=keeps_open)
         self._monkeypatch.delenv("MAILCTL_HOME", raising=False)
         allowed = CODES.get(words[0], {0}) | ({NOT_FOUND} if offered.is_unknown else set())
         return "" if ran.code in allowed else f"{offered}: {ran.code} {ran.out} {ran.err}"

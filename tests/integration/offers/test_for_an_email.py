@@ -33,6 +33,7 @@ def test_what_is_offered_for_an_email_works(
     """On its page, by the API, by `why`, `status` and `show`, and where another command was refused."""
     found = [*by_the_dashboard(log), *by_commands(mailctl, log)]
     assert len({each.line for each in found}) > len(log)
+    operator.shares_runtime = True
     assert "\n".join(operator.refusals(found)) == ""
 
 
@@ -60,12 +61,12 @@ def by_the_dashboard(log: dict[str, str]) -> Iterator[Offered]:
 def by_commands(mailctl: Mailctl, log: dict[str, str]) -> Iterator[Offered]:
     """Yield what commands about single emails offer."""
     for what, email_id in log.items():
-        yield from in_prose(mailctl("why", "--", email_id).out, f"why, {what}")
+        yield from in_prose(mailctl("why", "--", email_id, keeps_open=True).out, f"why, {what}")
     for what, email_id in {
         email["state"]: email["task_id"] for email in mailctl("list", "--limit", "200", "--json").lines
     }.items():
         for words in (("status",), ("show",), ("show", "--raw")):
-            ran = mailctl(*words, "--", email_id)
+            ran = mailctl(*words, "--", email_id, keeps_open=True)
             yield from in_prose(f"{ran.out}{ran.err}", f"{' '.join(words)}, {what}")
     for act in ACTS:
         ran = mailctl(act, "--dry-run", "--", *log.values())

@@ -10,10 +10,10 @@ from sqlalchemy import delete
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import log
 from mailctl.worker.log_watch import LogWatch
-from tests.unit.delivery_log.conftest import engine
+from tests.unit.delivery_log.conftest import empty_log_file, engine
 from tests.unit.worker.fakes import parts
 
-__all__ = ["engine"]
+__all__ = ["empty_log_file", "engine"]
 
 if TYPE_CHECKING:
     import pytest

@@ -14,13 +14,13 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.smtp.classify import classify_reply
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 from tests.emails import utc_now
-from tests.unit.delivery_log.conftest import SENT, Log, engine, log
+from tests.unit.delivery_log.conftest import SENT, Log, empty_log_file, engine, log
 from tests.unit.worker.fakes import parts
 
 if TYPE_CHECKING:
     from mailctl.domain.outcomes import Outcome
 
-__all__ = ["engine", "log"]
+__all__ = ["empty_log_file", "engine", "log"]
 
 NO = classify_reply(554, "5.7.1 <ada@example.com>: we do not want it", stage="rcpt")
 DEAD = classify_reply(550, "5.1.1 user unknown", stage="rcpt")

@@ -6,31 +6,43 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.delivery_log.storage.engine import open_engine
-from mailctl.delivery_log.storage.schema_version import upgrade
-from mailctl.delivery_log.storage.urls import parse_url
-from tests.integration.delivery_log.conftest import Log, partition
+from tests.integration.delivery_log.conftest import Log, copies, open_log, partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.servers import PostgresServer
 
 from tests.integration.delivery_log.partitions.contents import NOW, fill
 
 
 @pytest.fixture
-def plain(postgres_url: str) -> Iterator[Log]:
+def plain(postgres_log_url: str) -> Iterator[Log]:
     """A log on PostgreSQL without partitions, at the time of the server."""
-    engine = open_engine(parse_url(postgres_url, setting="X"), setting="X")
-    upgrade(engine)
+    yield from opened(postgres_log_url)
+
+
+@pytest.fixture(scope="session")
+def parted_log(postgres_server: PostgresServer, postgres_log: str) -> str:
+    """The address of one with a partition for each day, from the first of a month of emails on."""
+    url = postgres_server.make_database(copy_of=postgres_log)
+    engine = open_log(url)
+    fill(engine, days=range(0, 31, 3))
+    partition(engine, now=NOW, days=3)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def parted(postgres_server: PostgresServer, parted_log: str) -> Iterator[Log]:
+    """A copy of it, at the same time."""
+    for url in copies(postgres_server, parted_log):
+        yield from opened(url)
+
+
+def opened(url: str) -> Iterator[Log]:
+    engine = open_log(url)
     log = Log(engine)
     log.clock.now = NOW
     yield log
     engine.dispose()
-
-
-@pytest.fixture
-def parted(plain: Log) -> Log:
-    """The same with a partition for each day, from the first of a month of emails on."""
-    fill(plain.engine, days=range(0, 31, 3))
-    partition(plain.engine, now=NOW, days=3)
-    return plain

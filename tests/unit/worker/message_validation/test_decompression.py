@@ -8,6 +8,7 @@ import lzma
 import random
 import tracemalloc
 import zlib
+from functools import partial
 from typing import Any
 
 import brotli
@@ -22,9 +23,10 @@ from mailctl.worker.message_validation import IncomingMessage, decompression, ta
         ("gzip", zlib.compress),
         ("zlib", zlib.compress),
         ("bzip2", bz2.compress),
-        ("xz", lzma.compress),
-        ("brotli", brotli.compress),
+        ("xz", partial(lzma.compress, preset=0)),
+        ("brotli", partial(brotli.compress, quality=1)),
     ],
+    ids=["gzip", "zlib", "bzip2", "xz", "brotli"],
 )
 def test_a_body_is_decompressed_up_to_the_limit(method: str, compress: Any) -> None:
     """Decompressing a bomb takes only a little memory."""
@@ -72,7 +74,7 @@ def test_brotli_gets_a_body_in_pieces_only_if_its_decoder_has_no_limit(
     assert adapted.eof
     assert decoder.calls <= most_calls
     bomb = decompression._Brotli(make())
-    assert len(bomb.decompress(brotli.compress(b"x" * 32 * 2**20), 2**20)) < 16 * 2**20
+    assert len(bomb.decompress(brotli.compress(b"x" * 32 * 2**20, quality=1), 2**20)) < 16 * 2**20
     assert not bomb.eof
 
 
