@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.acceptance.blocks import PROMPT
-from tests.acceptance.terminal import PATIENCE
+from tests.acceptance.terminal import PATIENCE, words_of_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,8 @@ class Console:
             if step.file is not None:
                 self.write(step.file, step.shown)
             elif server is not None:
-                window = self._terminal.open("bash", "-c", f"exec {step.command}", name=server.split()[0])
+                words = words_of_python(step.command) or ["bash", "-c", f"exec {step.command}"]
+                window = self._terminal.open(*words, name=server.split()[0])
                 window.wait_until_printed(_SERVERS[server])
                 assert self._compare(step, window.output) is None, f"{block}: {window.output}"
             else:
@@ -131,6 +132,7 @@ class Console:
             missing = self._compare(step, printed)
             if (code == 0 and missing is None) or time.monotonic() > deadline:
                 break
+            time.sleep(0.1)
         assert code == 0, f"{at}: {command}: exit code {code}\n{printed}"
         assert missing is None, f"{at}: {command} does not print {missing!r}, but\n{printed}"
 

@@ -1,4 +1,4 @@
-"""Commands in processes that are forked from one that has imported mailctl already: a new one costs more."""
+"""Programs in processes that are forked from one that has imported it already: a new one costs more."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import gc
 import io
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import termios
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from multiprocessing import forkserver
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
 #: What most commands and workers import, with all that these import in their turn.
 PRELOADED = [
@@ -78,6 +82,45 @@ PRELOADED = [
     "rich.live",
     "sqlalchemy.dialects.postgresql",
 ]
+#: What services import beside it.
+_OF_SERVICES = [
+    "aiosmtplib",
+    "aiosqlite",
+    "celery.bin.celery",
+    "dotenv",
+    "fastapi",
+    "jinja2",
+    "pydantic_settings",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.main",
+    "uvicorn.protocols.http.auto",
+]
+#: For programs that may know nothing of mailctl: what it connects to signals of Celery would work in them.
+PRELOADED_WITHOUT_MAILCTL = [
+    *(name for name in PRELOADED if not name.startswith("mailctl")),
+    *_OF_SERVICES,
+]
+PRELOADED += [*_OF_SERVICES, "mailctl.web"]
+_COMMANDS = Path(__file__).parents[2] / "mailctl" / "cli" / "commands"
+#: Each command imports its module, and these what they share.
+PRELOADED += [
+    *(f"mailctl.cli.commands.{file.stem}" for file in _COMMANDS.glob("[a-z]*.py")),
+    "cryptography.hazmat.primitives.hashes",
+    "mailctl.cli.action_results",
+    "mailctl.cli.action_runner",
+    "mailctl.cli.terminal.console",
+    "mailctl.operations.bulk_action_ids",
+    "typer._adapters",
+    "typer._click.decorators",
+]
+
+
+#: The entry of other programs in Python.
+PYTHON = "tests.acceptance.forked:run_python"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +128,7 @@ class Start:
     """How a command is started.
 
     Its files 0, 1 and 2 are a terminal, or files by their names; one that has no name is closed. What runs is
-    MODULE:FUNCTION.
+    MODULE:FUNCTION, or with PYTHON what the arguments of Python name.
     """
 
     arguments: tuple[str, ...]
@@ -94,6 +137,8 @@ class Start:
     files: tuple[str | None, str | None, str | None]
     is_on_terminal: bool = False
     entry: str = "mailctl.cli.main:run"
+    #: Whether mailctl may be imported before it starts.
+    is_of_mailctl: bool = True
 
     @classmethod
     def on_terminal(
@@ -114,8 +159,11 @@ class Forked:
 
     def __init__(self, start: Start) -> None:
         # A daemon: what a failed test has left running ends with the tests.
-        self._process = _context().Process(target=_run, args=(start,), daemon=True)
-        self._process.start()
+        self._process = multiprocessing.get_context("forkserver").Process(
+            target=_run, args=(start,), daemon=True
+        )
+        with _forking_from_server(is_of_mailctl=start.is_of_mailctl):
+            self._process.start()
 
     @property
     def pid(self) -> int:
@@ -142,11 +190,28 @@ class Forked:
         self._process.kill()
 
 
+_TURN = threading.Lock()
+
+
 @cache
-def _context() -> Any:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context
+def _server(*, is_of_mailctl: bool) -> forkserver.ForkServer:
+    server = forkserver.ForkServer()
+    server.set_forkserver_preload(PRELOADED if is_of_mailctl else PRELOADED_WITHOUT_MAILCTL)
+    return server
+
+
+@contextmanager
+def _forking_from_server(*, is_of_mailctl: bool) -> Iterator[None]:
+    """Fork new processes from one of two servers; multiprocessing itself has one for all."""
+    # Threads of a test start commands at once.
+    with _TURN:
+        server = _server(is_of_mailctl=is_of_mailctl)
+        usual = forkserver.connect_to_new_process
+        forkserver.connect_to_new_process = server.connect_to_new_process
+        try:
+            yield
+        finally:
+            forkserver.connect_to_new_process = usual
 
 
 def _run(start: Start) -> None:
@@ -170,6 +235,22 @@ def _run(start: Start) -> None:
         atexit._run_exitfuncs()
 
 
+def run_python() -> None:
+    """Run what arguments of Python name, as it does: `-m MODULE`, `-c CODE`, or a file, each with its own."""
+    first, *rest = sys.argv[1:]
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [str(Path.cwd()), *filter(None, folders)]
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        exec(compile(rest[0], "<string>", "exec"), sys.modules["__main__"].__dict__)
+    else:
+        sys.argv = [first, *rest]
+        runpy.run_path(first, run_name="__main__")
+
+
 def _open_files(start: Start) -> None:
     for number, name in enumerate(start.files):
         os.close(number)
@@ -191,6 +272,15 @@ def _stream(number: int, start: Start) -> Any:
     encoding = start.environment.get("PYTHONIOENCODING", "utf-8")
     errors = "backslashreplace" if number == 2 else "strict"
     raw = io.FileIO(number, "rb" if number == 0 else "wb", closefd=False)
-    buffer: Any = io.BufferedReader(raw) if number == 0 else io.BufferedWriter(raw)
+    is_unbuffered = number > 0 and "PYTHONUNBUFFERED" in start.environment
+    buffer: Any = raw
+    if not is_unbuffered:
+        buffer = io.BufferedReader(raw) if number == 0 else io.BufferedWriter(raw)
     is_interactive = number == 2 or raw.isatty()
-    return io.TextIOWrapper(buffer, encoding=encoding, errors=errors, line_buffering=is_interactive)
+    return io.TextIOWrapper(
+        buffer,
+        encoding=encoding,
+        errors=errors,
+        line_buffering=is_interactive,
+        write_through=is_unbuffered,
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -18,13 +20,17 @@ from typing import TYPE_CHECKING, Any, Self
 from dotenv import dotenv_values
 
 from mailctl.settings import Settings
-from tests.acceptance.forked import Forked, Start
+from tests.acceptance.forked import PYTHON, Forked, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: Seconds that anything here may take.
 PATIENCE = 120.0
+#: What a shell does with a line besides cutting it into words.
+_OF_A_SHELL = re.compile(r"[|&;<>()$`*?\[\]{}~#\n]")
+#: Programs of the tests that import mailctl themselves.
+_OF_MAILCTL = {"tests.foreign_worker", "tests.service.main:app", "service:app"}
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,9 @@ class Terminal:
 
     def shell(self, command: str) -> tuple[int, str]:
         """Run a line of a shell; return its exit code, and what it printed on both streams."""
+        if words := words_of_python(command):
+            window = self.open(*words, name="shell")
+            return window.process.wait(PATIENCE * 2), window.output
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
@@ -154,11 +163,12 @@ class Terminal:
             assert time.monotonic() < deadline, (found, result.err)
 
     def open(self, *command: str, name: str = "window", **environment: str) -> Window:
-        """Start a program in a window of its own; mailctl of the tests' own environment is forked."""
+        """Start a program in a window of its own; Python of the tests' own environment is forked."""
         variables = self._environment(environment)
         output = self.folder.parent / f"{name}-{time.monotonic_ns()}.txt"
-        if command[:3] == (sys.executable, "-m", "mailctl") and not _has_sitecustomize(variables):
-            process: Forked | subprocess.Popen[bytes] = self._fork(command[3:], variables, os.devnull, output)
+        process: Forked | subprocess.Popen[bytes]
+        if _is_forked(command) and not _has_sitecustomize(variables):
+            process = self._fork_python(command[1:], variables, output)
         else:
             with output.open("wb") as stream:
                 process = subprocess.Popen(
@@ -192,6 +202,14 @@ class Terminal:
             code = self._fork(arguments, environment, given, out, err, **start).wait(PATIENCE * 2)
             return Result(code, out.read_text(encoding), err.read_text(encoding))
 
+    def _fork_python(self, arguments: tuple[str, ...], environment: dict[str, str], output: Path) -> Forked:
+        if arguments[:2] == ("-m", "mailctl"):
+            return self._fork(arguments[2:], environment, os.devnull, output)
+        is_of_mailctl = not _OF_MAILCTL.isdisjoint(arguments[:3])
+        return self._fork(
+            arguments, environment, os.devnull, output, entry=PYTHON, is_of_mailctl=is_of_mailctl
+        )
+
     def _fork(
         self,
         arguments: tuple[str, ...],
@@ -199,7 +217,7 @@ class Terminal:
         stdin: Path | str,
         out: Path,
         err: Path | None = None,
-        **start: str,
+        **start: Any,
     ) -> Forked:
         files = (str(stdin), str(out), str(err or out))
         folder = str(self.folder)
@@ -282,6 +300,21 @@ def _is_stopped(pid: int) -> bool:
     except OSError:  # a thread has just ended
         return False
     return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+def words_of_python(line: str) -> list[str]:
+    """Return what runs a line of a shell that is one command in Python; [] where only a shell can."""
+    if _OF_A_SHELL.search(line):
+        return []
+    [program, *rest] = shlex.split(line)
+    if program in ("mailctl", "uvicorn"):
+        return [sys.executable, "-m", program, *rest]
+    return [sys.executable, *rest] if program in ("python", sys.executable) else []
+
+
+def _is_forked(command: Sequence[str]) -> bool:
+    """Whether a command is Python of the tests' own environment, without options of the interpreter."""
+    return command[0] == sys.executable and (command[1] in ("-m", "-c") or not command[1].startswith("-"))
 
 
 def _has_sitecustomize(environment: dict[str, str]) -> bool:

@@ -36,11 +36,14 @@ LOOKS: tuple[tuple[int, bool], ...] = ((360, False), (1280, True))
 TOUR = os.environ.get("MAILCTL_TOUR", "")
 if TOUR:
     LOOKS = ((360, False), (360, True), (1280, False), (1280, True))
+#: Pages of which there are several: each has one look, and all of them have all.
+SERIES = ("/emails/", "/previews/")
 pytestmark = pytest.mark.timeout(900)
 AXE = "axe-core@4"
 _RUN_AXE = (
     "const tell = arguments[0];"
-    "axe.run().then(tell, error => tell({violations: [{id: String(error), impact: 'critical'}]}))"
+    "axe.run({resultTypes: ['violations']})"
+    ".then(tell, error => tell({violations: [{id: String(error), impact: 'critical'}]}))"
 )
 _SERIOUS = ("serious", "critical")
 
@@ -145,9 +148,10 @@ def test_there_are_keyboard_shortcuts(dashboard: Dashboard) -> None:
 def test_pages_are_accessible(dashboard: Dashboard, axe: str) -> None:
     """axe-core finds nothing, nothing is wider than the screen, and the console has no errors."""
     faults = []
-    for page in dashboard.pages:
+    for number, page in enumerate(dashboard.pages):
         dashboard.open(page)
-        for width, dark in LOOKS:
+        looks = (LOOKS[number % 2],) if page.startswith(SERIES) and not TOUR else LOOKS
+        for width, dark in looks:
             dashboard.browser.look(width=width, dark=dark)
             dashboard.browser.keep(TOUR, page, width=width, dark=dark)
             faults += [(page, width, fault) for fault in _faults(dashboard.browser, axe)]
@@ -238,7 +242,8 @@ def _overflow(browser: Browser) -> int:
 
 def _faults(browser: Browser, axe: str) -> list[Any]:
     overflow = _overflow(browser)
-    browser.evaluate(axe)
+    if not browser.run("return 'axe' in window"):
+        browser.evaluate(axe)
     found = browser.run_async(_RUN_AXE)["violations"]
     faults = [
         (each["id"], [node["target"] for node in each.get("nodes", ())])

@@ -96,7 +96,7 @@ def test_no_secret_is_in_any_place(
     with Monitor(redis) as monitor:
         worker = production.worker("-c", "1", "-l", "DEBUG")
         client.control.enable_events()
-        with Listener(client) as listener:
+        with Listener(client, lists_processes=True) as listener:
             task_id = production.send("reset", "--email", ADDRESS, "--token-stdin", stdin=JWT + "\n")
             files_before = files_of(home)
             production.wait_for(task_id, "sent")

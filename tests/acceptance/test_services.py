@@ -97,10 +97,9 @@ def test_celery_tasks_send_emails(
     command = ("-m", "celery", "-A", "celery_shop", "worker", "-P", "prefork", "-c", "2", "-l", "INFO")
     shop = production.open(production.python, *command, name="shop")
     shop.wait_until_printed("ready.")
-    code, text = production.shell(
-        f'{production.python} -c "from celery_shop import sign_up; [sign_up.delay(n) for n in range(8)]"'
-    )
-    assert code == 0, text
+    publish = "from celery_shop import sign_up; [sign_up.delay(n) for n in range(8)]"
+    client = production.open(production.python, "-c", publish, name="client")
+    assert client.wait() == 0, client.output
     mail_worker.wait_until(lambda: len(smtp_server.messages) == 8)
     listed = production.run("list", "--json").lines
     assert {each["to"] for each in listed} == {f"user{number}@example.com" for number in range(8)}

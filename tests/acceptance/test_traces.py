@@ -76,5 +76,6 @@ def test_nothing_is_imported_where_nobody_traces(terminal: Terminal) -> None:
         "assert (tracing.inject_trace_context(), tracing.trace_ids(None)) == ({}, {})\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])\n"
     )
-    window = terminal.open(terminal.python, "-c", script, name="quiet")
+    # With an option of the interpreter it is a new process, which has imported nothing else.
+    window = terminal.open(terminal.python, "-s", "-c", script, name="quiet")
     assert (window.wait(), window.output.strip()) == (0, "[]")

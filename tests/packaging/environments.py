@@ -39,9 +39,9 @@ class Package:
         return f"mailctl[{','.join(extras)}] @ {self._wheel.as_uri()}"
 
     @staticmethod
-    def environment(folder: Path) -> str:
-        """Make an environment with nothing but pip, and return its Python."""
-        uv("venv", "--quiet", "--seed", "--python", sys.executable, str(folder))
+    def environment(folder: Path, *, has_pip: bool = False) -> str:
+        """Make an environment with nothing, or nothing but pip, and return its Python."""
+        uv("venv", "--quiet", *(["--seed"] if has_pip else []), "--python", sys.executable, str(folder))
         return str(folder / "bin" / "python")
 
     def install(self, *extras: str, also: tuple[str, ...] = ()) -> str:
@@ -57,6 +57,8 @@ class Package:
         if asked not in self._environments:
             python = self.environment(self._folder / f"environment-{len(self._environments)}")
             uv("pip", "install", "--quiet", "--python", python, self.requirement(*extras), *also)
+            for other in self._environments.values():
+                _share_compiled_modules(_packages(other), _packages(python))
             self._environments[asked] = python
         return self._environments[asked]
 
@@ -67,3 +69,18 @@ class Package:
         printed = uv("pip", "compile", *arguments, "-", stdin=asked)
         pinned = (line.partition("==") for line in printed.splitlines() if "==" in line)
         return {name: version.split()[0] for name, _, version in pinned}
+
+
+def _packages(python: str) -> Path:
+    """Return the folder with the packages of an environment."""
+    [folder] = Path(python).parent.parent.glob("lib/python*/site-packages")
+    return folder
+
+
+def _share_compiled_modules(compiled: Path, others: Path) -> None:
+    """Link what one environment has compiled into another; what is of another source is compiled again."""
+    for file in compiled.rglob("__pycache__/*.pyc"):
+        copy = others / file.relative_to(compiled)
+        if copy.parent.parent.is_dir() and not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            copy.hardlink_to(file)

@@ -126,7 +126,7 @@ def fetch(url: str) -> str:
 def test_the_first_command_of_the_readme_works(package: Package, tmp_path: Path) -> None:
     """With pip, from the files here, in a new environment."""
     first = next(block for block in blocks_of(ROOT / "README.md") if block.text.startswith("pip install"))
-    environment = package.environment(tmp_path / "environment")
+    environment = package.environment(tmp_path / "environment", has_pip=True)
     path = f"{Path(environment).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", first.text],
