@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -46,6 +47,13 @@ if TYPE_CHECKING:
 
 #: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
 RESERVE_SECONDS = 5
+#: The conditions of due emails in the order in which they are sent: of the partial indices, literally, so
+#: that these are used. That of all due emails must not be in the first one: SQLite would prefer its index,
+#: and read all that wait to find these few.
+_SECURITY_FIRST = (
+    and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None)),
+    is_claimable_single(),
+)
 _MOMENT: BindParameter[datetime] = bindparam("moment", type_=UtcDateTime)
 _MARK_QUEUED = StateChange(
     and_(
@@ -104,6 +112,24 @@ class Publications(Repository):
             but_routes: no emails with one of these routes.
         """
         return self._count_due(and_(groupable.condition, route_condition(but=but_routes)), limit=limit)
+
+    def find_due(self, groupable: GroupableEmails, *, limit: int) -> list[str]:
+        """Return due emails that are not on the broker: security emails first, and then the oldest.
+
+        Nothing reserves them: a claim decides.
+
+        Args:
+            groupable: the emails that may travel in groups; no others are returned.
+            limit: how many at most.
+        """
+        now, found = self._clock(), list[str]()
+        with reading(self._engine) as connection:
+            for which, state in product(_SECURITY_FIRST, WAITING_STATES):
+                if len(found) < limit:
+                    where = and_(groupable.condition, emails.c.id.not_in(found))
+                    due = _oldest_due(state, where, limit=limit - len(found), now=now, which=which)
+                    found += connection.execute(due).scalars()
+        return found
 
     def has_due(self) -> bool:
         """Return whether an email is due that is not on the broker."""
@@ -270,13 +296,9 @@ def _take_group(groupable: GroupableEmails, but_routes: frozenset[str]) -> list[
         "is_grouped": True,
         "is_in_full": False,
     }
-    # The condition of the partial index, literally, so that the index is used; that of the index of all due
-    # emails must not be there, which SQLite would prefer, and read all that wait to find these few.
-    is_security = and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None))
     due = [
         _due(state, may_be_taken, limit=bindparam("wanted", type_=Integer), now=_MOMENT, which=each)
-        for each in (is_security, is_claimable_single())
-        for state in WAITING_STATES
+        for each, state in product(_SECURITY_FIRST, WAITING_STATES)
     ]
     return [StateChange(emails.c.id.in_(each.scalar_subquery()), State.QUEUED, values=values) for each in due]
 
@@ -306,7 +328,20 @@ def _due(
     now: datetime | BindParameter[datetime],
     which: ColumnElement[bool] | None = None,
 ) -> Select[Any]:
-    """Return the query for due emails, the oldest first, that no other relay is taking.
+    """Return the query for due emails as `_oldest_due`, without those that another relay is taking."""
+    query = _oldest_due(state, where, limit=limit, now=now, which=which)
+    return query.with_for_update(skip_locked=True)
+
+
+def _oldest_due(
+    state: State,
+    where: ColumnElement[bool],
+    *,
+    limit: int | BindParameter[int],
+    now: datetime | BindParameter[datetime],
+    which: ColumnElement[bool] | None = None,
+) -> Select[Any]:
+    """Return the query for due emails, the oldest first.
 
     Args:
         state: their state.
@@ -315,13 +350,8 @@ def _due(
         now: the current time.
         which: the condition of the partial index that has them; None for that of all due emails.
     """
-    return (
-        select(emails.c.id)
-        .where(_is_due(state, now=now, which=which), where)
-        .order_by(emails.c.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    is_due = _is_due(state, now=now, which=which)
+    return select(emails.c.id).where(is_due, where).order_by(emails.c.due_at).limit(limit)
 
 
 def _reserve(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +18,26 @@ from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.domain.models import State
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.domain.send_rates import (
+    COUNTED_SECONDS,
     LEARNED_FOR,
+    PAUSE_SECONDS,
     domain_scope,
     effective_rate,
     fastest_second,
-    lowered_rate,
+    learn_from_refusal,
     server_scope,
 )
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine
 
 #: Seconds over which it is measured what a mail server has accepted.
 _MEASURED_SECONDS = 2.0
 #: Seconds for which refusals tell nothing new: those messages were on their way already.
-_SETTLING = timedelta(seconds=1)
+_SETTLING = timedelta(seconds=PAUSE_SECONDS)
 #: How long the row of a limit is kept after its last message.
 _KEPT = timedelta(hours=1)
 
@@ -68,6 +70,8 @@ class Reservation:
     wait_seconds: float = 0.0
     #: Whether the places are taken; not if the wait would be too long.
     is_taken: bool = True
+    #: When the rate was learned, as `SendLimits.learned_at` tells; places of before are void.
+    learned_at: datetime | None = None
 
 
 class SendLimits(Repository):
@@ -95,12 +99,13 @@ class SendLimits(Repository):
                 return Reservation(per_second=None)
             begin = max(row.reserved_until, now)
             wait = (begin - now).total_seconds()
+            found = Reservation(per_second=rate, wait_seconds=wait, learned_at=row.learned_at)
             if wait > longest_wait:
-                return Reservation(per_second=rate, wait_seconds=wait, is_taken=False)
+                return replace(found, is_taken=False)
             until = begin + timedelta(seconds=count / rate)
             is_it = send_limits.c.scope == scope
             connection.execute(update(send_limits).where(is_it).values(reserved_until=until))
-        return Reservation(per_second=rate, wait_seconds=wait)
+        return found
 
     def is_learned(self, scope: str) -> bool:
         """Whether a mail server has taught a rate.
@@ -113,6 +118,16 @@ class SendLimits(Repository):
         )
         with reading(self._engine) as connection:
             return connection.execute(query).scalar() is not None
+
+    def learned_at(self, scope: str) -> datetime | None:
+        """Return when a mail server last taught a rate; None if it has not.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        query = select(send_limits.c.learned_at).where(send_limits.c.scope == scope)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar()
 
     def learned_domains(self) -> frozenset[str]:
         """Return the domains, as `domain_scope` names them, for whose recipients a rate was learned.
@@ -132,7 +147,7 @@ class SendLimits(Repository):
         scope: str,
         *,
         server: str,
-        accepted_per_second: float,
+        accepted_ages: Sequence[float],
         reason: str,
         domain: str | None = None,
         is_paced: bool = True,
@@ -142,7 +157,7 @@ class SendLimits(Repository):
         Args:
             scope: the limit.
             server: the name of the server.
-            accepted_per_second: what it has accepted of this process in the fastest second before.
+            accepted_ages: how many seconds ago it has accepted the last messages of this process, ascending.
             reason: what it said.
             domain: counts only what it has accepted for recipients in this domain; None for all.
             is_paced: whether the message had a place.
@@ -162,13 +177,20 @@ class SendLimits(Repository):
             known = _rate_of(row, configured=None, now=now)
             if known is not None and not is_paced:
                 return None
-            accepted = max(accepted_per_second, _accepted_per_second(connection, server, now, domain=domain))
             age = (now - row.learned_at).total_seconds() if row.learned_at is not None else math.inf
-            rate = lowered_rate(known, accepted_per_second=accepted, age_seconds=age)
-            values = {"learned": rate, "learned_at": now, "reason": reason}
-            values["reserved_until"] = max(row.reserved_until, now + _SETTLING)
+            measured = max(_MEASURED_SECONDS, age if age <= COUNTED_SECONDS else 0.0)
+            of_all = _accepted_ages(connection, server, now, seconds=measured, domain=domain)
+            since = ([each for each in ages if each < age] for ages in (accepted_ages, of_all))
+            lesson = learn_from_refusal(
+                known,
+                accepted_per_second=max(fastest_second(accepted_ages), fastest_second(of_all)),
+                accepted_since=max(since, key=len),
+                age_seconds=age,
+            )
+            values = {"learned": lesson.rate, "learned_at": now, "reason": reason}
+            values["reserved_until"] = now + timedelta(seconds=lesson.pause_seconds)
             connection.execute(update(send_limits).where(send_limits.c.scope == scope).values(**values))
-        return rate
+        return lesson.rate
 
 
 def read_learned_rate(engine: Engine, *, server: str, domain: str, now: datetime) -> float | None:
@@ -242,9 +264,11 @@ def _rate_of(row: Any, *, configured: float | None, now: datetime) -> float | No
     return effective_rate(configured=configured, learned=row.learned, age_seconds=age)
 
 
-def _accepted_per_second(connection: Connection, server: str, now: datetime, *, domain: str | None) -> int:
-    """Return how many emails a server has accepted of all workers in the fastest second recently."""
-    since = now - timedelta(seconds=_MEASURED_SECONDS)
+def _accepted_ages(
+    connection: Connection, server: str, now: datetime, *, seconds: float, domain: str | None
+) -> list[float]:
+    """Return how many seconds ago a server has accepted the last emails of all workers, ascending."""
+    since = now - timedelta(seconds=seconds)
     first = first_event_seq_since(connection, since)
     query = (
         select(events.c.at)
@@ -255,8 +279,8 @@ def _accepted_per_second(connection: Connection, server: str, now: datetime, *, 
             events.c.state == State.SENT,
             func.coalesce(emails.c.server, DEFAULT_SERVER) == server,
         )
-        .order_by(events.c.at)
+        .order_by(events.c.at.desc())
     )
     if domain is not None:
         query = query.where(func.lower(Domain(emails.c.to_address)) == domain)
-    return fastest_second([at.timestamp() for at in connection.execute(query).scalars()])
+    return [(now - at).total_seconds() for at in connection.execute(query).scalars()]

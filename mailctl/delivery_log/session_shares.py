@@ -17,6 +17,7 @@ from mailctl.domain.send_rates import LEARNED_FOR, server_scope
 from mailctl.domain.session_shares import (
     Holder,
     SessionLimit,
+    are_all_in_use,
     limit_after_refusal,
     limit_after_success,
     may_begin,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: After so long without a report, a process has ended, and its sessions with it.
 _GONE = timedelta(seconds=30)
+#: How long it counts for others that a process uses its sessions, which it reports every second.
+_FRESH = timedelta(seconds=5)
 
 
 class SessionShares(Repository):
@@ -96,17 +99,29 @@ class SessionShares(Repository):
             LogUnavailable: the delivery log cannot be read.
         """
         now = self._clock()
-        total = select(send_limits.c.sessions).where(send_limits.c.scope == self._scope)
-        is_live = and_(session_holders.c.scope == self._scope, session_holders.c.seen_at >= now - _GONE)
-        with reading(self._engine) as connection:
-            limit = connection.execute(total).scalar()
-            holders = {
-                row.holder: _holder(row) for row in connection.execute(select(session_holders).where(is_live))
-            }
+        limit, holders = self._read(since=now - _GONE)
         mine = holders.pop(holder, None)
         if limit is None or mine is None:
             return True  # the next exchange tells
         return share_of(mine, list(holders.values()), total=limit, now=now) > 0
+
+    def are_all_in_use(self) -> bool:
+        """Whether processes use all sessions that the server allows; not while no limit is known.
+
+        Raises:
+            LogUnavailable: the delivery log cannot be read.
+        """
+        limit, holders = self._read(since=self._clock() - _FRESH)
+        return limit is not None and are_all_in_use(list(holders.values()), total=limit)
+
+    def _read(self, *, since: datetime) -> tuple[int | None, dict[str, Holder]]:
+        """Return the learned limit, and the processes that have reported since a time."""
+        total = select(send_limits.c.sessions).where(send_limits.c.scope == self._scope)
+        is_live = and_(session_holders.c.scope == self._scope, session_holders.c.seen_at >= since)
+        with reading(self._engine) as connection:
+            limit = connection.execute(total).scalar()
+            rows = connection.execute(select(session_holders).where(is_live)).all()
+        return limit, {row.holder: _holder(row) for row in rows}
 
     def note_refusal(self, holder: str, demand: SessionDemand, *, reason: str) -> int:
         """Learn from the refusal of a session; return how many sessions this process may have.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,12 +25,18 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 #: A learned rate is raised by this factor, then by its square, and so on, after each step without a refusal:
 #: the longer none comes, the faster it rises. A step takes as long as so many emails, and so many seconds.
 RAISE_FACTOR = 1.01
-_RAISE_EMAILS, _RAISE_SECONDS = 100, 10.0
+_RAISE_EMAILS, _RAISE_SECONDS = 150, 10.0
 _MOST_RAISES = 1000
 #: The share of a rate that is tried after a refusal.
 CAUTION = 0.95
-#: The same within so many seconds of the refusal before, if at least so many messages were offered in them.
-_GREAT_CAUTION, _CONVERGING_SECONDS, _CONVERGING_EMAILS = 0.85, 3.0, 5
+#: The least share of a rate that is kept after a refusal.
+_LEAST_SHARE = 0.75
+#: Within so many seconds of the refusal before, what was accepted since then tells the rate.
+_CONVERGING_SECONDS = 10.0
+#: Seconds for which nobody sends after a refusal; the most while nothing is accepted between refusals.
+PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+#: For so long after a refusal it counts whether anything has been accepted since.
+COUNTED_SECONDS = 2 * _LONGEST_PAUSE_SECONDS
 #: The lowest learned rate in messages a second.
 MIN_RATE = 0.1
 #: How long what a mail server has taught holds without another refusal.
@@ -105,23 +110,44 @@ def effective_rate(*, configured: float | None, learned: float | None, age_secon
     return raised if configured is None else min(configured, raised)
 
 
-def lowered_rate(known: float | None, *, accepted_per_second: float, age_seconds: float = math.inf) -> float:
-    """Return the rate after the mail server has refused a message because it came too fast.
+@dataclass(frozen=True, kw_only=True)
+class RateLesson:
+    """What is kept after a mail server has refused a message because it came too fast."""
+
+    #: Messages a second.
+    rate: float
+    #: Seconds for which nobody sends.
+    pause_seconds: float = PAUSE_SECONDS
+
+
+def learn_from_refusal(
+    known: float | None, *, accepted_per_second: float, accepted_since: Sequence[float], age_seconds: float
+) -> RateLesson:
+    """Return what a refusal teaches.
 
     Args:
         known: the rate that was kept until now; None if there was none.
-        accepted_per_second: what it has accepted of all workers in the fastest second before.
-        age_seconds: how long ago the rate was lowered last; soon after that, it is still far too high.
+        accepted_per_second: what the mail server has accepted of all workers in the fastest second before.
+        accepted_since: how many seconds ago it has accepted the messages since the refusal before; they do
+            not count after `COUNTED_SECONDS`.
+        age_seconds: how long ago that was; infinite if there was none.
 
     Returns:
-        A little less than was accepted at first; later a little less than the rate, or what was accepted if
-        that is far less.
+        A little less than was accepted at first. Later a little less than the rate, or, soon after the
+        refusal before, what was accepted since then. If that was nothing, the server counts over a longer
+        time than the pause: the next pause is twice as long.
     """
     if known is None:
-        return max(MIN_RATE, CAUTION * accepted_per_second)
-    is_converging = age_seconds <= _CONVERGING_SECONDS and age_seconds * known >= _CONVERGING_EMAILS
-    caution = _GREAT_CAUTION if is_converging else CAUTION
-    return max(MIN_RATE, min(caution * known, max(accepted_per_second, known / 2)))
+        return RateLesson(rate=max(MIN_RATE, CAUTION * accepted_per_second))
+    if not accepted_since and age_seconds <= COUNTED_SECONDS:
+        pause = min(max(PAUSE_SECONDS, 2 * age_seconds), _LONGEST_PAUSE_SECONDS)
+        return RateLesson(rate=max(MIN_RATE, CAUTION * known), pause_seconds=pause)
+    kept = known
+    if age_seconds <= _CONVERGING_SECONDS:
+        # Some servers would have accepted messages in the pause, too, and others count anew after it.
+        counted_seconds = (age_seconds + max(accepted_since)) / 2
+        kept = min(known, len(accepted_since) / counted_seconds)
+    return RateLesson(rate=max(MIN_RATE, _LEAST_SHARE * known, CAUTION * kept))
 
 
 def fastest_second(times: Sequence[float]) -> int:

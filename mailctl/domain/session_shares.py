@@ -71,6 +71,11 @@ def may_begin(others: Sequence[Holder], *, now: datetime) -> bool:
     return beginning < max(FIRST_PROCESSES, (len(others) - beginning) // 2)
 
 
+def are_all_in_use(holders: Sequence[Holder], *, total: int) -> bool:
+    """Whether processes use all sessions that are allowed, so that another one would wait for its own."""
+    return sum(each.granted for each in holders if each.granted <= each.wanted) >= total
+
+
 def limit_after_refusal(known: SessionLimit | None, *, opened: int, now: datetime) -> SessionLimit:
     """Return what the refusal of a session teaches: what is open is kept.
 

@@ -18,6 +18,8 @@ from mailctl.settings import GROUPS_QUEUE
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from celery import Celery
+
     from mailctl.domain.models import Draft
     from mailctl.enqueue.live_workers import LiveWorkers
     from mailctl.enqueue.message_sender import MessageSender
@@ -147,8 +149,7 @@ class GroupPublisher:
     @property
     def own_task_kinds(self) -> frozenset[str]:
         """The built-in kinds whose task the service defines itself."""
-        own_tasks = overridden_tasks(self._runtime.app)
-        return frozenset(kind.name for kind in BUILT_IN_KINDS.values() if kind.task in own_tasks)
+        return own_task_kinds(self._runtime.app)
 
     def _send(self, ids: Sequence[str]) -> None:
         self._sender.send(BATCH_TASK, queue=GROUPS_QUEUE, args=[ids])
@@ -163,6 +164,12 @@ class GroupPublisher:
         granted = min(wanted, allowed)
         self._single_emails = (asked_at, allowed - granted)
         return granted
+
+
+def own_task_kinds(app: Celery) -> frozenset[str]:
+    """Return the built-in kinds whose task a service defines itself."""
+    own_tasks = overridden_tasks(app)
+    return frozenset(kind.name for kind in BUILT_IN_KINDS.values() if kind.task in own_tasks)
 
 
 def is_own_task(email: Email | Draft) -> bool:

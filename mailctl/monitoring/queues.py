@@ -223,11 +223,13 @@ class Queues:
                 hidden=_count_hidden(on_broker.get(name), self._stats.depths().get(name)),
             )
         shown = messages[:limit]
-        known = self._stats.find_known(_ids(shown))
+        ids = _ids(shown)
+        known = self._stats.find_known(ids)
         published = tuple(
             _from_message(message, known, position=position) for position, message in enumerate(shown, 1)
         )
-        others = [email for email in in_log if email.queued_at is None or email.is_grouped]
+        # A worker may hold the message of an email that it has not begun.
+        others = [email for email in in_log if email.id not in ids]
         entries = published + _numbered_entries(others[: limit - len(published)], start=len(published) + 1)
         return PeekResult(queue=name, entries=entries, broker_error=broker_error)
 

@@ -8,18 +8,20 @@ import logging
 import math
 import time
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.routing import domain_of
-from mailctl.domain.send_rates import domain_scope, fastest_second, server_scope
+from mailctl.domain.send_rates import domain_scope, server_scope
 from mailctl.errors import LogUnavailable
 from mailctl.smtp.known_replies import is_about_domain
 from mailctl.smtp.sender import no_fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from mailctl.delivery_log.send_limits import Reservation, SendLimits
     from mailctl.domain.models import Envelope
@@ -40,6 +42,8 @@ _NOT_OFFERED = frozenset({"", "connect", "tls", "auth"})
 _BLOCK_SECONDS = 0.5
 #: Seconds after which it is looked up again whether another worker has learned a rate.
 _REFRESH_SECONDS = 2.0
+#: The same for the time at which it was learned, while there is one.
+_VERIFY_SECONDS = 0.1
 #: The most domains whose places a process remembers; the log has those of all.
 _MAX_DOMAINS = 1000
 #: Domains that a mail server refuses because of their rate within so many seconds: then it means all email.
@@ -181,6 +185,15 @@ class PacedSender:
         return lane
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A time at which a message may be sent, by the event loop's clock."""
+
+    at: float
+    #: When the rate was learned by which it was taken; None for that of the settings.
+    learned_at: datetime | None
+
+
 class _Lane:
     """The messages of this process that share one limit."""
 
@@ -191,8 +204,11 @@ class _Lane:
         self._lock = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._waiting = 0
-        #: Places that were taken and not used yet, as times of the event loop's clock.
-        self._places: deque[float] = deque()
+        #: Places that were taken and not used yet.
+        self._places: deque[_Place] = deque()
+        #: When the rate was learned, as this process knows, and when it last looked.
+        self._learned_at: datetime | None = None
+        self._verified_at = -math.inf
         self.is_limited = configured is not None
         #: Messages a second as they were known last; None for no limit.
         self._per_second = configured
@@ -211,11 +227,10 @@ class _Lane:
                 place = await self._next_place(until)
                 if place is None:
                     return f"the rate of {self.scope} is used up"
-                await asyncio.sleep(max(0.0, place - time.monotonic()))
-                if time.monotonic() <= place + _BLOCK_SECONDS:
-                    return (
-                        ""  # otherwise this process was held up, and others would have followed too closely
-                    )
+                await asyncio.sleep(max(0.0, place.at - time.monotonic()))
+                # If this process was held up, others would follow too closely.
+                if time.monotonic() <= place.at + _BLOCK_SECONDS and await self._is_valid(place):
+                    return ""
         except LogUnavailable as error:
             _log.warning("cannot reserve a send within the rate of %s: %s", self.scope, error)
             return f"the delivery log could not be asked for the rate of {self.scope}"
@@ -230,7 +245,7 @@ class _Lane:
     def give_back(self) -> None:
         """Return the place of a message that the mail server was not offered."""
         if self.is_limited:
-            self._places.appendleft(time.monotonic())
+            self._places.appendleft(_Place(time.monotonic(), self._learned_at))
 
     async def learn(
         self, envelope: Envelope, outcome: Outcome, *, is_domain: bool = False, is_paced: bool = True
@@ -254,13 +269,13 @@ class _Lane:
             await self._lower(envelope.server, outcome, domain=domain, is_paced=is_paced)
 
     async def _lower(self, server: str, outcome: Outcome, *, domain: str | None, is_paced: bool) -> None:
-        reason = outcome.text_with_stage
-        self.is_limited, self._places = True, deque()
+        reason, now = outcome.text_with_stage, time.monotonic()
+        self.is_limited, self._places, self._verified_at = True, deque(), -math.inf
         learn = partial(
             self._limits.learn,
             self.scope,
             server=server,
-            accepted_per_second=fastest_second(self._accepted),
+            accepted_ages=[now - at for at in reversed(self._accepted)],
             reason=reason,
             domain=domain,
             is_paced=is_paced,
@@ -281,7 +296,18 @@ class _Lane:
                     self.is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
         return self.is_limited
 
-    async def _next_place(self, until: float | None) -> float | None:
+    async def _is_valid(self, place: _Place) -> bool:
+        """Whether no worker has learned another rate since a place was taken."""
+        if time.monotonic() > self._verified_at + _VERIFY_SECONDS:
+            self._verified_at = time.monotonic()
+            self._know(await asyncio.to_thread(self._limits.learned_at, self.scope))
+        return place.learned_at == self._learned_at
+
+    def _know(self, learned_at: datetime | None) -> None:
+        if learned_at != self._learned_at:
+            self._learned_at, self._places = learned_at, deque()
+
+    async def _next_place(self, until: float | None) -> _Place | None:
         """Return the next place of this process; None if there is none, or by the time until which to try."""
         self._waiting += 1
         try:
@@ -297,9 +323,9 @@ class _Lane:
         finally:
             self._waiting -= 1
 
-    async def _try_for_place(self, until: float | None) -> float | None:
+    async def _try_for_place(self, until: float | None) -> _Place | None:
         while True:
-            while self._places and self._places[0] < time.monotonic() - _BLOCK_SECONDS:
+            while self._places and self._places[0].at < time.monotonic() - _BLOCK_SECONDS:
                 self._places.popleft()  # unused time is not saved
             if self._places or await self._take_places():
                 return self._places.popleft()
@@ -315,10 +341,11 @@ class _Lane:
                 return bool(self._places)
             begin, rate = time.monotonic() + found.wait_seconds, found.per_second
             self._per_second = rate
+            self._know(found.learned_at)
+            times = [begin] if rate is None else [begin + number / rate for number in range(count)]
+            self._places.extend(_Place(at, found.learned_at) for at in times)
             if rate is None:
-                self._places.append(begin)
                 return True
-            self._places.extend(begin + number / rate for number in range(count))
             # The first place tells the rate; more are taken together for those that wait already.
             more = min(self._waiting - len(self._places), math.ceil(rate * _BLOCK_SECONDS))
             if len(self._places) > 1 or more < 1:

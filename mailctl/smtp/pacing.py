@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailctl.domain.session_shares import FIRST_TRIAL_SECONDS, MAX_TRIAL_SECONDS
 
 #: The same while the server refuses the only session: another process has those that it allows.
-FIRST_RECONNECT_SECONDS = 5.0
+FIRST_RECONNECT_SECONDS = 1.0
 MAX_RECONNECT_SECONDS = 60.0
 
 

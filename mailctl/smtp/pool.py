@@ -49,7 +49,7 @@ LONGEST_WAIT_SECONDS = 5.0
 #: Seconds between two looks whether the first session of a process may be opened.
 _BEGINNING_SECONDS = 0.05
 #: Seconds after a message for which its session counts as needed: the next one may be on its way.
-_NEEDED_SECONDS = 0.3
+_NEEDED_SECONDS = 1.0
 
 
 class SmtpPool:

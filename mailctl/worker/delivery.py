@@ -10,38 +10,38 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl import tracing
-from mailctl.broker.unvalidated import parse_message, unvalidated_content, usable_email_id, validated_content
+from mailctl.broker.unvalidated import parse_message, unvalidated_content, usable_email_id
 from mailctl.delivery_log.due import GROUP_SIZE
 from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Claim, Envelope, State
+from mailctl.domain.models import Claim, State
 from mailctl.domain.request import EmailRequest
-from mailctl.errors import InvalidInput, LogUnavailable, MailctlError, RenderError
+from mailctl.domain.routing import DEFAULT_SERVER
+from mailctl.errors import InvalidInput, LogUnavailable
 from mailctl.json_logging import log_extra
+from mailctl.settings import GROUPS_QUEUE
+from mailctl.worker.attempts import Attempts
 from mailctl.worker.delivery_options import DeliveryOptions
 from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
+from mailctl.worker.log_backlog import LogBacklog
 from mailctl.worker.message_results import failed_result, suppressed_result
 from mailctl.worker.outcomes import (
-    SENT_STATE_BY_KIND,
     AttemptResult,
     DeliveryResult,
     OutcomeRecorder,
     as_reason,
-    interrupted,
-    without_links,
 )
 from mailctl.worker.server_choice import ServerChoice
+from mailctl.worker.soft_time_limit import NO_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Draft, Json
-    from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
     from mailctl.worker.event_loop import CoroutineRun, CoroutineRunner
@@ -77,19 +77,22 @@ class Delivery:
         self._outbox = runtime.outbox
         self._claims = runtime.claims
         self._settings = runtime.settings
-        self._composer = runtime.composer
         self._rules = runtime.argument_rules
-        self._catalog = runtime.catalog
         self._servers = ServerChoice(runtime)
         self._recorder = OutcomeRecorder(runtime, self._servers)
         self._event_loop = event_loop
         self._sender = sender
+        self._attempts = Attempts(runtime, sender, self._servers)
         self._in_flight = EmailsInFlight(
             self._recorder,
             self._claims,
             lease_seconds=self._settings.mailctl_lease_seconds,
             capacity=sender.capacity,
+            take_waiting=self._take_waiting,
         )
+        self._backlog = LogBacklog(runtime, capacity=sender.capacity)
+        #: The worker and the options of the last message: so are emails sent that wait in the log.
+        self._taking: tuple[str, DeliveryOptions] | None = None
 
     def finish(self) -> None:
         """Wait until the emails of all groups are recorded."""
@@ -97,6 +100,7 @@ class Delivery:
 
     def close(self) -> None:
         """Finish, and send no more groups."""
+        self._taking = None
         self._in_flight.close()
 
     def deliver(
@@ -115,11 +119,29 @@ class Delivery:
         Raises:
             LogUnavailable: the delivery log does not answer; nothing was sent.
         """
-        turn_ends_at = time.monotonic() + self._turn_seconds
-        wanted = dict.fromkeys(self._servers.by_server([email_id]), 1)
-        if not self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=turn_ends_at)[1]:
+        streak = self._backlog.streak
+        began_at, servers = streak.begin(), self._servers.by_server([email_id])
+        if why := self._leave_to_others([email_id], servers, queue=options.queue):
+            streak.leave()
+            result = DeliveryResult(email_id=email_id, state=State.PENDING, text=why)
+        else:
+            result = self._deliver_one(email_id, servers, worker=worker, options=options)
+            streak.end(began_at, is_known=result.state is not None)
+        self._look(worker, options)
+        return result
+
+    def _deliver_one(
+        self, email_id: str, servers: Iterable[str], *, worker: str, options: DeliveryOptions
+    ) -> DeliveryResult:
+        until, wanted = time.monotonic() + self._turn_seconds, dict.fromkeys(servers, 1)
+        server, room = self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=until)
+        if not room:
             state = State.PENDING if self._claims.return_unstarted([email_id], reason=_NO_OTHERS) else None
             return DeliveryResult(email_id=email_id, state=state, text=_NO_OTHERS)
+        with self._in_flight.counting(server):
+            return self._claim_and_send(email_id, worker=worker, options=options)
+
+    def _claim_and_send(self, email_id: str, *, worker: str, options: DeliveryOptions) -> DeliveryResult:
         if postponed := self._servers.postpone([email_id]):
             return DeliveryResult(email_id=email_id, state=State.PENDING, text=postponed[email_id])
         claimed = self._claim([email_id], worker=worker)
@@ -130,6 +152,36 @@ class Delivery:
         if not claimed.claims:
             return DeliveryResult(email_id=email_id, state=None, text="nothing to do")
         return self._send(claimed.claims[0], options)
+
+    def _leave_to_others(self, ids: Sequence[str], servers: Iterable[str], *, queue: str) -> str:
+        """Return emails to the log from where others send them sooner; return why, or "" if they do not.
+
+        They stay if the log does not say yet that one of them was published: it would say so afterwards.
+        """
+        why = self._backlog.why_left(servers, queue=queue, has_room=lambda: self._room(servers) > 0)
+        return why if why and self._claims.return_unstarted(ids, reason=why) == len(ids) else ""
+
+    def _room(self, servers: Iterable[str]) -> int:
+        """Return how many more emails may be claimed now."""
+        wanted = dict.fromkeys(servers, GROUP_SIZE)
+        return self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=0.0)[1]
+
+    def _look(self, worker: str, options: DeliveryOptions) -> None:
+        """Look for emails that wait in the log, to be sent like those of the last message."""
+        self._taking = worker, replace(options, soft_limit=NO_LIMIT)
+        with suppress(LogUnavailable):  # what this message was for is done
+            if self._backlog.may_take():
+                self._in_flight.look()
+
+    def _take_waiting(self) -> bool:
+        """Begin emails that wait in the log, as far as there is room; return whether more may come soon."""
+        if self._taking is None or not self._backlog.may_take():
+            return False
+        worker, options = self._taking
+        room = self._room([DEFAULT_SERVER]) if self._sender.capacity(DEFAULT_SERVER) else 0
+        if room and (ids := self._backlog.find_waiting(limit=room)):
+            self._begin(self._claim_group(ids, worker=worker, options=options), seconds=options.seconds)
+        return True
 
     def _claim(self, ids: Sequence[str], *, worker: str) -> ClaimResult:
         planner = self._servers.plan if self._servers.has_several else None
@@ -257,6 +309,8 @@ class Delivery:
         deadline = time.monotonic() + self._turn_seconds
         attempts: list[CoroutineRun[None]] = []
         remaining, started = self._servers.by_server(ids), 0
+        if not options.is_campaign and self._leave_to_others(ids, remaining, queue=GROUPS_QUEUE):
+            return 0
         try:
             while remaining and not options.soft_limit.is_reached:
                 wanted = {server: min(len(some), GROUP_SIZE) for server, some in remaining.items()}
@@ -281,6 +335,8 @@ class Delivery:
             for attempt in attempts:
                 attempt.interrupt()
             raise
+        if not options.is_campaign:
+            self._look(worker, options)
         return started
 
     def _claim_group(self, ids: Sequence[str], *, worker: str, options: DeliveryOptions) -> Group:
@@ -306,12 +362,12 @@ class Delivery:
                 await asyncio.gather(*(self._attempt_and_end(claim, group) for claim in group.claims))
 
     async def _attempt_and_end(self, claim: Claim, group: Group) -> None:
-        self._in_flight.end(claim, await self._attempt_to_end(claim, is_campaign=group.is_campaign))
+        self._in_flight.end(claim, await self._attempts.make(claim, is_campaign=group.is_campaign))
 
     def _send(self, claim: Claim, options: DeliveryOptions) -> DeliveryResult:
         if expired := self._recorder.expire_if_too_late(claim):
             return expired
-        attempt = self._event_loop.start(self._attempt_one(claim, seconds=options.seconds))
+        attempt = self._event_loop.start(self._attempts.make(claim, seconds=options.seconds))
         options.soft_limit.on_reached(attempt.interrupt)
         try:
             wait([attempt], timeout=self._turn_seconds)
@@ -332,65 +388,6 @@ class Delivery:
         group = Group(claims=[claim], is_campaign=False, on_recorded=options.on_recorded)
         self._in_flight.begin(group)
         attempt.add_done_callback(lambda ended: self._in_flight.end(claim, result_of(ended)))
-
-    async def _attempt_one(self, claim: Claim, *, seconds: float | None) -> AttemptResult:
-        async with asyncio.timeout(seconds):
-            return await self._attempt_to_end(claim)
-
-    async def _attempt_to_end(self, claim: Claim, *, is_campaign: bool = False) -> AttemptResult:
-        """Attempt to send an email; return how that ended, also if it was interrupted."""
-        try:
-            return await self._attempt(claim, is_campaign=is_campaign)
-        except (Exception, asyncio.CancelledError) as error:
-            return error
-
-    async def _attempt(self, claim: Claim, *, is_campaign: bool = False) -> tuple[Envelope, Outcome]:
-        with tracing.span("mailctl.deliver", parent=claim.content.trace) as span:
-            span.set_attributes(email_id=claim.id, kind=claim.kind, attempt=claim.attempts)
-            envelope = await self._compose(claim)
-            with tracing.span("mailctl.smtp", is_client=True) as smtp_span:
-                outcome = without_links(
-                    await self._hand_over(claim, envelope, is_campaign=is_campaign), envelope, claim.content
-                )
-                smtp_span.set_attributes(
-                    email_id=claim.id, outcome=outcome.kind, smtp_code=outcome.reply.code
-                )
-                if outcome.kind not in SENT_STATE_BY_KIND:
-                    smtp_span.fail(outcome.kind)
-        return envelope, outcome
-
-    async def _hand_over(self, claim: Claim, envelope: Envelope, *, is_campaign: bool) -> Outcome:
-        """Offer a message to its mail server, and to those that follow as long as none works."""
-        server, tried = claim.plan.server, []
-        while True:
-            tried.append(server)
-            addressed = replace(envelope, server=server, is_of_campaign=is_campaign)
-            try:
-                outcome = await self._sender.send(addressed, fence=claim.lease.require)
-            except asyncio.CancelledError:
-                return replace(interrupted(has_begun=addressed.handover.has_begun), server=server)
-            if not self._servers.may_move_on(claim, outcome, tried):
-                return outcome
-            following = await asyncio.to_thread(self._servers.move_on, claim, outcome, tried)
-            if following is None:
-                return outcome
-            server = following
-
-    async def _compose(self, claim: Claim) -> Envelope:
-        try:
-            return await self._composer.compose(
-                id=claim.id,
-                kind=claim.kind,
-                content=validated_content(self._catalog.get_recorded(claim.kind), claim.content, self._rules),
-                created_at=claim.created_at,
-                now=self._clock(),
-                can_unsubscribe=claim.can_unsubscribe,
-            )
-        except (MailctlError, OSError):
-            raise
-        except Exception as error:
-            # A retry would fail again. The text of the error may quote the content of the email.
-            raise RenderError(f"The email cannot be rendered because of {type(error).__name__}.") from None
 
 
 def _all_of(ids_by_server: Mapping[str, Sequence[str]]) -> list[str]:

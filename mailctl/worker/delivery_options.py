@@ -27,6 +27,8 @@ class DeliveryOptions:
 
     #: Whether they belong to a campaign, behind which no other email waits.
     is_campaign: bool = False
+    #: The queue that their message came from.
+    queue: str = ""
     #: Seconds after which an attempt is cancelled; None if it ends by itself.
     seconds: float | None = None
     #: Called in another thread with the results, a few at a time, when they are recorded after the delivery

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.due import GroupableEmails
     from mailctl.enqueue.publisher import Publisher
     from mailctl.runtime import Runtime
+    from mailctl.worker.log_backlog import LogBacklog
 
 #: Batches of campaigns that wait on the broker at most.
 MAX_BATCHES_ON_BROKER = 10
@@ -34,6 +35,7 @@ class DueEmails:
         runtime: the parts of this process.
         publisher: puts messages on the broker.
         broker: tells how many batches wait there.
+        backlog: tells whether emails are left to processes that have a session.
         is_stopped: whether to return before everything is published.
     """
 
@@ -43,12 +45,14 @@ class DueEmails:
         *,
         publisher: Publisher,
         broker: BrokerInspector,
+        backlog: LogBacklog,
         is_stopped: Callable[[], bool],
     ) -> None:
         self._runtime = runtime
         self._publisher = publisher
         self._broker = broker
         self._is_stopped = is_stopped
+        self._backlog = backlog
         #: Whether a campaign had due emails at the last publication.
         self.has_campaign = False
         #: Whether emails were published in groups then, or wait for room.
@@ -80,7 +84,9 @@ class DueEmails:
             return
         others = {"but_routes": self._runtime.mail_servers.routing.routes_by(failing)} if failing else {}
         groupable = self._publisher.groups.groupable()
-        self.has_groups = bool(groupable.queues) and self._publish_groups(groupable, others)
+        self.has_groups = bool(groupable.queues) and (
+            self._backlog.are_sessions_in_use() or self._publish_groups(groupable, others)
+        )
         if not self.has_groups or self._others_timer.restart_if_due():
             self._publish_others(besides=groupable if self.has_groups else None, others=others)
         self._publish_campaigns(others)

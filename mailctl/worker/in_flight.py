@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from mailctl.errors import LogUnavailable
 from mailctl.worker.in_flight_limits import Pace, campaign_limit, group_limit, worthwhile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from mailctl.delivery_log.claims import Claims
@@ -24,6 +25,8 @@ _log = logging.getLogger("mailctl.delivery")
 
 #: Seconds for which the first email that has ended waits for others, to be recorded together with them.
 LINGER_SECONDS = 0.02
+#: Seconds between two looks for emails that wait in the log.
+LOOK_SECONDS = 0.1
 #: Emails that are enough to be recorded at once, and at most.
 _ENOUGH, _MOST = 25, 100
 #: Emails that have ended and are not recorded, beyond which no others are claimed.
@@ -79,6 +82,8 @@ class EmailsInFlight:
         claims: extends the leases.
         lease_seconds: how long a lease is.
         capacity: returns how many messages can be sent at a time by the mail server of a name.
+        take_waiting: begins emails that wait in the log, as far as there is room; returns whether to look
+            again soon.
     """
 
     def __init__(
@@ -88,11 +93,15 @@ class EmailsInFlight:
         *,
         lease_seconds: float,
         capacity: Callable[[str], int],
+        take_waiting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._recorder = recorder
         self._claims = claims
         self._lease_seconds = lease_seconds
         self._capacity = capacity
+        self._take_waiting = take_waiting
+        #: Whether emails may wait in the log.
+        self._is_looking = False
         self._changed = threading.Condition()
         self._sending: dict[tuple[str, str], tuple[Claim, Group]] = {}
         self._loads: dict[str, _Load] = {}
@@ -119,16 +128,40 @@ class EmailsInFlight:
                     return found
                 self._changed.wait(remaining)
 
+    @contextmanager
+    def counting(self, server: str) -> Iterator[None]:
+        """Count a single email by a mail server while its task waits for it."""
+        with self._changed:
+            load = self._loads.setdefault(server, _Load())
+            load.count += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                load.count -= 1
+                self._changed.notify_all()
+
     def begin(self, group: Group) -> None:
         """Count the emails of a group; each has to be ended."""
         with self._changed:
             for claim in group.claims:
                 self._sending[claim.token, claim.id] = (claim, group)
                 self._load(claim).begin(is_campaign=group.is_campaign)
-            if self._thread is None:
-                self._extend_at = time.monotonic() + self._lease_seconds / 3
-                self._thread = threading.Thread(target=self._run, name="mailctl-recorder", daemon=True)
-                self._thread.start()
+            self._ensure_thread()
+
+    def look(self) -> None:
+        """Look now, and for a while, for emails that wait in the log."""
+        with self._changed:
+            if not self._is_looking:
+                self._is_looking = True
+                self._ensure_thread()
+                self._changed.notify_all()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            self._extend_at = time.monotonic() + self._lease_seconds / 3
+            self._thread = threading.Thread(target=self._run, name="mailctl-recorder", daemon=True)
+            self._thread.start()
 
     def end(self, claim: Claim, result: AttemptResult) -> None:
         """Take the result of an email, to be recorded soon; only the first one counts."""
@@ -148,7 +181,9 @@ class EmailsInFlight:
     def finish(self) -> None:
         """Wait until every email has ended and is recorded."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self._sending or self._ended or self._recording))
+            self._changed.wait_for(
+                lambda: not (self._sending or self._ended or self._recording or self._is_looking)
+            )
 
     def close(self) -> None:
         """Finish, and end the thread."""
@@ -187,15 +222,25 @@ class EmailsInFlight:
             except Exception as error:  # without the traceback, which may quote the emails
                 # Of the emails that are not recorded the lease runs out, and another worker has them then.
                 _log.error("cannot record %d outcomes (%s)", len(ended), type(error).__name__)
+            is_looking = (self._is_looking or bool(ended)) and self._take()
             with self._changed:
-                self._recording = 0
+                self._recording, self._is_looking = 0, is_looking
                 self._changed.notify_all()
+
+    def _take(self) -> bool:
+        try:
+            return self._take_waiting()
+        except Exception as error:  # without the traceback, which may quote the emails
+            _log.error("cannot look for emails that wait in the log (%s)", type(error).__name__)
+        return False
 
     def _next_ended(self) -> list[tuple[Claim, AttemptResult, Group]]:
         """Wait until some emails have ended, or leases have to be extended."""
         with self._changed:
+            was_looking = self._is_looking
+            seconds = LOOK_SECONDS if was_looking else max(0.0, self._extend_at - time.monotonic())
             self._changed.wait_for(
-                lambda: self._ended or self._is_closed, max(0.0, self._extend_at - time.monotonic())
+                lambda: self._ended or self._is_closed or self._is_looking is not was_looking, seconds
             )
             if self._ended:
                 self._changed.wait_for(

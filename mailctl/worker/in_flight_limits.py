@@ -9,7 +9,7 @@ from collections import deque
 MAX_CAMPAIGN_IN_FLIGHT = 100
 #: Seconds of the pace that are claimed beyond the sessions, so that no session waits for the delivery log.
 _LOOKAHEAD_SECONDS = 0.05
-_MAX_LOOKAHEAD = 50
+_MIN_LOOKAHEAD, _MAX_LOOKAHEAD = 2, 50
 #: Seconds over which the pace is measured.
 _WINDOW_SECONDS = 1.0
 
@@ -47,15 +47,15 @@ def campaign_limit(*, pace: int, sessions: int) -> int:
 def group_limit(*, pace: int, sessions: int) -> int:
     """Return how many emails of groups without a campaign may be in flight: little more than sessions.
 
-    After a crash it is unknown of each of them whether it was sent. One more than the sessions are claimed at
+    After a crash it is unknown of each of them whether it was sent. Two more than the sessions are claimed at
     least, unless nothing is finished, so that no session waits for the delivery log.
 
     Args:
         pace: as for `campaign_limit`.
         sessions: as for `campaign_limit`.
     """
-    lookahead = min(math.ceil(pace * _LOOKAHEAD_SECONDS), _MAX_LOOKAHEAD)
-    return max(1, sessions) + lookahead
+    lookahead = max(_MIN_LOOKAHEAD, min(math.ceil(pace * _LOOKAHEAD_SECONDS), _MAX_LOOKAHEAD))
+    return max(1, sessions) + (lookahead if pace else 0)
 
 
 def worthwhile(limit: int, *, wanted: int) -> int:

@@ -21,6 +21,7 @@ from mailctl.worker.clocks import IntervalTimer, SkewWatch
 from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
+from mailctl.worker.log_backlog import LogBacklog
 from mailctl.worker.log_watch import LogWatch
 from mailctl.worker.new_email_watch import NewEmailWatch
 from mailctl.worker.restarts import RestartLimit, describe_failure
@@ -102,7 +103,11 @@ class Relay:
         self._change_detector = ChangeDetector(runtime.engine)
         self._new_emails = NewEmailWatch(runtime.engine, stopped=self._stopped, has_new=self._has_new_emails)
         self._due_emails = DueEmails(
-            runtime, publisher=self._publisher, broker=broker, is_stopped=self._is_stopped
+            runtime,
+            publisher=self._publisher,
+            broker=broker,
+            backlog=LogBacklog(runtime),
+            is_stopped=self._is_stopped,
         )
         self._stuck_emails = StuckEmails(
             runtime,

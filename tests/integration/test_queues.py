@@ -185,6 +185,17 @@ class TestOnRedis:
         assert [each["state"] for each in waiting] == ["queued", None, None]
         assert "canary" not in json.dumps(waiting)
 
+    def test_peek_shows_an_email_whose_message_a_worker_holds(self, on_redis: Run, client: Celery) -> None:
+        """It has not begun it; those follow whose messages wait."""
+        held = send(on_redis)
+        with client.connection_for_read() as connection:
+            consumer = connection.SimpleQueue("celery")
+            consumer.get(timeout=5)
+            ready = send(on_redis)
+            _, waiting, _ = on_redis("queue", "peek")
+            consumer.close()
+        assert [each["task_id"] for each in waiting] == [ready, held]
+
     def test_a_broken_message_is_a_message(self, on_redis: Run, redis_url: str, client: Celery) -> None:
         """Whoever put it there."""
         with client.connection_for_write() as connection:

@@ -66,13 +66,15 @@ def test_what_is_on_the_broker_is_known_with_its_worker(log: Log) -> None:
 
 
 def test_a_group_has_security_emails_first_and_then_the_oldest(log: Log) -> None:
-    """Those that were left out stay due."""
+    """Those that were left out stay due; a process finds them in the same order."""
     first, second, reset = log.add(), log.add(), log.add()
     for seconds, email_id in enumerate((first, second, reset)):
         log.change(email_id, due_at=log.now + timedelta(seconds=seconds))
     log.change(reset, kind="reset")
     log.forward(5)
     assert log.publications.count_due(GROUPABLE, limit=2) == 2
+    assert log.publications.find_due(GROUPABLE, limit=5) == [reset, first, second]
+    assert log.publications.find_due(GROUPABLE, limit=1) == [reset]
     assert log.publications.take_group(GROUPABLE, limit=2) == [reset, first]
     assert log.publications.take_group(GROUPABLE, limit=2) == [second]
     found = log.email(reset)
@@ -94,6 +96,7 @@ def test_a_group_has_security_emails_first_and_then_the_oldest(log: Log) -> None
 def test_what_may_not_travel_in_a_group_is_left_out(log: Log, change: dict[str, Any]) -> None:
     """Other queues, tasks of the service, canaries, campaigns, and what is not due; they are no backlog."""
     log.change(log.add(), **change)
+    assert log.publications.find_due(GROUPABLE, limit=5) == []
     assert log.publications.take_group(GROUPABLE, limit=5) == []
     assert log.publications.count_due(GROUPABLE, limit=5) == 0
 

@@ -15,11 +15,11 @@ from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits, re
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import send_limits
 from mailctl.domain.models import State
-from mailctl.domain.send_rates import fastest_second
 from tests.unit.delivery_log.conftest import SENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from tests.unit.delivery_log.conftest import Log
 
@@ -73,16 +73,16 @@ def test_what_one_worker_learns_holds_for_all(log: Log) -> None:
     first, second = two_workers(log)
     assert reserve(first, rate=None) == 0.0
     assert not second.is_learned(SERVER)
-    learned = first.learn(SERVER, server="default", accepted_per_second=10, reason="450 4.7.1 too fast")
+    learned = first.learn(SERVER, server="default", accepted_ages=[0.1] * 10, reason="450 4.7.1 too fast")
     assert learned == pytest.approx(9.5)
     assert second.is_learned(SERVER)
     # Nobody sends for a second: the refusals of those that are on their way tell nothing new.
-    assert second.learn(SERVER, server="default", accepted_per_second=1, reason="again") is None
+    assert second.learn(SERVER, server="default", accepted_ages=[0.1], reason="again") is None
     assert [reserve(second, rate=None), reserve(first, rate=None)] == [1.0, pytest.approx(1 + 1 / 9.5)]
     log.forward(10.4)
     # One that had no place does not tell whether the places are too close.
-    assert second.learn(SERVER, server="", accepted_per_second=9, reason="", is_paced=False) is None
-    assert second.learn(SERVER, server="default", accepted_per_second=10, reason="again") == pytest.approx(
+    assert second.learn(SERVER, server="", accepted_ages=[0.1] * 9, reason="", is_paced=False) is None
+    assert second.learn(SERVER, server="default", accepted_ages=[0.1] * 10, reason="again") == pytest.approx(
         9.025
     )
     assert [str(limit) for limit in read_learned_limits(log.engine, now=log.now)] == [
@@ -101,10 +101,10 @@ def test_what_all_workers_have_sent_counts(log: Log) -> None:
     for number in range(8):
         claim = log.claim(log.queue(address=f"u{number}@example.com"))
         log.results.finish(claim, State.SENT, outcome=SENT)
-    assert first.learn(SERVER, server="default", accepted_per_second=1, reason="") == pytest.approx(0.95 * 8)
-    assert first.learn("server b", server="b", accepted_per_second=1, reason="") == pytest.approx(0.95)
+    assert first.learn(SERVER, server="default", accepted_ages=[0.1], reason="") == pytest.approx(0.95 * 8)
+    assert first.learn("server b", server="b", accepted_ages=[0.1], reason="") == pytest.approx(0.95)
     log.now += timedelta(hours=1)
-    assert first.learn("server c", server="default", accepted_per_second=1, reason="") == pytest.approx(0.95)
+    assert first.learn("server c", server="default", accepted_ages=[0.1], reason="") == pytest.approx(0.95)
 
 
 def test_of_a_domain_only_its_own_email_counts(log: Log) -> None:
@@ -116,7 +116,7 @@ def test_of_a_domain_only_its_own_email_counts(log: Log) -> None:
         log.results.finish(claim, State.SENT, outcome=SENT)
     assert second.learned_domains() == frozenset()
     learned = first.learn(
-        "domain gmail.com", server="default", accepted_per_second=1, reason="slower", domain="gmail.com"
+        "domain gmail.com", server="default", accepted_ages=[0.1], reason="slower", domain="gmail.com"
     )
     assert learned == pytest.approx(0.95 * 3)
     assert second.learned_domains() == {"domain gmail.com"}
@@ -132,7 +132,7 @@ def test_of_a_domain_only_its_own_email_counts(log: Log) -> None:
 def test_a_learned_rate_is_forgotten_after_a_day(log: Log) -> None:
     """It has risen a millionfold by then."""
     first, _ = two_workers(log)
-    first.learn(SERVER, server="default", accepted_per_second=10, reason="too fast")
+    first.learn(SERVER, server="default", accepted_ages=[0.1] * 10, reason="too fast")
     log.forward(86_401)
     assert not first.is_learned(SERVER)
     assert [reserve(first, rate=None), reserve(first, rate=1.0)] == [0.0, 0.0]
@@ -144,7 +144,7 @@ def test_limits_that_tell_nothing_any_more_are_deleted(log: Log) -> None:
     first, _ = two_workers(log)
     for number in range(50):
         first.reserve(f"domain d{number}.example", configured=5.0, count=1, longest_wait=5)
-    first.learn(SERVER, server="default", accepted_per_second=10, reason="too fast")
+    first.learn(SERVER, server="default", accepted_ages=[0.1] * 10, reason="too fast")
     log.forward(3700)
     first.reserve("domain new.example", configured=5.0, count=1, longest_wait=5)
     with reading(log.engine) as connection:
@@ -152,45 +152,54 @@ def test_limits_that_tell_nothing_any_more_are_deleted(log: Log) -> None:
     assert kept == ["domain new.example", SERVER]
 
 
-#: Messages of a simulation, how many are under way at a time, and how long each takes.
-MESSAGES, AT_A_TIME, SECONDS_EACH = 1000, 4, 0.05
+#: How many messages of a simulation are under way at a time, and how long each takes.
+AT_A_TIME, SECONDS_EACH = 4, 0.05
 
 
 @dataclass
 class SlowServer:
-    """A server that accepts so many messages in any second."""
+    """A server that accepts so many messages in any so many seconds, or in each such time after the other."""
 
-    per_second: int
+    messages: int
+    seconds: float
+    begins_anew: bool = False
     accepted: deque[float] = field(default_factory=deque)
     refusals: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.messages} messages in {'each' if self.begins_anew else 'any'} {self.seconds:g} s"
+
     def accepts(self, now: float) -> bool:
         """Take a message, or refuse it."""
-        while self.accepted and self.accepted[0] <= now - 1:
+        since = now // self.seconds * self.seconds if self.begins_anew else now - self.seconds
+        while self.accepted and (self.accepted[0] < since or self.accepted[0] == now - self.seconds):
             self.accepted.popleft()
-        if len(self.accepted) >= self.per_second:
+        if len(self.accepted) >= self.messages:
             self.refusals += 1
             return False
         self.accepted.append(now)
         return True
 
 
-def simulate(server: SlowServer, log: Log) -> float:
+def simulate(server: SlowServer, log: Log, *, messages: int) -> float:
     """Send messages by two workers, the refused ones again; return the seconds that it took."""
-    begin, now, waiting, is_limited = log.now, 0.0, MESSAGES, False
+    begin, now, waiting, is_limited = log.now, 0.0, messages, False
     workers = two_workers(log)
     accepted: tuple[list[float], list[float]] = ([], [])
     # The time at which each of the senders offers its message, or has the reply.
     events: list[tuple[float, int, str]] = [(0.0, sender, "next") for sender in range(AT_A_TIME)]
+    taught: list[datetime | None] = [None] * AT_A_TIME
     while events:
         now, sender, what = heapq.heappop(events)
         log.now = begin + timedelta(seconds=now)
         limits, mine = workers[sender % 2], accepted[sender % 2]
+        if what == "offer" and limits.learned_at(SERVER) != taught[sender]:
+            what, waiting = "next", waiting + 1
         if what == "next" and waiting:
             waiting -= 1
             found = limits.reserve(SERVER, configured=None, count=1, longest_wait=100) if is_limited else None
-            wait = found.wait_seconds if found else 0.0
-            heapq.heappush(events, (now + wait, sender, "offer"))
+            taught[sender] = found.learned_at if found else None
+            heapq.heappush(events, (now + (found.wait_seconds if found else 0.0), sender, "offer"))
         elif what == "offer":
             what = "accepted" if server.accepts(now) else "refused"
             heapq.heappush(events, (now + SECONDS_EACH, sender, what))
@@ -198,21 +207,35 @@ def simulate(server: SlowServer, log: Log) -> float:
             mine.append(now)
             heapq.heappush(events, (now, sender, "next"))
         elif what == "refused":
-            lately = [at for at in (*accepted[0], *accepted[1]) if at > now - 4]
-            limits.learn(
-                SERVER, server="default", accepted_per_second=fastest_second(sorted(lately)), reason=""
-            )
+            ages = sorted(now - at for at in (*accepted[0], *accepted[1]))
+            limits.learn(SERVER, server="default", accepted_ages=ages, reason="")
             is_limited, waiting = True, waiting + 1
             heapq.heappush(events, (now, sender, "next"))
     return now
 
 
-@pytest.mark.parametrize("per_second", [1, 5, 20])
-def test_a_rate_is_learned(per_second: int, log: Log, record_property: Callable[[str, object], None]) -> None:
-    """Nine tenths of what the server allows, with a refusal for one message in a hundred at most."""
-    server = SlowServer(per_second)
-    share = MESSAGES / simulate(server, log) / per_second
-    row = (f"{per_second} messages a second", f"{share:.0%}", f"{server.refusals}")
-    record_property("limits", row)
+@pytest.mark.parametrize(
+    ("server", "messages", "most_refusals"),
+    [
+        (SlowServer(1, 1.0), 1000, 10),
+        (SlowServer(5, 1.0), 1000, 10),
+        (SlowServer(20, 1.0), 1000, 10),
+        (SlowServer(10, 2.0, begins_anew=True), 1000, 10),
+        # It counts over a time that is found by longer and longer pauses.
+        (SlowServer(600, 60.0, begins_anew=True), 3000, 30),
+    ],
+    ids=str,
+)
+def test_a_rate_is_learned(
+    server: SlowServer,
+    messages: int,
+    most_refusals: int,
+    log: Log,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Nine tenths of what the server allows, with few refusals for 1,000 messages."""
+    share = messages / simulate(server, log, messages=messages) * server.seconds / server.messages
+    refusals = 1000 * server.refusals / messages
+    record_property("limits", (str(server), f"{share:.0%}", f"{refusals:.1f}"))
     assert share >= 0.9
-    assert server.refusals <= 10
+    assert refusals <= most_refusals

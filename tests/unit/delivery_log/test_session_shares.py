@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -42,6 +43,19 @@ def test_what_one_worker_learns_is_shared(log: Log) -> None:
     assert [str(limit) for limit in read_learned_limits(log.engine, now=log.now)] == [
         "server default takes 4 sessions at a time, as far as is known: at connect: 421 too many"
     ]
+
+
+def test_all_sessions_are_in_use_while_processes_say_so(log: Log) -> None:
+    """Those that are silent for a few seconds may have ended; without a limit, anybody may open one."""
+    shares = shares_in(log)
+    shares.exchange("a", demand(2))
+    assert not shares.are_all_in_use()
+    shares.note_refusal("a", demand(2), reason="")
+    assert shares.are_all_in_use()
+    log.now += timedelta(seconds=6)
+    assert not shares.are_all_in_use()
+    shares.exchange("a", demand(2, wanted=1))
+    assert not shares.are_all_in_use()
 
 
 def test_a_worker_gives_back_what_another_needs(log: Log) -> None:

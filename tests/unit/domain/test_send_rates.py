@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from mailctl.domain.send_rates import (
     SendRates,
     effective_rate,
     fastest_second,
-    lowered_rate,
+    learn_from_refusal,
     parse_rate,
     send_rates_from_settings,
 )
@@ -72,21 +74,44 @@ def test_the_lower_rate_holds() -> None:
     """A learned one rises the faster the longer no refusal comes, never above that of the settings."""
     assert effective_rate(configured=None, learned=None, age_seconds=0) is None
     assert effective_rate(configured=10, learned=None, age_seconds=0) == 10
-    assert effective_rate(configured=10, learned=4, age_seconds=24) == 4
-    assert effective_rate(configured=10, learned=4, age_seconds=25) == pytest.approx(4.04)
-    assert effective_rate(configured=10, learned=4, age_seconds=50) == pytest.approx(4 * 1.01**3)
+    assert effective_rate(configured=10, learned=4, age_seconds=37) == 4
+    assert effective_rate(configured=10, learned=4, age_seconds=38) == pytest.approx(4.04)
+    assert effective_rate(configured=10, learned=4, age_seconds=75) == pytest.approx(4 * 1.01**3)
     assert effective_rate(configured=None, learned=400, age_seconds=10) == pytest.approx(404)
     assert effective_rate(configured=10, learned=4, age_seconds=36_000) == 10
 
 
-def test_a_refusal_lowers_the_rate_a_little() -> None:
-    """The first one to what was accepted; never to nothing."""
-    assert lowered_rate(None, accepted_per_second=5) == pytest.approx(4.75)
-    assert lowered_rate(4.75, accepted_per_second=100) == pytest.approx(4.5125)
-    assert lowered_rate(10, accepted_per_second=5.5) == 5.5
-    assert lowered_rate(10, accepted_per_second=0) == 5
-    assert lowered_rate(10, accepted_per_second=100, age_seconds=2) == 8.5
-    assert lowered_rate(None, accepted_per_second=0) == 0.1
+@pytest.mark.parametrize(
+    ("known", "accepted_per_second", "accepted_since", "age_seconds", "rate", "pause"),
+    [
+        pytest.param(None, 5, [], math.inf, 4.75, 1, id="the first: what was accepted in a second"),
+        pytest.param(None, 0, [], math.inf, 0.1, 1, id="never nothing"),
+        pytest.param(8, 10, [1.0] * 14, 3, 0.95 * 7, 1, id="soon after: what was accepted since"),
+        pytest.param(10, 10, [1.0], 3, 7.5, 1, id="at least three quarters of the rate"),
+        pytest.param(5, 10, [1.0] * 30, 5, 4.75, 1, id="at most a little less than the rate"),
+        pytest.param(5, 5, [1.0] * 20, 300, 4.75, 1, id="later, when there may have been pauses"),
+        pytest.param(5, 0, [], 1, 4.75, 2, id="nothing since: twice the pause"),
+        pytest.param(5, 0, [], 16, 4.75, 32, id="and again"),
+        pytest.param(5, 0, [], 40, 4.75, 60, id="a minute at most"),
+        pytest.param(5, 0, [], 121, 4.75, 1, id="it was not counted for so long"),
+    ],
+)
+def test_a_refusal_teaches_a_rate_and_a_pause(
+    known: float | None,
+    accepted_per_second: float,
+    accepted_since: list[float],
+    age_seconds: float,
+    rate: float,
+    pause: float,
+) -> None:
+    """If nothing was accepted between two refusals, the server counts over a longer time."""
+    lesson = learn_from_refusal(
+        known,
+        accepted_per_second=accepted_per_second,
+        accepted_since=accepted_since,
+        age_seconds=age_seconds,
+    )
+    assert (lesson.rate, lesson.pause_seconds) == (pytest.approx(rate), pause)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from mailctl.domain.session_shares import (
     TURN,
     Holder,
     SessionLimit,
+    are_all_in_use,
     limit_after_refusal,
     limit_after_success,
     may_begin,
@@ -42,6 +43,13 @@ def test_few_processes_open_their_first_session_at_a_time() -> None:
     assert may_begin([beginning] * FIRST_PROCESSES, now=NOW + BEGINNING)
     assert may_begin([beginning] * 3 + [holder(1)] * 8, now=NOW)
     assert not may_begin([beginning] * 4 + [holder(1)] * 8, now=NOW)
+
+
+def test_sessions_are_in_use_that_their_processes_need() -> None:
+    """One with an idle session passes it on, so that nobody has to leave its emails to others."""
+    assert are_all_in_use([holder(2), holder(1), holder(0)], total=3)
+    assert not are_all_in_use([holder(2), holder(1, wanted=0)], total=3)
+    assert not are_all_in_use([holder(2)], total=3)
 
 
 @pytest.mark.parametrize(("opened", "total"), [(0, 1), (1, 1), (3, 3)])

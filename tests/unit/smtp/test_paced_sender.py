@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mailctl.delivery_log.send_limits import Reservation
@@ -53,7 +54,7 @@ class Limits:
         self.answer = Reservation(per_second=per_second, is_taken=is_taken)
         self.learned = learned
         self.reserved: list[tuple[str, int]] = []
-        self.taught: list[tuple[str, float]] = []
+        self.taught: list[tuple[str, int]] = []
         self.error: Exception | None = None
         #: The domains for which another worker has learned a rate.
         self.domains: frozenset[str] = frozenset()
@@ -72,8 +73,11 @@ class Limits:
     def learned_domains(self) -> frozenset[str]:
         return self.domains
 
-    def learn(self, scope: str, *, accepted_per_second: float, **_: Any) -> float:
-        self.taught.append((scope, accepted_per_second))
+    def learned_at(self, _scope: str) -> datetime | None:
+        return self.answer.learned_at
+
+    def learn(self, scope: str, *, accepted_ages: list[float], **_: Any) -> float:
+        self.taught.append((scope, len(accepted_ages)))
         return 1.0
 
 
@@ -164,6 +168,24 @@ def test_a_process_remembers_only_so_many_domains() -> None:
     for number in (0, 1, 0, 2, 0, 1):
         send(sender, f"a@d{number}.example")
     assert list(sender._domains) == ["d0.example", "d1.example"]
+
+
+class RelearnedLimits(Limits):
+    """Another worker learns a rate after the first place was taken."""
+
+    def reserve(self, scope: str, **arguments: Any) -> Reservation:
+        found = super().reserve(scope, **arguments)
+        return replace(found, learned_at=datetime(2026, 1, min(2, len(self.reserved)), tzinfo=UTC))
+
+    def learned_at(self, _scope: str) -> datetime | None:
+        return datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_a_place_is_void_if_another_worker_has_learned_a_rate_since() -> None:
+    """The message takes another one."""
+    limits = RelearnedLimits(learned=True)
+    assert send(make(limits, Inner()), "a@x.example") == [SENT]
+    assert limits.reserved == [("server default", 1)] * 2
 
 
 def test_a_refusal_of_the_rate_is_taught_to_all_workers() -> None:

@@ -40,7 +40,7 @@ def test_a_refusal_of_the_only_session_halves_the_limit_and_is_not_repeated_at_o
     limit = ProcessSessionLimit(4)
     limit.note_refusal(others=0, now=0)
     assert limit.allowed == 2
-    assert [limit.may_open(others=0, now=now) for now in (1, 4, 5)] == [False, False, True]
+    assert [limit.may_open(others=0, now=now) for now in (0.1, 0.9, 1)] == [False, False, True]
 
 
 def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> None:
@@ -50,7 +50,7 @@ def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> No
     assert (limit.allowed, limit.is_learned) == (2, True)
     assert [limit.may_open(others=others, now=0) for others in range(3)] == [True, True, False]
     limit.note_refusal(others=0, now=0)
-    assert [limit.may_open(others=0, now=now) for now in (1, 5)] == [False, True]
+    assert [limit.may_open(others=0, now=now) for now in (0.9, 1)] == [False, True]
     limit.share(None)
     assert limit.is_learned, "its own refusal"
 

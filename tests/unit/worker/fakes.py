@@ -63,5 +63,6 @@ def parts(**attributes: Any) -> Any:
         "circuits_by_server": {DEFAULT_SERVER: circuits} if circuits is not None else {},
         "mail_servers": SimpleNamespace(routing=Routing(), by_name={DEFAULT_SERVER: None}),
         "email_routes": None,
+        "workers": Calls(list_alive=[]),
     }
     return SimpleNamespace(**{"clock": utc_now, "clock_skew_seconds": 0.0, **more, **attributes})

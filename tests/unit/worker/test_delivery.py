@@ -17,14 +17,15 @@ from mailctl.domain.catalog import WELCOME
 from mailctl.domain.models import State
 from mailctl.domain.routing import ServerPlan
 from mailctl.errors import LogUnavailable
+from mailctl.settings import GROUPS_QUEUE
 from mailctl.worker.delivery import GROUP_SIZE, Delivery
 from mailctl.worker.delivery_options import DeliveryOptions
+from mailctl.worker.log_backlog import SlowStreak
 from tests.unit.worker.fakes import Calls, parts
 
 CAMPAIGN = DeliveryOptions(is_campaign=True)
-#: A sender with this many sessions.
+#: The sessions of the sender.
 SESSIONS = 8
-SENDER = SimpleNamespace(capacity=lambda _: SESSIONS)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -75,8 +76,14 @@ class Log:
             retry_policy=None,
         )
         self.delivery = Delivery(
-            runtime, event_loop=self.event_loop, sender=SENDER, turn_seconds=turn_seconds
-        )  # type: ignore[arg-type]
+            runtime,
+            event_loop=self.event_loop,  # type: ignore[arg-type]
+            sender=SimpleNamespace(capacity=lambda _: SESSIONS),  # type: ignore[arg-type]
+            turn_seconds=turn_seconds,
+        )
+        self.backlog = Calls(why_left="", may_take=False)
+        self.backlog.streak = SlowStreak()
+        self.delivery._backlog = self.backlog  # type: ignore[assignment]
         self.recorder = Calls(expire_if_too_late=None, record_all=(), record="recorded")
         self.delivery._recorder = self.recorder  # type: ignore[assignment]
         self.delivery._in_flight._recorder = self.recorder  # type: ignore[assignment]
@@ -168,6 +175,44 @@ def test_a_single_email_waits_for_its_turn_while_others_take_long() -> None:
     assert states == [State.PENDING, None]
     assert log.claims.names.count("claim") == 1
     log.end()
+
+
+def test_emails_are_left_to_others_that_send_them_sooner() -> None:
+    """But for one whose publication is not recorded yet: it would be recorded after the return."""
+    log, options = Log(claim=claimed()), DeliveryOptions(queue="celery")
+    log.backlog.answers["why_left"] = "so it is"
+    log.claims.answers["return_unstarted"] = 1
+    result = log.delivery.deliver("a", worker="w", options=options)
+    assert (result.state, result.text) == (State.PENDING, "so it is")
+    assert log.delivery.deliver_batch(["b"], worker="w", options=options) == 0
+    assert set(log.claims.names) == {"return_unstarted"}
+    log.claims.answers["return_unstarted"] = 0
+    assert log.delivery.deliver("c", worker="w", options=options).state is None
+    assert log.claims.names[-2:] == ["return_unstarted", "claim"]
+    queues = [how["queue"] for name, _, how in log.backlog.calls if name == "why_left"]
+    assert queues == ["celery", GROUPS_QUEUE, "celery"]
+    log.delivery.close()
+
+
+def test_an_outage_after_an_email_was_sent_is_no_error_of_its_task() -> None:
+    """Nothing of what its message was for is left to do."""
+    log = Log(claim=claimed())
+    log.backlog.answers["may_take"] = LogUnavailable("the log does not answer.")
+    assert log.delivery.deliver_batch(["a"], worker="w") == 0
+    log.end()
+
+
+def test_emails_that_wait_in_the_log_are_taken_while_sessions_are_in_use() -> None:
+    """With the options of the last message, but for its time limit; not after the end."""
+    log, told = Log(claim=[claimed(), claimed("waiting")]), []
+    log.backlog.answers |= {"may_take": True, "find_waiting": [["waiting"], *([[]] * 1000)]}
+    log.delivery.deliver("a", worker="w", options=DeliveryOptions(on_recorded=told.extend))
+    while not log.event_loop.futures:
+        time.sleep(0)
+    assert [args for name, args, _ in log.claims.calls if name == "claim"][1] == (["waiting"],)
+    log.recorder.answers["record_all"] = [[SimpleNamespace(email_id="waiting")]]
+    log.end()
+    assert [each.email_id for each in told] == ["waiting"]
 
 
 def test_an_interrupted_batch_cancels_what_it_started() -> None:

@@ -38,6 +38,7 @@ def make(
     has_campaign: bool = False,
     on_broker: int = 0,
     pace: float = 0.0,
+    are_sessions_in_use: bool = False,
 ) -> DueEmails:
     """Return due emails with these parts."""
     runtime = parts(
@@ -47,7 +48,14 @@ def make(
         campaigns=Calls(has_due=has_campaign, pace=pace),
     )
     broker: Any = Broker(**{BULK_QUEUE: MessageCounts(ready=on_broker, unacked=0)})
-    return DueEmails(runtime, publisher=publisher, broker=broker, is_stopped=lambda: False)  # type: ignore[arg-type]
+    backlog: Any = Calls(are_sessions_in_use=are_sessions_in_use)
+    return DueEmails(
+        runtime,
+        publisher=publisher,  # type: ignore[arg-type]
+        broker=broker,
+        backlog=backlog,
+        is_stopped=lambda: False,
+    )
 
 
 def test_everything_due_is_published_in_batches() -> None:
@@ -76,6 +84,19 @@ def test_a_backlog_is_published_in_groups_up_to_a_number() -> None:
     due.publish()
     assert publisher.groups.names.count("publish_due") == MAX_GROUPS_ON_BROKER
     assert due.has_backlog
+
+
+def test_nothing_is_published_in_groups_while_all_sessions_are_in_use() -> None:
+    """Processes that have some take such emails from the log; others are published."""
+    publisher = Publisher(queues=["celery"], groups=GROUP_SIZE)
+    publications = Calls(reserve_due=[["other"], []])
+    due = make(publisher, publications=publications, are_sessions_in_use=True)
+    due.publish()
+    assert publisher.groups.names == ["groupable"]
+    assert [kwargs["besides"] for _, _, kwargs in publications.calls] == [
+        GroupableEmails(queues=frozenset({"celery"}))
+    ] * 2
+    assert due.has_backlog, "so that the relay comes back soon"
 
 
 def test_groups_are_published_until_there_is_no_backlog() -> None:

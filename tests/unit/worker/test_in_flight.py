@@ -36,10 +36,20 @@ class Recorder:
         return [DeliveryResult(email_id=claim.id, state=State.SENT) for claim in claims]
 
 
-def make(recorder: Any, *, claims: Any = None, lease_seconds: float = 60.0) -> EmailsInFlight:
+def make(
+    recorder: Any,
+    *,
+    claims: Any = None,
+    lease_seconds: float = 60.0,
+    take_waiting: Any = lambda: False,
+) -> EmailsInFlight:
     """Return emails in flight of a sender with some sessions."""
     return EmailsInFlight(
-        recorder, claims or Calls(), lease_seconds=lease_seconds, capacity=lambda server: CAPACITIES[server]
+        recorder,
+        claims or Calls(),
+        lease_seconds=lease_seconds,
+        capacity=CAPACITIES.__getitem__,
+        take_waiting=take_waiting,
     )
 
 
@@ -99,13 +109,13 @@ def test_a_campaign_leaves_a_session_and_gives_way() -> None:
 
 
 def test_a_group_waits_for_room_that_is_worth_a_claim() -> None:
-    """A session is free then, and one more email is claimed, so that no session waits for the log."""
+    """A session is free then, and two more emails are claimed, so that no session waits for the log."""
     in_flight, first = make(Recorder()), group("a", "b", "c", "d")
     in_flight.begin(first)
     assert room(in_flight) == 0
     in_flight.end(first.claims[0], RESULT)
     until = time.monotonic() + 60
-    assert in_flight.wait_for_room(is_campaign=False, wanted={"default": 9}, until=until) == ("default", 2)
+    assert in_flight.wait_for_room(is_campaign=False, wanted={"default": 9}, until=until) == ("default", 3)
     in_flight.end_rest(first)
     in_flight.close()
 
@@ -122,6 +132,35 @@ def test_no_more_is_claimed_for_a_server_than_it_has_sessions() -> None:
     in_flight.end_rest(slow)
     in_flight.end_rest(others)
     in_flight.close()
+
+
+def test_a_single_email_has_a_session_while_its_task_waits() -> None:
+    """No other email is claimed for that."""
+    in_flight = make(Recorder())
+    with in_flight.counting("default"):
+        assert room(in_flight) == SESSIONS - 1
+    assert room(in_flight) == SESSIONS
+
+
+def test_waiting_emails_are_looked_for_until_none_come_any_more() -> None:
+    """An error ends that, too, until the next message; nothing is looked for after the end."""
+    answers: list[Any] = [True, True, False, RuntimeError()]
+    asked: list[int] = []
+
+    def take() -> bool:
+        asked.append(len(answers))
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    in_flight = make(Recorder(), take_waiting=take)
+    for rest in (1, 0):
+        in_flight.look()
+        in_flight.finish()
+        assert len(answers) == rest
+    in_flight.close()
+    assert asked == [4, 3, 2, 1]
 
 
 def test_an_attempt_that_was_cancelled_ends_once() -> None:
