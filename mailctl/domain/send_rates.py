@@ -144,7 +144,7 @@ def learn_from_refusal(
         return RateLesson(rate=max(MIN_RATE, CAUTION * known), pause_seconds=pause)
     kept = known
     if age_seconds <= _CONVERGING_SECONDS:
-        # Some servers would have accepted messages in the pause, too, and others count anew after it.
+        # Some servers would have accepted messages in the pause, too; others start counting after it.
         counted_seconds = (age_seconds + max(accepted_since)) / 2
         kept = min(known, len(accepted_since) / counted_seconds)
     return RateLesson(rate=max(MIN_RATE, _LEAST_SHARE * known, CAUTION * kept))
