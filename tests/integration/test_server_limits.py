@@ -137,7 +137,8 @@ class TestFewSessions:
         assert peak == [allowed]
         name = f"{allowed} sessions (1,000 emails, {processes} processes)"
         record_property("limits", (name, f"{peak[0]}", str(len(refusals))))
-        assert len(refusals) <= 10
+        # Two for each process, however long it takes until it knows what others have learned.
+        assert len(refusals) <= 2 * max(processes, 5)
 
 
 def test_a_domain_that_is_slowed_down_slows_no_other_down(tmp_path: Path) -> None:
