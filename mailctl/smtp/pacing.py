@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from mailctl.domain.session_shares import FIRST_TRIAL_SECONDS, MAX_TRIAL_SECONDS
 
-#: The same while the server refuses the only session: another process has those that it allows.
+#: Seconds after the refusal of the only session: another process has those that the server allows.
 FIRST_RECONNECT_SECONDS = 1.0
+#: Seconds after the refusal of another one. The server counts sessions that other processes have not reported
+#: yet, so that there may seem to be a free one.
+_FIRST_PAUSE_SECONDS = 0.25
 MAX_RECONNECT_SECONDS = 60.0
 
 
@@ -24,6 +27,8 @@ class ProcessSessionLimit:
         self._trial_seconds = FIRST_TRIAL_SECONDS
         self._reconnect_seconds = FIRST_RECONNECT_SECONDS
         self._reconnect_at = 0.0
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._paused_until = 0.0
         self._proven = 0
 
     @property
@@ -57,7 +62,7 @@ class ProcessSessionLimit:
             others: how many sessions of this process are open or being opened.
             now: the time in seconds.
         """
-        if not others and now < self._reconnect_at:
+        if now < (self._paused_until if others else self._reconnect_at):
             return False
         if self._share is not None:
             return others < self.allowed
@@ -73,6 +78,8 @@ class ProcessSessionLimit:
         """
         self._proven = min(self._proven, others)
         if others:
+            self._paused_until = now + self._pause_seconds
+            self._pause_seconds = min(MAX_RECONNECT_SECONDS, self._pause_seconds * 2)
             self._learned = others
             self._trial_at, self._trial_seconds = now + self._trial_seconds, _doubled(self._trial_seconds)
             return
@@ -89,7 +96,7 @@ class ProcessSessionLimit:
             now: the time in seconds.
         """
         self._proven = max(self._proven, sessions)
-        self._reconnect_seconds = FIRST_RECONNECT_SECONDS
+        self._reconnect_seconds, self._pause_seconds = FIRST_RECONNECT_SECONDS, _FIRST_PAUSE_SECONDS
         if self._trial_at is None or sessions <= self._learned:
             return
         self._learned = sessions

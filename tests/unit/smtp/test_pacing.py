@@ -18,7 +18,7 @@ def test_what_is_open_is_kept_and_one_more_is_tried_later() -> None:
     limit.note_refusal(others=3, now=now)
     for _ in range(6):
         assert limit.allowed == 3
-        assert limit.may_open(others=2, now=now)
+        assert limit.may_open(others=2, now=now + 15)
         wait = next(seconds for seconds in range(1, 1000) if limit.may_open(others=3, now=now + seconds))
         waits.append(wait)
         now += wait
@@ -41,6 +41,18 @@ def test_a_refusal_of_the_only_session_halves_the_limit_and_is_not_repeated_at_o
     limit.note_refusal(others=0, now=0)
     assert limit.allowed == 2
     assert [limit.may_open(others=0, now=now) for now in (0.1, 0.9, 1)] == [False, False, True]
+
+
+def test_refusals_do_not_follow_each_other_without_a_pause() -> None:
+    """Two sessions are opened at a time, and the share of this process says that both are free."""
+    limit, refused, now = ProcessSessionLimit(4), [], 0.0
+    limit.share(3)
+    while now < 10:
+        if limit.may_open(others=1, now=now):
+            limit.note_refusal(others=1, now=now)
+            refused.append(now)
+        now += 0.25
+    assert refused == [0, 0.25, 0.75, 1.75, 3.75, 7.75]
 
 
 def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> None:
