@@ -79,7 +79,7 @@ def test_invalid_messages_do_not_end_a_worker_and_are_not_printed(
     good, with_self = str(uuid.uuid4()), str(uuid.uuid4())
     with redis.client() as client:
         for said in (CANARY, json.dumps({CANARY: 1})):
-            assert client.publish(MAILBOX, said)
+            worker.wait_until(lambda said=said: client.publish(MAILBOX, said))  # which begins to listen soon
         for raw in invalid_messages():
             client.lpush(QUEUE, raw)
         for task_id, arguments in ((with_self, {**GOOD, "self": 1}), (good, GOOD)):
