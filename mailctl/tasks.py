@@ -296,10 +296,13 @@ def _queue_of(task: Task) -> str:
 def _delivery_options(task: Task) -> DeliveryOptions:
     """Return how the emails of a message are sent; of single emails the Celery results are stored."""
     seconds, limit, queue = time_limit_of(task), current_limit(), _queue_of(task)
-    if queue == BULK_QUEUE:
-        return DeliveryOptions(is_campaign=True, queue=queue, seconds=seconds, soft_limit=limit)
-    store = partial(_store_results, task.app.backend)
-    return DeliveryOptions(queue=queue, seconds=seconds, on_recorded=store, soft_limit=limit)
+    return DeliveryOptions(
+        is_campaign=queue == BULK_QUEUE,
+        queue=queue,
+        seconds=seconds,
+        on_recorded=partial(_store_results, task.app.backend),
+        soft_limit=limit,
+    )
 
 
 def _finish(task: Task, report: DeliveryResult) -> str:

@@ -304,9 +304,16 @@ def in_line(case: Case) -> Cause | None:
     pace = _describe_pace(ahead, per_minute=evidence.attempts_per_minute)
     return Cause(
         name="in_line",
-        sentence=f"{describe_wait(case)}; {position}{pace}{describe_limits(case)}",
+        sentence=f"{describe_wait(case)}; {position}{pace}{_describe_return(case)}{describe_limits(case)}",
         next_step=mailctl_command("queue", "list"),
     )
+
+
+def _describe_return(case: Case) -> str:
+    """Return a clause about why a worker has left the email to others in the log; "" if none has."""
+    last = case.events[-1] if case.events else None
+    is_left = last is not None and last.state is State.PENDING and last.reason_code is ReasonCode.NOT_STARTED
+    return f"; {last.text}" if last is not None and is_left else ""
 
 
 def _describe_pace(ahead: int, *, per_minute: float) -> str:
@@ -322,7 +329,7 @@ def on_its_way(case: Case) -> Cause:
     email, evidence = case.email, case.evidence
     if email.state is not State.QUEUED:
         worker = evidence.workers[0].name if evidence.workers else "a worker"
-        text = f"the relay of {worker} will publish it next"
+        text = f"the relay of {worker} will publish it next{_describe_return(case)}"
     elif email.is_own_task:
         text = "the service's own task will send it, is sending it, or has ended: only its result will tell"
     elif (

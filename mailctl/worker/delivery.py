@@ -22,7 +22,7 @@ from mailctl.errors import InvalidInput, LogUnavailable
 from mailctl.json_logging import log_extra
 from mailctl.settings import GROUPS_QUEUE
 from mailctl.worker.attempts import Attempts
-from mailctl.worker.delivery_options import DeliveryOptions
+from mailctl.worker.delivery_options import DeliveryOptions, ignore_results
 from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
 from mailctl.worker.log_backlog import LogBacklog
 from mailctl.worker.message_results import failed_result, suppressed_result
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.delivery")
 #: Seconds of a turn.
 TURN_SECONDS = 1.0
+#: Seconds between tries to leave a message to others: it may come before the log says that it was published,
+#: which would undo that.
+_UNTIL_QUEUED = (0.0, 0.05, 0.1, 0.2)
 _NO_OTHERS, _NO_TIME = "other emails go first", "the time limit of its message was reached"
 _DEFAULT_OPTIONS = DeliveryOptions()
 
@@ -154,12 +157,14 @@ class Delivery:
         return self._send(claimed.claims[0], options)
 
     def _leave_to_others(self, ids: Sequence[str], servers: Iterable[str], *, queue: str) -> str:
-        """Return emails to the log from where others send them sooner; return why, or "" if they do not.
-
-        They stay if the log does not say yet that one of them was published: it would say so afterwards.
-        """
+        """Return emails to the log from where others send them sooner; return why, or "" if they do not."""
         why = self._backlog.why_left(servers, queue=queue, has_room=lambda: self._room(servers) > 0)
-        return why if why and self._claims.return_unstarted(ids, reason=why) == len(ids) else ""
+        return why if why and any(self._return_after(each, ids, reason=why) for each in _UNTIL_QUEUED) else ""
+
+    def _return_after(self, seconds: float, ids: Sequence[str], *, reason: str) -> bool:
+        """Return emails to the log after a while; return whether there were any that nobody had claimed."""
+        time.sleep(seconds)
+        return self._claims.return_unstarted(ids, reason=reason) > 0
 
     def _room(self, servers: Iterable[str]) -> int:
         """Return how many more emails may be claimed now."""
@@ -168,16 +173,17 @@ class Delivery:
 
     def _look(self, worker: str, options: DeliveryOptions) -> None:
         """Look for emails that wait in the log, to be sent like those of the last message."""
-        self._taking = worker, replace(options, soft_limit=NO_LIMIT)
+        self._taking = worker, replace(options, is_campaign=False, soft_limit=NO_LIMIT)
         with suppress(LogUnavailable):  # what this message was for is done
             if self._backlog.may_take():
                 self._in_flight.look()
 
     def _take_waiting(self) -> bool:
         """Begin emails that wait in the log, as far as there is room; return whether more may come soon."""
-        if self._taking is None or not self._backlog.may_take():
+        may_take = self._taking is not None and self._backlog.may_take()
+        if not may_take or (taking := self._taking) is None:  # it was closed meanwhile
             return False
-        worker, options = self._taking
+        worker, options = taking
         room = self._room([DEFAULT_SERVER]) if self._sender.capacity(DEFAULT_SERVER) else 0
         if room and (ids := self._backlog.find_waiting(limit=room)):
             self._begin(self._claim_group(ids, worker=worker, options=options), seconds=options.seconds)
@@ -335,8 +341,7 @@ class Delivery:
             for attempt in attempts:
                 attempt.interrupt()
             raise
-        if not options.is_campaign:
-            self._look(worker, options)
+        self._look(worker, options)
         return started
 
     def _claim_group(self, ids: Sequence[str], *, worker: str, options: DeliveryOptions) -> Group:
@@ -346,7 +351,7 @@ class Delivery:
         return Group(
             claims=[claim for claim in claims if self._recorder.expire_if_too_late(claim) is None],
             is_campaign=options.is_campaign,
-            on_recorded=options.on_recorded,
+            on_recorded=ignore_results if options.is_campaign else options.on_recorded,
         )
 
     def _begin(self, group: Group, *, seconds: float | None) -> CoroutineRun[None]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailctl.worker.outcomes import DeliveryResult
 
 
-def _ignore_results(_results: Sequence[DeliveryResult]) -> None:
+def ignore_results(_results: Sequence[DeliveryResult]) -> None:
     """Do nothing: nobody asks Celery for the results of a campaign's emails."""
 
 
@@ -32,8 +32,8 @@ class DeliveryOptions:
     #: Seconds after which an attempt is cancelled; None if it ends by itself.
     seconds: float | None = None
     #: Called in another thread with the results, a few at a time, when they are recorded after the delivery
-    #: has returned.
-    on_recorded: Callable[[Sequence[DeliveryResult]], object] = _ignore_results
+    #: has returned; not with those of campaigns.
+    on_recorded: Callable[[Sequence[DeliveryResult]], object] = ignore_results
     #: Of the task in which they are sent: what was begun is interrupted, and no more is begun.
     soft_limit: SoftTimeLimit = NO_LIMIT
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, literal, or_, select, tuple_
 
 from mailctl.delivery_log.due import may_start, starts_later, waiting_since
 from mailctl.delivery_log.repository import Repository
@@ -17,6 +17,7 @@ from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
 
@@ -208,9 +209,11 @@ class QueueStats(Repository):
         if email.state is State.QUEUED:
             before = and_(emails.c.state == State.QUEUED, emails.c.queued_at < email.queued_at)
         else:
-            before = or_(
-                emails.c.state == State.QUEUED, and_(_is_due(now), emails.c.created_at < email.created_at)
-            )
+            # Those that were recorded in one call have the same time.
+            recorded = tuple_(emails.c.created_at, emails.c.seq)
+            seq = select(emails.c.seq).where(emails.c.id == email.id).scalar_subquery()
+            is_before = recorded < tuple_(literal(email.created_at, UtcDateTime), seq)
+            before = or_(emails.c.state == State.QUEUED, and_(_is_due(now), is_before))
         with reading(self._engine) as connection:
             return connection.execute(
                 select(func.count()).select_from(emails).where(in_queue, before)

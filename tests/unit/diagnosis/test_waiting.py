@@ -85,6 +85,18 @@ def test_what_the_mail_server_allows_explains_the_wait() -> None:
     assert first.sentence.endswith(f"about 2 min at 6 a minute; {limit.rstrip('.')}")
 
 
+def test_why_a_worker_has_left_an_email_to_others_is_said() -> None:
+    """Until a relay has published it again."""
+    why = "other processes have all sessions that the mail server allows"
+    left = event(State.PENDING, why, code=ReasonCode.NOT_STARTED)
+    [first] = causes(PENDING, left, emails_ahead=3, search=NOT_FOUND)
+    assert first.sentence.endswith(f"; none was sent recently; {why}")
+    [next_one] = causes(PENDING, left, search=NOT_FOUND)
+    assert (next_one.name, next_one.sentence.endswith(f"; {why}")) == ("on_its_way", True)
+    [again] = causes(PENDING, left, event(State.QUEUED, "published"), search=NOT_FOUND)
+    assert why not in again.sentence
+
+
 def test_the_position_in_a_group_is_one_among_emails() -> None:
     """The messages before it are groups, each of many emails."""
     email = replace(EMAIL, is_grouped=True)

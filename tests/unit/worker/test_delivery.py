@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
+import signal
 import threading
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from mailctl.domain.routing import ServerPlan
 from mailctl.errors import LogUnavailable
 from mailctl.settings import GROUPS_QUEUE
 from mailctl.worker.delivery import GROUP_SIZE, Delivery
-from mailctl.worker.delivery_options import DeliveryOptions
+from mailctl.worker.delivery_options import DeliveryOptions, ignore_results
 from mailctl.worker.log_backlog import SlowStreak
 from tests.unit.worker.fakes import Calls, parts
 
@@ -178,7 +179,7 @@ def test_a_single_email_waits_for_its_turn_while_others_take_long() -> None:
 
 
 def test_emails_are_left_to_others_that_send_them_sooner() -> None:
-    """But for one whose publication is not recorded yet: it would be recorded after the return."""
+    """But for one whose publication is not recorded soon: it would be recorded after the return."""
     log, options = Log(claim=claimed()), DeliveryOptions(queue="celery")
     log.backlog.answers["why_left"] = "so it is"
     log.claims.answers["return_unstarted"] = 1
@@ -189,8 +190,10 @@ def test_emails_are_left_to_others_that_send_them_sooner() -> None:
     log.claims.answers["return_unstarted"] = 0
     assert log.delivery.deliver("c", worker="w", options=options).state is None
     assert log.claims.names[-2:] == ["return_unstarted", "claim"]
+    log.claims.answers["return_unstarted"] = [0, 0, 1]
+    assert log.delivery.deliver("d", worker="w", options=options).text == "so it is"
     queues = [how["queue"] for name, _, how in log.backlog.calls if name == "why_left"]
-    assert queues == ["celery", GROUPS_QUEUE, "celery"]
+    assert queues == ["celery", GROUPS_QUEUE, "celery", "celery"]
     log.delivery.close()
 
 
@@ -213,6 +216,35 @@ def test_emails_that_wait_in_the_log_are_taken_while_sessions_are_in_use() -> No
     log.recorder.answers["record_all"] = [[SimpleNamespace(email_id="waiting")]]
     log.end()
     assert [each.email_id for each in told] == ["waiting"]
+
+
+def test_no_email_is_taken_from_the_log_after_the_end() -> None:
+    """Which may come while the log is asked."""
+    log = Log(claim=claimed())
+    log.delivery.deliver("a", worker="w")
+
+    def close() -> bool:
+        log.delivery._taking = None
+        return True
+
+    log.backlog.may_take = close
+    assert log.delivery._take_waiting() is False
+    log.end()
+
+
+def test_a_process_that_sends_a_campaign_takes_other_emails_that_wait_in_the_log() -> None:
+    """It may have all sessions: a password reset would wait for the end of the campaign."""
+    log, told = Log(claim=[claimed("a"), claimed("reset")]), []
+    log.backlog.answers |= {"may_take": True, "find_waiting": [["reset"], *([[]] * 1000)]}
+    log.delivery.deliver_batch(["a"], worker="w", options=replace(CAMPAIGN, on_recorded=told.extend))
+    while len(log.event_loop.futures) < 2:
+        time.sleep(0)
+    sending = log.delivery._in_flight._sending.values()
+    assert {claim.id: (group.is_campaign, group.on_recorded) for claim, group in sending} == {
+        "a": (True, ignore_results),
+        "reset": (False, told.extend),
+    }
+    log.end()
 
 
 def test_an_interrupted_batch_cancels_what_it_started() -> None:
@@ -238,7 +270,7 @@ def test_an_interrupted_single_email_is_recorded_when_it_has_ended() -> None:
     def interrupt_main() -> None:
         while not (log.event_loop.futures and log.event_loop.futures[0]._waiters):
             time.sleep(0)
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     threading.Thread(target=interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):

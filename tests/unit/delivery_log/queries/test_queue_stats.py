@@ -109,3 +109,10 @@ def test_emails_ahead_are_those_that_came_before(log: Log) -> None:
     assert stats.count_ahead_of(log.email(third)) == 2
     assert [email.id for email in stats.next_emails("celery", limit=5)][1:] == [second, third]
     assert stats.find_known([second, "unknown"]).keys() == {second}
+
+
+def test_emails_of_one_call_are_ahead_of_each_other(log: Log) -> None:
+    """They were recorded at the same time."""
+    ids = [log.add() for _ in range(3)]
+    stats = QueueStats(log.engine, clock=log.time)
+    assert [stats.count_ahead_of(log.email(each)) for each in ids] == [0, 1, 2]
