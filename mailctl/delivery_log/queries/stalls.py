@@ -14,9 +14,11 @@ from mailctl.delivery_log.due import EMAILS_OF_MESSAGE, is_claimable_single, may
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.queries.queue_stats import newest_events
+from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.models import State
+from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:
@@ -123,7 +125,7 @@ def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime
     """Return the emails that no relay publishes although they are due; None if relays publish.
 
     Campaigns, whose emails are released gradually, and paused emails are left out. While the circuit of a
-    mail server is open, emails wait for a good reason.
+    mail server is open, or all sessions that it allows are in use, emails wait for a good reason.
 
     Args:
         engine: of the delivery log.
@@ -148,6 +150,8 @@ def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime
         recent = newest_events(since=since)
         publishes = connection.execute(select(recent.c.at).where(recent.c.state == State.QUEUED)).first()
     if row is None or publishes or any(each.is_open for each in read_circuits_in_use(engine, workers)):
+        return None
+    if SessionShares(engine, DEFAULT_SERVER, clock=lambda: now).are_all_in_use():
         return None
     waited = now - max(row.updated_at, row.not_before or row.updated_at)
     return UnpublishedEmails(count=count, waited=waited, reason=row.error or "")

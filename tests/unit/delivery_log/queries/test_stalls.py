@@ -12,6 +12,9 @@ from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
 from mailctl.delivery_log.heartbeats import WorkerRegistry
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.queries.stalls import STALL_SECONDS, find_stalled_workers, find_unpublished
+from mailctl.delivery_log.session_shares import SessionShares
+from mailctl.domain.routing import DEFAULT_SERVER
+from mailctl.domain.session_shares import SessionDemand
 from mailctl.settings import GROUPS_QUEUE
 from tests.emails import NOW
 from tests.workers import IDENTITY, worker
@@ -153,6 +156,17 @@ def test_what_waits_on_purpose_is_not_unpublished(log: Log, more: dict[str, Any]
     log.add(**more)
     log.forward(LATER)
     assert find_unpublished(log.engine, [WORKER], now=log.now) is None
+
+
+def test_while_all_sessions_are_in_use_nothing_has_to_be_published(log: Log) -> None:
+    """Processes that have a session take emails from the log then."""
+    log.add()
+    log.forward(LATER)
+    shares = SessionShares(log.engine, DEFAULT_SERVER, clock=log.time)
+    shares.note_refusal("process", SessionDemand(opened=1, wanted=3), reason="421 too many")
+    assert find_unpublished(log.engine, [WORKER], now=log.now) is None
+    shares.exchange("process", SessionDemand(opened=1, wanted=0))
+    assert find_unpublished(log.engine, [WORKER], now=log.now) is not None
 
 
 def test_while_a_circuit_is_open_nothing_has_to_be_published(log: Log) -> None:
