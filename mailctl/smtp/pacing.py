@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from mailctl.domain.session_shares import FIRST_TRIAL_SECONDS, MAX_TRIAL_SECONDS
 
 #: Seconds after the refusal of the only session: another process has those that the server allows.
@@ -25,7 +23,6 @@ class ProcessSessionLimit:
         self._most = most
         self._learned = most
         self._share: int | None = None
-        self._lost_all_at = -math.inf
         self._trial_at: float | None = None
         self._trial_seconds = FIRST_TRIAL_SECONDS
         self._reconnect_seconds = FIRST_RECONNECT_SECONDS
@@ -54,15 +51,9 @@ class ProcessSessionLimit:
         """Whether all workers together have a limit, and this process a share of it."""
         return self._share is not None
 
-    def share(self, sessions: int | None, *, now: float) -> None:
+    def share(self, sessions: int | None) -> None:
         """Take the share of this process, which counts instead of what it has learned; None ends that."""
-        if self._share and sessions == 0:
-            self._lost_all_at = now
         self._share = sessions
-
-    def has_lost_all(self, *, since: float) -> bool:
-        """Whether other processes got all sessions of this one since a time."""
-        return self._lost_all_at >= since
 
     def may_open(self, *, others: int, now: float) -> bool:
         """Whether one more session may be opened.

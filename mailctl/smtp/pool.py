@@ -180,8 +180,7 @@ class SmtpPool:
     def _without_session(self, asked_at: float) -> Outcome:
         """Return the outcome of a message without a session; one that has waited is tried again soon."""
         has_waited = time.monotonic() >= asked_at + LONGEST_WAIT_SECONDS
-        is_soon = has_waited or self._session_limit.has_lost_all(since=asked_at)
-        return NOT_ITS_TURN if is_soon else self._refusal or NO_SESSION
+        return NOT_ITS_TURN if has_waited else self._refusal or NO_SESSION
 
     async def _lease_when_allowed(
         self, *, is_campaign: bool = False, fence: Callable[[], None] = no_fence
@@ -209,8 +208,7 @@ class SmtpPool:
                     raise
                 return self._lease()
             is_shared = self._share is not None and self._share.allowed is not None
-            is_over = not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at)
-            if is_over or self._session_limit.has_lost_all(since=asked_at):
+            if not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at):
                 return None
             seconds = LONGEST_WAIT_SECONDS if is_shared else CAUTION_SECONDS if self._is_cautious else None
             await self._waiting.wait(is_campaign=is_campaign, seconds=seconds)
@@ -263,7 +261,7 @@ class SmtpPool:
     def _follow_share(self) -> None:
         """Close idle sessions beyond the share of this process, and let messages look for sessions again."""
         if self._share is not None:
-            self._session_limit.share(self._share.allowed, now=time.monotonic())
+            self._session_limit.share(self._share.allowed)
         self._sweep()
         self._waiting.wake_all()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +15,12 @@ from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
 from mailctl.domain.send_rates import SendRates
-from mailctl.domain.session_shares import SessionDemand
 from mailctl.settings import Settings
 from mailctl.smtp.classify import is_server_failure
 from mailctl.smtp.paced_sender import PacedSender
 from mailctl.smtp.pool import SmtpPool
-from mailctl.smtp.pool_limits import NOT_ITS_TURN, PoolLimits
-from tests.smtp_client import STALL, TIMEOUT, hasty, message, plain, with_pool
+from mailctl.smtp.pool_limits import PoolLimits
+from tests.smtp_client import hasty, message, plain, with_pool
 from tests.smtp_server import (
     Action,
     Context,
@@ -140,35 +139,6 @@ class TestFewSessions:
         record_property("limits", (name, f"{peak[0]}", str(len(refusals))))
         # Two for each process, however long it takes until it knows what others have learned.
         assert len(refusals) <= 2 * max(processes, 5)
-
-    def test_a_message_does_not_wait_where_the_turn_has_ended(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        """It goes back to the log, where the process that has the session now finds it."""
-        monkeypatch.setattr("mailctl.smtp.pool.LONGEST_WAIT_SECONDS", STALL)
-        monkeypatch.setattr("mailctl.domain.session_shares.TURN", timedelta(0))
-        other = SessionDemand(opened=0, wanted=1)
-
-        async def scenario() -> Outcome:
-            pool = SmtpPool(plain(server), shares=shares)
-            first = asyncio.create_task(pool.send(message("first")))
-            await asyncio.to_thread(server.wait_for_line, "MAIL")
-            second = asyncio.create_task(pool.send(message("second")))
-            shares.exchange("other", other)
-            async with asyncio.timeout(TIMEOUT):
-                outcome = await second
-            first.cancel()
-            await pool.close()
-            return outcome
-
-        engine = open_delivery_log(Settings(mailctl_home=tmp_path), AccessMode.CREATE)
-        shares = SessionShares(engine, "default")
-        shares.note_refusal("other", other, reason="421 too many")
-        shares.leave("other")
-        with ScriptedSmtpServer({"mail": lambda _: Stall(STALL)}) as server:
-            outcome = asyncio.run(scenario())
-        engine.dispose()
-        assert outcome == NOT_ITS_TURN
 
 
 def test_a_domain_that_is_slowed_down_slows_no_other_down(tmp_path: Path) -> None:

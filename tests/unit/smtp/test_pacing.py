@@ -58,23 +58,13 @@ def test_refusals_do_not_follow_each_other_without_a_pause() -> None:
 def test_the_share_of_this_process_counts_instead_of_what_it_has_learned() -> None:
     """All workers together know more; but a server that has just refused the only session is left alone."""
     limit = ProcessSessionLimit(4)
-    limit.share(2, now=0.0)
+    limit.share(2)
     assert (limit.allowed, limit.is_learned) == (2, True)
     assert [limit.may_open(others=others, now=0) for others in range(3)] == [True, True, False]
     limit.note_refusal(others=0, now=0)
     assert [limit.may_open(others=0, now=now) for now in (0.9, 1)] == [False, True]
-    limit.share(None, now=0.0)
+    limit.share(None)
     assert limit.is_learned, "its own refusal"
-
-
-def test_a_process_loses_its_sessions_when_its_turn_ends() -> None:
-    """Not while it waits for its first one."""
-    limit = ProcessSessionLimit(4)
-    limit.share(0, now=1.0)
-    assert not limit.has_lost_all(since=1.0)
-    limit.share(1, now=2.0)
-    limit.share(0, now=3.0)
-    assert [limit.has_lost_all(since=since) for since in (2.0, 3.0, 4.0)] == [True, True, False]
 
 
 def test_what_the_server_has_allowed_at_a_time_is_proven() -> None:
@@ -86,5 +76,5 @@ def test_what_the_server_has_allowed_at_a_time_is_proven() -> None:
     assert limit.proven == 3
     limit.note_refusal(others=2, now=2.0)
     assert limit.proven == 2
-    limit.share(4, now=0.0)
+    limit.share(4)
     assert limit.proven == 4
