@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mailctl.domain.session_shares import SessionDemand
 
 #: After so long without a report, a process has ended, and its sessions with it.
-_GONE = timedelta(seconds=30)
+_GONE = timedelta(seconds=10)
 #: How long it counts for others that a process uses its sessions, which it reports every second.
 _FRESH = timedelta(seconds=5)
 

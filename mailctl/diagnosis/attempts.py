@@ -196,7 +196,7 @@ def _send_rate() -> Cause:
     """Return the cause of an email that waits for its turn."""
     return Cause(
         name=_SEND_RATE,
-        sentence="the rate of its mail server or of its domain is used up",
+        sentence="the rate of its mail server or of its domain, or all sessions that it allows, are used up",
         next_step=mailctl_command("queue", "list"),
     )
 

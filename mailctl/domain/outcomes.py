@@ -136,8 +136,15 @@ class Outcome:
         return bool(self.stage) and self.reply.code is not None
 
     @property
+    def _is_not_its_turn(self) -> bool:
+        """Whether no mail server was asked, because a rate, or all sessions that it allows, are used up."""
+        if self.category is ReplyCategory.CONNECTIONS:
+            return self.reply.code is None
+        return self.category is ReplyCategory.RATE and not self.stage
+
+    @property
     def reason_code(self) -> ReasonCode | None:
         """Why the email was not sent; None if it was sent or captured."""
-        if self.kind is OutcomeKind.DEFERRED and self.category is ReplyCategory.RATE and not self.stage:
+        if self.kind is OutcomeKind.DEFERRED and self._is_not_its_turn:
             return ReasonCode.SEND_RATE
         return _REASON_CODES.get(self.kind)

@@ -17,7 +17,7 @@ class ReasonCode(StrEnum):
     MAIL_SERVER_DOWN = "mail_server_down"  #: the circuit to the mail server is open
     REFUSED_FOR_ALL = "refused_for_all"  #: the mail server refused every recipient; it is tried once more
     OVER_GLOBAL_LIMIT = "over_global_limit"  #: the rate limit for all email is reached
-    SEND_RATE = "send_rate"  #: the rate of its mail server or of its domain is used up for now
+    SEND_RATE = "send_rate"  #: a rate, or all sessions of its mail server, are used up for now
     PUBLISHING_FAILED = "publishing_failed"  #: a relay could not publish it, and will try again
     PAUSED = "paused"  #: an operator paused its queue or kind
     NOT_STARTED = "not_started"  #: its batch or its lease ended, or was not published, before it was sent

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailctl.diagnosis.status import EmailStatus, StatusService
-    from mailctl.domain.models import Event
+    from mailctl.domain.models import Email, Event
 
+#: How many of the emails of the same call are named; `--json` names all.
+_SHOWN_OF_GROUP = 5
 #: How often --watch reads the status of several emails, in seconds.
 _POLL_SECONDS = 1.0
 
@@ -190,8 +192,13 @@ def _fields(found: EmailStatus) -> list[tuple[str, str]]:
             ("queue id", email.reply.queue_id or ""),
         ]
     rows.append(("celery", found.celery.state if found.celery else ""))
-    rows.append(("sent with", ", ".join(other.id for other in found.group)))
+    rows.append(("sent with", _describe_group(found.group)))
     return rows
+
+
+def _describe_group(others: tuple[Email, ...]) -> str:
+    shown, rest = others[:_SHOWN_OF_GROUP], len(others) - _SHOWN_OF_GROUP
+    return ", ".join(other.id for other in shown) + (f" and {rest} others" if rest > 0 else "")
 
 
 def _show_events(session: CliSession, events: tuple[Event, ...]) -> None:

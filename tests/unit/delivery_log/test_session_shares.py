@@ -75,21 +75,21 @@ def test_one_of_all_workers_tries_one_more(log: Log) -> None:
     shares.exchange("b", demand(0, wanted=1))
     shares.note_refusal("a", demand(2), reason="")
     few = demand(1, wanted=1)
-    for _ in range(3):  # a worker that has been silent for long would count as gone
+    for _ in range(10):  # a worker that has been silent for long would count as gone
         assert [shares.exchange("a", few), shares.exchange("b", few)] == [1, 1]
-        log.forward(FIRST_TRIAL_SECONDS / 3)
+        log.forward(FIRST_TRIAL_SECONDS / 10)
     assert [shares.exchange("a", demand(1)), shares.exchange("b", demand(1))] == [2, 1]
     assert [shares.exchange("a", demand(2)), shares.exchange("b", demand(1))] == [2, 1]
     assert "3 sessions" in str(read_learned_limits(log.engine, now=log.now)[0])
 
 
 def test_the_sessions_of_a_worker_that_is_gone_are_free(log: Log) -> None:
-    """It said so, or has not been heard of for half a minute."""
+    """It said so, or has not been heard of for ten seconds."""
     shares = shares_in(log)
     shares.note_refusal("a", demand(3), reason="")
     shares.leave("a")
     assert shares.exchange("b", demand(0)) == 3
-    log.forward(31)
+    log.forward(11)
     assert shares.exchange("c", demand(0)) == 3
     with reading(log.engine) as connection:
         assert connection.execute(select(func.count()).select_from(session_holders)).scalar() == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
@@ -51,3 +53,10 @@ def test_a_rate_of_ours_is_another_reason_than_that_of_a_server() -> None:
     ours = Outcome(kind=OutcomeKind.DEFERRED, category=ReplyCategory.RATE)
     theirs = Outcome(kind=OutcomeKind.DEFERRED, category=ReplyCategory.RATE, stage="mail")
     assert (ours.reason_code, theirs.reason_code) == (ReasonCode.SEND_RATE, ReasonCode.DEFERRED)
+
+
+def test_a_message_without_a_session_waits_for_its_turn() -> None:
+    """Other processes have those that the server allows: it is no outage."""
+    waits = Outcome(kind=OutcomeKind.DEFERRED, category=ReplyCategory.CONNECTIONS, stage="connect")
+    refused = replace(waits, reply=SmtpReply(code=421, text="too many connections"))
+    assert (waits.reason_code, refused.reason_code) == (ReasonCode.SEND_RATE, ReasonCode.DEFERRED)

@@ -46,7 +46,7 @@ def test_a_refusal_of_the_only_session_halves_the_limit_and_is_not_repeated_at_o
 def test_refusals_do_not_follow_each_other_without_a_pause() -> None:
     """Two sessions are opened at a time, and the share of this process says that both are free."""
     limit, refused, now = ProcessSessionLimit(4), [], 0.0
-    limit.share(3, now=now)
+    limit.share(3)
     while now < 10:
         if limit.may_open(others=1, now=now):
             limit.note_refusal(others=1, now=now)
