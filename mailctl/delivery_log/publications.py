@@ -127,7 +127,7 @@ class Publications(Repository):
             for which, state in product(_SECURITY_FIRST, WAITING_STATES):
                 if len(found) < limit:
                     where = and_(groupable.condition, emails.c.id.not_in(found))
-                    due = _oldest_due(state, where, limit=limit - len(found), now=now, which=which)
+                    due = _due(state, where, limit=limit - len(found), now=now, which=which)
                     found += connection.execute(due).scalars()
         return found
 
@@ -297,7 +297,9 @@ def _take_group(groupable: GroupableEmails, but_routes: frozenset[str]) -> list[
         "is_in_full": False,
     }
     due = [
-        _due(state, may_be_taken, limit=bindparam("wanted", type_=Integer), now=_MOMENT, which=each)
+        _due(
+            state, may_be_taken, limit=bindparam("wanted", type_=Integer), now=_MOMENT, which=each
+        ).with_for_update(skip_locked=True)
         for each, state in product(_SECURITY_FIRST, WAITING_STATES)
     ]
     return [StateChange(emails.c.id.in_(each.scalar_subquery()), State.QUEUED, values=values) for each in due]
@@ -328,19 +330,6 @@ def _due(
     now: datetime | BindParameter[datetime],
     which: ColumnElement[bool] | None = None,
 ) -> Select[Any]:
-    """Return the query for due emails as `_oldest_due`, without those that another relay is taking."""
-    query = _oldest_due(state, where, limit=limit, now=now, which=which)
-    return query.with_for_update(skip_locked=True)
-
-
-def _oldest_due(
-    state: State,
-    where: ColumnElement[bool],
-    *,
-    limit: int | BindParameter[int],
-    now: datetime | BindParameter[datetime],
-    which: ColumnElement[bool] | None = None,
-) -> Select[Any]:
     """Return the query for due emails, the oldest first.
 
     Args:
@@ -357,7 +346,7 @@ def _oldest_due(
 def _reserve(
     connection: Connection, state: State, where: ColumnElement[bool], *, limit: int, now: datetime
 ) -> list[Email]:
-    due = _due(state, where, limit=limit, now=now)
+    due = _due(state, where, limit=limit, now=now).with_for_update(skip_locked=True)
     reserve = (
         update(emails)
         .where(emails.c.id.in_(due.scalar_subquery()))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.feedback")
 
 _CHUNK = 65_536
-#: Octets at the start of a file by which it is told from another one.
+#: Octets at the start of a file that distinguish it from another one.
 _HEAD = 512
 #: How far `lines_before` goes back, in octets.
 _MAX_BEFORE = 64 * 1_048_576

@@ -60,7 +60,7 @@ class _ForkGate:
                 lambda: self._inside.keys() <= {forking},
                 timeout=_MAX_FORK_WAIT_SECONDS,
             )
-            # A thread that goes on nevertheless, or the forking one, may be using what would be closed.
+            # A thread that continues nevertheless, or the forking one, may be using what would be closed.
             is_unused = not self._inside
         for close in self._closing if is_unused else ():
             if (method := close()) is not None:

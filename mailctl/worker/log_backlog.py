@@ -2,7 +2,7 @@
 
 A broker gives messages to all processes alike, one by one. If a mail server allows fewer sessions than there
 are processes, most come to one that has none; if it takes long for each email, they keep a process busy with
-one at a time. What such a process returns to the log goes on in a group, or to a process with a session.
+one at a time. What such a process returns to the log is sent in a group, or by a process with a session.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _NO_SESSION = "other processes have all sessions that the mail server allows"
-_IN_GROUP = "single emails take long, and it goes on in a group"
+_IN_GROUP = "single emails take long, so it is sent in a group"
 #: Seconds for which it is cached whether all sessions are in use.
 _LOOK_SECONDS = 0.2
 #: The seconds beyond which an email takes long, and within which the next one comes without a pause.
@@ -50,7 +50,7 @@ class SlowStreak:
         return now
 
     def end(self, began_at: float, *, is_known: bool = True) -> None:
-        """Note that the email which came at a time has ended; one that the log does not have yet goes on."""
+        """Note that the email which came at a time has ended; one that the log does not have yet has not."""
         if not is_known:
             return
         self._ended_at = time.monotonic()

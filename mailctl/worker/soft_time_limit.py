@@ -43,7 +43,7 @@ class SoftTimeLimit:
             self._call_all()
 
     def note(self, *_: Any) -> None:
-        """Handle the signal: what is being done goes on, and what was asked for is called."""
+        """Handle the signal: what is running continues, and the registered callbacks are called."""
         self.is_reached = True
         self._call_all()
 

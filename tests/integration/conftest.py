@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def mailctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mailctl:
     """Runs a command in an empty folder, with or without something on standard input.
 
-    The next command starts anew, unless `keeps_open` is said.
+    What a command has opened is closed after it, unless `keeps_open` is true.
     """
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)

@@ -26,7 +26,7 @@ def expect_interrupts() -> None:
     """Let no traceback be printed for an interrupt, and none be lost, wherever it arrives.
 
     SQLAlchemy logs what interrupts the reset of a connection, although it raises it as well. The interpreter
-    prints what is raised while an object is destroyed, and goes on.
+    prints what is raised while an object is destroyed, and continues.
     """
     # Imported here, because it takes time.
     import logging
