@@ -29,6 +29,7 @@ from mailctl.worker.consumer_connection import use_consumer_settings
 from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
 from mailctl.worker.message_validation.redis_messages import RepairedMessage, repair_message
+from mailctl.worker.redis_pop import discard_recorded
 from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE, guard_unacked_messages
 
 if TYPE_CHECKING:
@@ -187,13 +188,17 @@ def _make_guarded_channel(
 def _guard_redis_channel(channel: Any, errors: tuple[type[Exception], ...]) -> None:
     """Make a Redis channel survive a lost connection, and skip bytes that are not a message."""
     tolerate_lost_connection(channel)
-    channel.handlers = {name: _skip_unreadable(read, errors) for name, read in channel.handlers.items()}
+    channel.handlers = {
+        name: _skip_unreadable(read, channel, errors) for name, read in channel.handlers.items()
+    }
 
 
-def _skip_unreadable(read: Callable[..., Any], errors: tuple[type[Exception], ...]) -> Callable[..., Any]:
+def _skip_unreadable(
+    read: Callable[..., Any], channel: Any, errors: tuple[type[Exception], ...]
+) -> Callable[..., Any]:
     @wraps(read)
     def read_or_skip(*args: Any, **kwargs: Any) -> Any:
-        handler = getattr(getattr(read, "__self__", None), POPPED_HANDLER_ATTRIBUTE, None)
+        handler = getattr(channel, POPPED_HANDLER_ATTRIBUTE, None)
         try:
             return read(*args, **kwargs)
         except Empty:
@@ -204,6 +209,8 @@ def _skip_unreadable(read: Callable[..., Any], errors: tuple[type[Exception], ..
                 raise
             if handler is not None and handler.move_aside(error):
                 return True
+            if handler is None:
+                discard_recorded(channel)
             # Without the text of the error, which may quote the bytes.
             _log.error("dropped an unreadable message (%s)", type(error).__name__)
             return True

@@ -39,7 +39,7 @@ class MessageHeartbeats:
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
-        self._key = f"{channel.unacked_index_key}{KEY_SUFFIX}"
+        self.key = f"{channel.unacked_index_key}{KEY_SUFFIX}"
         #: How much the clock of Redis is ahead of this host's, in seconds.
         self._offset = 0.0
         self.is_enabled = self._may_use_key()
@@ -62,7 +62,7 @@ class MessageHeartbeats:
         remove = qos._remove_from_indices
 
         def remove_with_heartbeat(tag: str, pipe: Any = None) -> Any:
-            return remove(tag, pipe).zrem(self._key, tag)
+            return remove(tag, pipe).zrem(self.key, tag)
 
         qos._remove_from_indices = remove_with_heartbeat
 
@@ -88,7 +88,7 @@ class MessageHeartbeats:
     @contextmanager
     def _pipe(self, tag: str) -> Iterator[Any]:
         with self._channel.conn_or_acquire() as client:
-            yield client.pipeline().zadd(self._key, {tag: self._now()})
+            yield client.pipeline().zadd(self.key, {tag: self.now()})
 
     def renew(self, tags: Collection[str]) -> None:
         """Send a heartbeat for messages that this worker still has.
@@ -101,7 +101,7 @@ class MessageHeartbeats:
             self._offset = seconds + microseconds / 1e6 - time.time()
             if tags:
                 # Not again for one that has been ended meanwhile.
-                client.zadd(self._key, dict.fromkeys(tags, self._now()), xx=True)
+                client.zadd(self.key, dict.fromkeys(tags, self.now()), xx=True)
 
     def find_silent(self) -> list[str]:
         """Return the tags of messages whose workers have sent no heartbeat for long.
@@ -110,9 +110,9 @@ class MessageHeartbeats:
             RedisError: Redis does not answer, or refuses.
         """
         interval = getattr(self._channel, "unacked_restore_interval", _DEFAULT_INTERVAL_SECONDS)
-        before = self._now() - max(SILENCE_SECONDS, _MISSED_HEARTBEATS * interval)
+        before = self.now() - max(SILENCE_SECONDS, _MISSED_HEARTBEATS * interval)
         with self._channel.conn_or_acquire() as client:
-            found = client.zrange(self._key, 0, before, byscore=True, offset=0, num=_SEARCH_LIMIT)
+            found = client.zrange(self.key, 0, before, byscore=True, offset=0, num=_SEARCH_LIMIT)
         return [tag.decode() for tag in found]
 
     def forget(self, tag: str) -> None:
@@ -122,7 +122,8 @@ class MessageHeartbeats:
             RedisError: Redis does not answer, or refuses.
         """
         with self._channel.conn_or_acquire() as client:
-            client.zrem(self._key, tag)
+            client.zrem(self.key, tag)
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Return the time by the clock of Redis, as far as it is known."""
         return time.time() + self._offset

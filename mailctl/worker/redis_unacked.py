@@ -26,6 +26,8 @@ from mailctl.broker.messages import unclaimed_queue
 from mailctl.worker.message_strategy import mailctl_task_names
 from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
 from mailctl.worker.redis_heartbeats import KEY_SUFFIX, MessageHeartbeats
+from mailctl.worker.redis_list_watch import RedisListWatch
+from mailctl.worker.redis_pop import RecordedPop, recorded_tag
 from mailctl.worker.redis_settlements import (
     SETTLEMENT_ERRORS,
     PendingSettlements,
@@ -51,37 +53,44 @@ _FOREIGN_VISIBILITY_SECONDS = 3600.0
 def guard_unacked_messages(consumer: Any) -> None:
     """Guard the unacknowledged messages of every Redis connection that a Celery consumer opens."""
     consumer.connection_for_read = partial(
-        _connect, consumer.app, PendingSettlements(), consumer.connection_for_read
+        _connect, consumer.app, consumer.hub, PendingSettlements(), consumer.connection_for_read
     )
 
 
 def _connect(
-    app: Celery, pending: PendingSettlements, connect: Callable[..., Any], *args: Any, **options: Any
+    app: Celery,
+    hub: Any,
+    pending: PendingSettlements,
+    connect: Callable[..., Any],
+    *args: Any,
+    **options: Any,
 ) -> Any:
     connection = connect(*args, **options)
     if broker_type_of(connection) is BrokerType.REDIS:
+        pending.return_expected()
         transport = connection.transport
         for channel in transport.channels:
-            _guard(channel, app, pending)
+            _guard(channel, app, hub, pending)
             pending.settle(channel)
-        transport.Channel = partial(_make_guarded_channel, transport.Channel, app, pending)
+        transport.Channel = partial(_make_guarded_channel, transport.Channel, app, hub, pending)
     return connection
 
 
 def _make_guarded_channel(
-    make: Callable[[Any], Any], app: Celery, pending: PendingSettlements, connection: Any
+    make: Callable[[Any], Any], app: Celery, hub: Any, pending: PendingSettlements, connection: Any
 ) -> Any:
     channel = make(connection)
-    _guard(channel, app, pending)
+    _guard(channel, app, hub, pending)
     pending.settle(channel)
     return channel
 
 
-def _guard(channel: Any, app: Celery, pending: PendingSettlements) -> None:
+def _guard(channel: Any, app: Celery, hub: Any, pending: PendingSettlements) -> None:
     if not channel.ack_emulation:
         return
     qos = channel.qos
     heartbeats = MessageHeartbeats(channel)
+    RecordedPop(channel, pending, heartbeats, RedisListWatch(channel, hub))
     qos.append = partial(_append, channel, pending, heartbeats.begin_with(qos.append))
     qos.ack = partial(_acknowledge, channel, pending, qos.ack)
     qos.reject = partial(_reject, channel, pending, qos.reject)
@@ -119,6 +128,10 @@ def _append(
     channel: Any, pending: PendingSettlements, append: Callable[..., None], message: Any, tag: str
 ) -> None:
     """Store a message as unacknowledged; if Redis refuses that, put it back on its queue."""
+    if recorded := recorded_tag(channel):
+        _append_recorded(channel, append, message, tag, recorded)
+        pending.forget_expected(recorded)
+        return
     try:
         append(message, tag)
     except ResponseError:
@@ -134,6 +147,17 @@ def _append(
         info = message.delivery_info
         pending.add(return_unrecorded(pending, message._raw, info["exchange"], info["routing_key"], tag))
         raise
+
+
+def _append_recorded(
+    channel: Any, append: Callable[..., None], message: Any, tag: str, recorded: str
+) -> None:
+    """Hold a message that Redis has recorded; one that was repaired replaces the one that is recorded."""
+    message.delivery_tag = recorded
+    if message._raw["properties"].get("delivery_tag") == tag:
+        append(message, recorded)
+    else:
+        VirtualQoS.append(channel.qos, message, recorded)  # type: ignore[no-untyped-call]
 
 
 def _restore_visible(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -54,10 +54,9 @@ class OnCall:
 
     def first(self, task_id: str | None = None, *, name: str = "") -> tuple[str, str]:
         """Return the name of the first problem, and that of the first cause of an email."""
-        found = self._desk.incident()
+        found, why = self._ask(task_id)
         nothing = {"name": "-", "sentence": found["headline"], "fix": ""}
         first = found["problems"][0] if found["problems"] else nothing
-        why = self._desk.why(task_id)["causes"][0] if task_id else {"cause": "-", "next_step": None}
         is_told_at_once = task_id is None or first["name"] == why["cause"] or not found["ok"]
         fix = first["fix"] if is_told_at_once else why["next_step"] or ""
         to_cause, to_fix = 1 if is_told_at_once else 2, len(_COMMAND.findall(fix))
@@ -65,6 +64,19 @@ class OnCall:
         sentence = first["sentence"][:90]
         self._note((name or self._name, why["cause"], str(to_cause), str(to_fix), sentence))
         return first["name"], why["cause"]
+
+    def _ask(self, task_id: str | None) -> tuple[Any, Any]:
+        """Return the answers of both between two attempts: during one, a worker has the email in hand."""
+        if task_id is None:
+            return self._desk.incident(), {"cause": "-", "next_step": None}
+        answers: list[tuple[Any, Any]] = []
+
+        def is_between_attempts() -> bool:
+            answers.append((self._desk.incident(), self._desk.why(task_id)["causes"][0]))
+            return bool(answers[-1][1]["cause"] != "in_hand")
+
+        self._desk.wait_for(is_between_attempts, task_id)
+        return answers[-1]
 
 
 @pytest.fixture

@@ -131,7 +131,8 @@ class Site:
 
     def wait_until_finished(self, count: int, *, patience: float = PATIENCE) -> None:
         """Wait until so many emails are in a final state, for so many seconds at most."""
-        self.wait_until(lambda: self.finished() >= count, what=f"{count} finished emails", patience=patience)
+        in_time = holds_within(patience, lambda: self.finished() >= count)
+        assert in_time, f"{count} finished emails: not after {patience:g} s\n{self.report(self.ids[-50:])}"
 
     def wait_until(
         self, condition: Callable[[], bool], *, what: str = "what was waited for", patience: float = PATIENCE

@@ -76,3 +76,34 @@ def test_the_network_to_redis_drops_everything(site: Site, check: Checker, is_lo
         assert worker.process.poll() is None
         assert "Couldn't ack" not in worker.output
         assert worker.stop() == 0
+
+
+#: The app of a service with a task of its own, which notes that it has run.
+SHOP_APP = """
+from pathlib import Path
+from celery import Celery
+from mailctl.settings import Settings
+
+app = Celery("shop", broker=Settings.load().broker_url)
+
+@app.task(name="ship", ignore_result=True)
+def ship(order):
+    Path(f"shipped-{order}").touch()
+"""
+
+
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+def test_what_redis_delivers_into_a_dead_network_is_not_lost(site: Site, is_long: bool) -> None:
+    """No log has the messages for a task of the service: what Redis has sent exists nowhere else."""
+    (site.terminal.folder / "shop.py").write_text(SHOP_APP)
+    orders = range(20 if is_long else 4)
+    with Proxy(site.redis.port) as network:
+        publisher = site.runtime.app
+        site.terminal.set(REDIS_PORT=network.port)
+        worker = site.start_worker("--app", "shop:app", "-c", "1")
+        for order in orders:
+            network.silence()
+            publisher.send_task("ship", args=(order,), ignore_result=True)
+            network.reset()
+            worker.wait_until((site.terminal.folder / f"shipped-{order}").exists)
+        assert worker.process.poll() is None

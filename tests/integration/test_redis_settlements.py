@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from celery import Celery
 from celery.worker import state
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from mailctl.worker.private_request import PrivateTask
-from mailctl.worker.redis_unacked import guard_unacked_messages
+from tests.integration.redis_worker import EMAIL_TASK, OWN_TASK, QUEUE, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,61 +19,13 @@ if TYPE_CHECKING:
 
     from tests.servers import RedisServer
 
-QUEUE = "celery"
-OWN_TASK, EMAIL_TASK = "mail", "send"
 HEARTBEATS = "unacked_index_mailctl"
 
 
-def run() -> None:
-    """Never called: no message is executed here."""
-
-
-class Worker:
-    """The connections of one worker, as Celery opens them."""
-
-    def __init__(self, url: str) -> None:
-        self.app = Celery("worker", broker=url, set_as_current=False)
-        self.app.task(name=OWN_TASK, shared=False)(run)
-        self.app.task(name=EMAIL_TASK, base=PrivateTask, shared=False)(run)
-        self.app.conf.broker_transport_options = {"socket_timeout": 0.2}
-        self.connection_for_read = self._connect
-        guard_unacked_messages(self)
-        self.connection = self.connection_for_read()
-
-    def _connect(self) -> Any:
-        connection = self.app.connection_for_read()
-        connection.connect()
-        return connection
-
-    def take(self) -> Message:
-        """Take the next message."""
-        taken: list[Message] = []
-        channel = self.connection.default_channel
-        channel.basic_consume(QUEUE, no_ack=False, callback=taken.append, consumer_tag="test")
-        while not taken:
-            self.connection.drain_events(timeout=5)
-        channel.basic_cancel("test")
-        return taken[0]
-
-    def close(self) -> None:
-        """Close everything."""
-        self.connection.release()
-        self.app.close()
-
-    def restore(self) -> None:
-        """Do what a worker does every few seconds."""
-        self.connection.default_channel.qos.restore_visible(num=10, interval=1)
-
-    def reconnect(self) -> None:
-        """Connect again after an error, as Celery does."""
-        self.connection.collect(socket_timeout=0.2)
-        self.connection = self.connection_for_read()
-
-
-@pytest.fixture
-def worker(redis_url: str) -> Iterator[Worker]:
+@pytest.fixture(params=[True, False], ids=["script", "BRPOP"])
+def worker(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Worker]:
     """A worker on a Redis with one message."""
-    worker = Worker(redis_url)
+    worker = Worker(redis_url, has_event_loop=request.param)
     worker.app.send_task("mail", queue=QUEUE, ignore_result=True)
     yield worker
     worker.close()

@@ -46,6 +46,8 @@ PROVED_ELSEWHERE = {
     "web/pages/emails.py": "tests/integration/web/test_pages.py",
     "web/request_deadlines.py": "tests/integration/web/test_request_deadlines.py, over real connections",
     "worker/full_messages.py": "tests/integration/test_full_messages.py, on Redis",
+    "worker/redis_list_watch.py": "tests/integration/test_redis_pop.py",
+    "worker/redis_pop.py": "tests/integration/test_redis_pop.py",
 }
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 

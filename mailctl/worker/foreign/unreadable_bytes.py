@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from mailctl.broker.messages import unclaimed_queue
+from mailctl.worker.redis_pop import recorded_tag
 from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
 
 _log = logging.getLogger("mailctl.worker")
@@ -58,7 +59,10 @@ class _PoppedBytes:
         target = unclaimed_queue(queue)
         try:
             with self._channel.conn_or_acquire() as client:
-                client.lpush(target + separator + priority, raw)
+                pipe = client.pipeline().lpush(target + separator + priority, raw)
+                if tag := recorded_tag(self._channel):
+                    self._channel.qos._remove_from_indices(tag, pipe)
+                pipe.execute()
         except RedisError:  # it is out of memory, or gone
             return False
         name = type(error).__name__

@@ -75,10 +75,15 @@ class Channel:
         raise self._error
 
 
+def read_or_skip(channel: Channel) -> object:
+    """Let a worker read the next message of a channel."""
+    return _skip_unreadable(channel.read, channel, CONNECTION_ERRORS)()
+
+
 @pytest.mark.parametrize("error", [ValueError("secret"), DataError("secret"), RecursionError("secret")])
 def test_unreadable_bytes_are_dropped(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     """The log line does not quote them."""
-    assert _skip_unreadable(Channel(error).read, CONNECTION_ERRORS)() is True
+    assert read_or_skip(Channel(error)) is True
     assert [record.getMessage() for record in caplog.records] == [
         f"dropped an unreadable message ({type(error).__name__})"
     ]
@@ -89,15 +94,15 @@ def test_errors_of_the_connection_pass_through(error: Exception) -> None:
     """Celery connects again, or asks again."""
     channel = Channel(error, is_saved=True)
     with pytest.raises(type(error)):
-        _skip_unreadable(channel.read, CONNECTION_ERRORS)()
+        read_or_skip(channel)
     assert channel.forgotten == 1
 
 
 def test_unreadable_bytes_are_saved_if_there_is_a_handler(caplog: pytest.LogCaptureFixture) -> None:
     """Then nothing is dropped."""
-    assert _skip_unreadable(Channel(ValueError(), is_saved=True).read, CONNECTION_ERRORS)() is True
+    assert read_or_skip(Channel(ValueError(), is_saved=True)) is True
     assert caplog.records == []
-    _skip_unreadable(Channel(ValueError(), is_saved=False).read, CONNECTION_ERRORS)()
+    read_or_skip(Channel(ValueError(), is_saved=False))
     assert len(caplog.records) == 1
 
 

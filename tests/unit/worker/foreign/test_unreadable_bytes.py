@@ -24,14 +24,20 @@ class Channel:
     sep = SEPARATOR
 
     def __init__(self, reply: Any, *, error: Exception | None = None) -> None:
-        self.client = SimpleNamespace(parse_response=lambda _connection, _command: reply, lpush=self._push)
+        pipe = SimpleNamespace(lpush=self._push)
+        self.client = SimpleNamespace(
+            parse_response=lambda _connection, _command: reply, pipeline=lambda: pipe
+        )
         self.pushed: list[tuple[str, bytes]] = []
         self._error = error
 
-    def _push(self, key: str, raw: bytes) -> None:
+    def _push(self, key: str, raw: bytes) -> SimpleNamespace:
+        self.pushed.append((key, raw))
+        return SimpleNamespace(execute=self._execute)
+
+    def _execute(self) -> None:
         if self._error:
             raise self._error
-        self.pushed.append((key, raw))
 
     @contextmanager
     def conn_or_acquire(self) -> Iterator[Any]:

@@ -1,0 +1,118 @@
+"""Says when a list in Redis may have a new message, without taking it.
+
+A worker whose lists were empty waits until Redis reports a change: the server-assisted client-side caching of
+Redis 6, whose reports it sends to a second connection (CLIENT TRACKING with REDIRECT).
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+_log = logging.getLogger("mailctl.worker")
+#: The channel to which Redis publishes the keys that have changed.
+_REPORTS_CHANNEL = "__redis__:invalidate"
+#: The version of the protocol since which Redis sends reports without a subscription.
+_PUSHING_PROTOCOL = 3
+#: Seconds after which the lists are read again although no change was reported.
+_LONGEST_WAIT = 1.0
+#: Bytes that are read at a time.
+_READ_BYTES = 65536
+
+
+class RedisListWatch:
+    """The changes of the lists that one connection to Redis has read.
+
+    Args:
+        channel: the kombu channel that owns the connection.
+        hub: the event loop of the worker; None if it has none.
+    """
+
+    def __init__(self, channel: Any, hub: Any) -> None:
+        self._channel = channel
+        self._hub = hub
+        #: Whether Redis does not allow it, or there is no event loop that could wait.
+        self._is_refused = hub is None
+        self._reports: Any = None
+        #: The socket over which reads are tracked: a connection that is opened again has another.
+        self._tracked_socket: Any = None
+        self._waits_since: float | None = None
+        self._has_changed = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the lists were empty, and nothing has changed since."""
+        if self._waits_since is None:
+            return False
+        return time.monotonic() - self._waits_since < _LONGEST_WAIT
+
+    def prepare(self, connection: Any) -> bool:
+        """Make Redis report changes of what a connection reads from now on; return whether it does.
+
+        Raises:
+            ConnectionError: Redis cannot be reached (of `redis.exceptions`).
+        """
+        if self._is_refused:
+            return False
+        self._waits_since, self._has_changed = None, False
+        if self._reports is None or connection._sock is not self._tracked_socket:
+            self.close()
+            try:
+                self._connect(connection)
+            except ResponseError as error:
+                self.refuse(error)
+        return not self._is_refused
+
+    def refuse(self, error: ResponseError) -> None:
+        """Give up, because the user of Redis may not execute what this needs."""
+        _log.debug("messages are taken with BRPOP: %s", type(error).__name__)
+        self._is_refused = True
+        self.close()
+
+    def wait(self) -> None:
+        """Wait for a change of the lists, which were empty, unless one was reported meanwhile."""
+        self._waits_since = None if self._has_changed else time.monotonic()
+
+    def close(self) -> None:
+        """Close the connection for reports."""
+        reports, self._reports, self._tracked_socket = self._reports, None, None
+        self._waits_since = None
+        if reports is not None:
+            if reports._sock is not None:
+                self._hub.remove_reader(reports._sock.fileno())
+            with suppress(RedisError, OSError):
+                reports.disconnect()
+
+    def _connect(self, connection: Any) -> None:
+        pool = self._channel.pool
+        self._reports = reports = pool.connection_class(**pool.connection_kwargs)
+        reports.connect()
+        client_id = _execute(reports, "CLIENT", "ID")
+        if int(reports.protocol) < _PUSHING_PROTOCOL:
+            _execute(reports, "SUBSCRIBE", _REPORTS_CHANNEL)
+        # Not what this connection changes itself.
+        _execute(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "NOLOOP")
+        reports._sock.settimeout(0)
+        self._hub.add_reader(reports._sock.fileno(), self._read_reports)
+        self._tracked_socket = connection._sock
+
+    def _read_reports(self) -> None:
+        """Read what Redis has reported; which lists have changed is of no interest."""
+        self._waits_since, self._has_changed = None, True
+        with suppress(OSError):
+            try:
+                while self._reports._sock.recv(_READ_BYTES):
+                    pass
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return
+        self.close()  # Redis has closed the connection
+
+
+def _execute(connection: Any, *command: str) -> Any:
+    connection.send_command(*command)
+    return connection.read_response()

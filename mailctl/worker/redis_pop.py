@@ -1,0 +1,173 @@
+"""Takes a message from Redis and records it as unacknowledged in one step, so that no crash loses it.
+
+kombu takes a message with BRPOP and records it with another command. If the worker dies between the two, or
+Redis replies over a connection that is lost, the message is gone. The delivery log returns emails, but a
+message for a task of the service exists nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from contextlib import suppress
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+if TYPE_CHECKING:
+    from mailctl.worker.redis_heartbeats import MessageHeartbeats
+    from mailctl.worker.redis_list_watch import RedisListWatch
+    from mailctl.worker.redis_settlements import PendingSettlements
+
+#: Takes the oldest message of the first list that has one, and replies as BRPOP does. Redis reports the next
+#: change of the lists that it has read. What is written before an error is an index entry without a message,
+#: which kombu removes.
+#: Keys: the lists, the hash and the index of unacknowledged messages, the index of heartbeats.
+#: Arguments: the tag; the time of this host; the time of Redis, or nothing for no heartbeat; the name of each
+#: list's queue in JSON.
+_POP_SCRIPT = """
+local lists = #ARGV - 3
+for i = 1, lists do
+  local message = redis.call('LINDEX', KEYS[i], -1)
+  if message then
+    redis.call('ZADD', KEYS[lists + 2], ARGV[2], ARGV[1])
+    if ARGV[3] ~= '' then redis.call('ZADD', KEYS[lists + 3], ARGV[3], ARGV[1]) end
+    redis.call('HSET', KEYS[lists + 1], ARGV[1], '[' .. message .. ', "", ' .. ARGV[3 + i] .. ']')
+    redis.call('RPOP', KEYS[i])
+    return {KEYS[i], message}
+  end
+end
+return false
+"""
+#: How Redis begins its refusal of a script, or of a command in one, that the user may not execute.
+_REFUSALS = ("unknown command", "ACL failure", "The user executing the script")
+#: The attribute of a Redis channel with its `RecordedPop`.
+POP_ATTRIBUTE = "mailctl_pop"
+
+
+class RecordedPop:
+    """Takes messages for a kombu channel to Redis, in place of its BRPOP.
+
+    Where Redis does not allow scripts or tracking, kombu's BRPOP remains.
+
+    Args:
+        channel: the channel.
+        pending: what this worker has not settled.
+        heartbeats: the heartbeats of the channel's messages.
+        watch: waits for a change while the lists are empty.
+    """
+
+    def __init__(
+        self, channel: Any, pending: PendingSettlements, heartbeats: MessageHeartbeats, watch: RedisListWatch
+    ) -> None:
+        self._channel = channel
+        self._pending = pending
+        self._heartbeats = heartbeats
+        self._watch = watch
+        self._start_brpop, self._read_reply = channel._brpop_start, channel._brpop_read
+        self._close_channel = channel.close
+        #: The tag of the pop that Redis has not replied to; empty for a BRPOP.
+        self._tag = ""
+        #: The tag under which Redis has recorded the message that is delivered now.
+        self.recorded_tag = ""
+        channel._brpop_start, channel._brpop_read, channel.close = self.start, self.read, self.close
+        channel.handlers["BRPOP"] = self.read
+        setattr(channel, POP_ATTRIBUTE, self)
+
+    def start(self, timeout: float | None = None) -> None:
+        """Request the next message, unless the lists were empty and have not changed since.
+
+        Args:
+            timeout: seconds that BRPOP waits for a message, where it is used.
+
+        Raises:
+            ConnectionError: Redis cannot be reached (of `redis.exceptions`).
+        """
+        if self._watch.is_waiting:
+            return
+        channel = self._channel
+        connection = channel.client.connection
+        if not self._watch.prepare(connection):
+            self._start_brpop(timeout)
+            return
+        queues = channel._queue_cycle.consume(len(channel.active_queues))
+        if not queues:
+            return
+        self._tag = str(uuid.uuid4())
+        self._pending.expect(self._tag)
+        channel._in_poll, channel._brpop_sent_at = connection, time.monotonic()
+        connection.send_command(*self._command(queues))
+
+    def read(self, **options: Any) -> Any:
+        """Read the reply, and deliver the message.
+
+        Raises:
+            Empty: there is none.
+            Exception: as kombu's method.
+        """
+        self.recorded_tag, self._tag = self._tag, ""
+        try:
+            result = self._read_reply(**options)
+        except Empty:
+            if self.recorded_tag:
+                self._pending.forget_expected(self.recorded_tag)
+                self._watch.wait()
+                self.recorded_tag = ""
+            raise
+        except ResponseError as error:
+            if not self.recorded_tag or not _is_refusal(error):
+                raise
+            self._watch.refuse(error)
+            raise Empty from None
+        self._pending.forget_expected(self.recorded_tag)
+        self.recorded_tag = ""
+        return result
+
+    def discard(self) -> None:
+        """Delete the record of a message that could not be delivered."""
+        if self.recorded_tag:
+            with suppress(RedisError):  # it remains as an unacknowledged message
+                self._channel.qos._remove_from_indices(self.recorded_tag).execute()
+
+    def close(self) -> None:
+        """Close the channel."""
+        try:
+            self._close_channel()
+        finally:
+            self._watch.close()
+
+    def _command(self, queues: list[str]) -> tuple[Any, ...]:
+        channel, heartbeats = self._channel, self._heartbeats
+        lists = [(channel._q_for_pri(each, step), each) for step in channel.priority_steps for each in queues]
+        keys = [name for name, _ in lists] + [channel.unacked_key, channel.unacked_index_key, heartbeats.key]
+        if not heartbeats.is_enabled:  # the user of Redis may not use its key
+            keys.pop()
+        arguments = [self._tag, time.time(), heartbeats.now() if heartbeats.is_enabled else ""]
+        names = [json.dumps(queue) for _, queue in lists]
+        return (
+            "EVAL",
+            _POP_SCRIPT,
+            len(keys),
+            *(channel.global_keyprefix + key for key in keys),
+            *arguments,
+            *names,
+        )
+
+
+def recorded_tag(channel: Any) -> str:
+    """Return the tag under which Redis has recorded the message that a channel delivers, if it has."""
+    pop: RecordedPop | None = getattr(channel, POP_ATTRIBUTE, None)
+    return pop.recorded_tag if pop else ""
+
+
+def discard_recorded(channel: Any) -> None:
+    """Delete what Redis has recorded of a message that a channel could not deliver."""
+    pop: RecordedPop | None = getattr(channel, POP_ATTRIBUTE, None)
+    if pop:
+        pop.discard()
+
+
+def _is_refusal(error: ResponseError) -> bool:
+    return isinstance(error, NoPermissionError) or str(error).startswith(_REFUSALS)

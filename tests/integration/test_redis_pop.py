@@ -1,0 +1,231 @@
+"""Redis records a message as unacknowledged in the step in which it is taken: a crash loses none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery.worker import state
+from redis.exceptions import ResponseError
+
+from mailctl.worker import redis_list_watch
+from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
+from tests.integration.redis_worker import OWN_TASK, QUEUE, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.servers import RedisServer
+
+UNREADABLE = b"\xff{"
+
+
+class Broker:
+    """A Redis, and the workers on it."""
+
+    def __init__(self, server: RedisServer, url: str) -> None:
+        self.server = server
+        self.url = url
+        self.client = server.client()
+        self._workers: list[Worker] = []
+
+    def worker(self, *, user: str = "", **options: Any) -> Worker:
+        """Return a worker."""
+        worker = Worker(
+            self.url.replace("redis://", f"redis://{user}:{user}@" if user else "redis://"), **options
+        )
+        self._workers.append(worker)
+        return worker
+
+    def publish(self, *, queue: str = QUEUE, priority: int = 0) -> None:
+        """Publish a message for a task of the service."""
+        self._workers[0].app.send_task(OWN_TASK, queue=queue, priority=priority, ignore_result=True)
+
+    def add_user(self, name: str, rule: str) -> str:
+        """Add a user of Redis who may do everything but one thing."""
+        self.client.acl_setuser(
+            name, enabled=True, passwords=[f"+{name}"], keys=["*"], channels=["*"], commands=["+@all", rule]
+        )
+        return name
+
+    def commands(self, name: str) -> int:
+        """Return how often a command was executed."""
+        return int(self.client.info("commandstats").get(f"cmdstat_{name}", {"calls": 0})["calls"])
+
+    def held(self, prefix: str = "") -> tuple[int, int, int]:
+        """Return how many messages are unacknowledged: in the hash, the index and the heartbeats."""
+        index = f"{prefix}unacked_index"
+        return (
+            int(self.client.hlen(f"{prefix}unacked")),
+            int(self.client.zcard(index)),
+            int(self.client.zcard(f"{index}_mailctl")),
+        )
+
+    def close(self) -> None:
+        """Close everything."""
+        for worker in self._workers:
+            worker.close()
+        self.client.close()
+
+
+@pytest.fixture
+def broker(redis_server: RedisServer, redis_url: str) -> Iterator[Broker]:
+    """An empty Redis."""
+    broker = Broker(redis_server, redis_url)
+    broker.client.config_resetstat()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def only_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker looks at its lists only when Redis has reported a change."""
+    monkeypatch.setattr(redis_list_watch, "_LONGEST_WAIT", 1000.0)
+
+
+def wait_for(worker: Worker, condition: Callable[[], bool]) -> None:
+    """Let a worker work until something is so."""
+    for _ in range(100):
+        if condition():
+            return
+        worker.step()
+    raise AssertionError
+
+
+def test_what_redis_sends_to_a_worker_that_dies_is_not_lost(broker: Broker) -> None:
+    """The message has left its queue, and nobody has received it."""
+    dead, survivor = broker.worker(), broker.worker()
+    broker.publish()
+    dead.consume()
+    dead.channel.connection.cycle.on_poll_start()
+    wait_for(survivor, lambda: broker.held() == (1, 1, 1))
+    assert broker.client.llen(QUEUE) == 0
+    stored, *where = json.loads(broker.client.hvals("unacked")[0])
+    assert (stored["headers"]["task"], where) == (OWN_TASK, ["", QUEUE])
+    assert dead.taken == []
+
+
+def test_what_redis_sends_to_a_lost_connection_returns_with_the_next_one(broker: Broker) -> None:
+    """At once: the worker knows that it has not received it."""
+    worker, other = broker.worker(), broker.worker()
+    broker.publish()
+    worker.consume()
+    worker.channel.connection.cycle.on_poll_start()
+    wait_for(other, lambda: broker.held() == (1, 1, 1))
+    worker.channel._in_poll.disconnect()
+    worker.reconnect()
+    assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
+    assert worker.take().headers["task"] == OWN_TASK
+
+
+@pytest.mark.usefixtures("only_reports")
+@pytest.mark.parametrize("prefix", ["", "shop."])
+def test_a_worker_with_empty_lists_takes_nothing_until_redis_reports_a_change(
+    broker: Broker, prefix: str
+) -> None:
+    """Of any list, of any priority. BRPOP, with which a message could be lost, is never executed."""
+    worker = broker.worker(global_keyprefix=prefix)
+    worker.consume(QUEUE, "bulk")
+    for _ in range(3):
+        worker.step()
+    assert broker.commands("eval") == 1
+    for number, (queue, priority) in enumerate([(QUEUE, 0), ("bulk", 9), ("bulk", 3), (QUEUE, 6)], start=1):
+        wanted = broker.commands("eval") + 2
+        broker.publish(queue=queue, priority=priority)
+        worker.receive(number)
+        wait_for(worker, lambda wanted=wanted: broker.commands("eval") == wanted)  # type: ignore[misc]
+        assert broker.held(prefix) == (number, number, number)
+    assert broker.commands("brpop") == 0
+    for message in worker.taken:
+        message.ack()
+    assert broker.held(prefix) == (0, 0, 0)
+
+
+@pytest.mark.usefixtures("only_reports")
+def test_a_lost_connection_for_reports_is_opened_again(broker: Broker) -> None:
+    """No message waits for it."""
+    worker = broker.worker()
+    worker.consume()
+    wait_for(worker, lambda: broker.commands("eval") == 1)
+    [reports] = [each for each in broker.client.client_list() if each["cmd"] in {"subscribe", "client|id"}]
+    broker.client.client_kill_filter(_id=reports["id"])
+    wait_for(worker, lambda: broker.commands("eval") == 2)
+    broker.publish()
+    worker.receive()
+
+
+@pytest.mark.parametrize("rule", ["-eval", "-client|tracking", "-lindex"])
+def test_brpop_remains_where_redis_does_not_allow_it(broker: Broker, rule: str) -> None:
+    """Messages are taken as kombu takes them."""
+    broker.worker()
+    worker = broker.worker(user=broker.add_user("limited", rule))
+    broker.publish()
+    worker.consume()
+    worker.receive()
+    assert broker.commands("brpop") > 0
+    worker.taken[0].ack()
+    assert broker.held() == (0, 0, 0)
+
+
+def test_a_redis_that_is_out_of_memory_keeps_the_message_in_its_queue(broker: Broker) -> None:
+    """The worker connects again later."""
+    worker = broker.worker()
+    broker.publish()
+    worker.consume()
+    broker.client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ResponseError):
+            wait_for(worker, lambda: bool(worker.taken))
+    finally:
+        broker.client.config_set("maxmemory", 0)
+    assert (broker.client.llen(QUEUE), broker.held()[0]) == (1, 0)
+
+
+def test_a_message_that_kombu_cannot_restore_is_recorded_as_repaired(broker: Broker) -> None:
+    """Under the tag that it already has."""
+    worker = broker.worker()
+    broker.client.lpush(QUEUE, json.dumps({"body": "", "headers": None, "properties": {"priority": 1.5}}))
+    worker.consume()
+    message = worker.receive()
+    [(tag, stored)] = broker.client.hgetall("unacked").items()
+    assert (tag.decode(), json.loads(stored)[0]["headers"]) == (message.delivery_tag, {})
+    message.ack()
+    assert broker.held() == (0, 0, 0)
+
+
+def test_unreadable_bytes_are_moved_aside_with_their_record(broker: Broker) -> None:
+    """No worker restores them later."""
+    worker = broker.worker()
+    preserve_unreadable_bytes(worker.channel)
+    broker.client.lpush(QUEUE, UNREADABLE)
+    broker.worker()
+    broker.publish()
+    worker.consume()
+    worker.receive()
+    assert broker.client.lrange(f"{QUEUE}.unclaimed", 0, -1) == [UNREADABLE]
+    assert broker.held() == (1, 1, 1)
+
+
+def test_unreadable_bytes_that_are_dropped_leave_no_record(broker: Broker) -> None:
+    """Where nothing moves them aside."""
+    worker = broker.worker()
+    broker.client.lpush(QUEUE, UNREADABLE)
+    broker.publish()
+    worker.consume()
+    worker.receive()
+    assert broker.held() == (1, 1, 1)
+
+
+def test_a_worker_that_ends_returns_what_redis_has_sent_meanwhile(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read when the channel closes."""
+    worker, other = broker.worker(), broker.worker()
+    broker.publish()
+    worker.consume()
+    worker.channel.connection.cycle.on_poll_start()
+    wait_for(other, lambda: broker.held() == (1, 1, 1))
+    monkeypatch.setattr(state, "should_stop", 0)
+    worker.connection.release()
+    assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
