@@ -29,7 +29,7 @@ from mailctl.worker.consumer_connection import use_consumer_settings
 from mailctl.worker.message_strategy import NO_TASK_TEXT, MessageReceiver
 from mailctl.worker.message_validation import MAX_SERVICE_BODY, amqp_frames, decompression
 from mailctl.worker.message_validation.redis_messages import RepairedMessage, repair_message
-from mailctl.worker.redis_pop import discard_recorded
+from mailctl.worker.redis_pop import pop_of
 from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE, guard_unacked_messages
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _skip_unreadable(
 ) -> Callable[..., Any]:
     @wraps(read)
     def read_or_skip(*args: Any, **kwargs: Any) -> Any:
-        handler = getattr(channel, POPPED_HANDLER_ATTRIBUTE, None)
+        handler, pop = getattr(channel, POPPED_HANDLER_ATTRIBUTE, None), pop_of(channel)
         try:
             return read(*args, **kwargs)
         except Empty:
@@ -209,9 +209,15 @@ def _skip_unreadable(
                 raise
             if handler is not None and handler.move_aside(error):
                 return True
-            if handler is None:
-                discard_recorded(channel)
             # Without the text of the error, which may quote the bytes.
+            if handler is not None and pop is not None and pop.recorded_tag:
+                _log.error(
+                    "cannot move an unreadable message aside (%s); it stays unacknowledged",
+                    type(error).__name__,
+                )
+                return True
+            if pop is not None:
+                pop.discard()
             _log.error("dropped an unreadable message (%s)", type(error).__name__)
             return True
         finally:

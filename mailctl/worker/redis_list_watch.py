@@ -21,6 +21,9 @@ _REPORTS_CHANNEL = "__redis__:invalidate"
 _PUSHING_PROTOCOL = 3
 #: Seconds after which the lists are read again although no change was reported.
 _LONGEST_WAIT = 1.0
+#: Seconds of silence after which the connection for reports is tried, and those that Redis has to reply:
+#: what drops idle connections may not tell either side.
+_SILENT_SECONDS, _REPLY_SECONDS = 15.0, 5.0
 #: Bytes that are read at a time.
 _READ_BYTES = 65536
 
@@ -39,10 +42,14 @@ class RedisListWatch:
         #: Whether Redis does not allow it, or there is no event loop that could wait.
         self._is_refused = hub is None
         self._reports: Any = None
+        #: The file descriptor of that connection, which the event loop watches.
+        self._descriptor: int | None = None
         #: The socket over which reads are tracked: a connection that is opened again has another.
         self._tracked_socket: Any = None
         self._waits_since: float | None = None
         self._has_changed = False
+        #: When Redis has last sent something over the connection for reports, and when it was last asked.
+        self._heard_at = self._asked_at = 0.0
 
     @property
     def is_waiting(self) -> bool:
@@ -60,7 +67,7 @@ class RedisListWatch:
         if self._is_refused:
             return False
         self._waits_since, self._has_changed = None, False
-        if self._reports is None or connection._sock is not self._tracked_socket:
+        if connection._sock is not self._tracked_socket or not self._is_alive():
             self.close()
             try:
                 self._connect(connection)
@@ -81,12 +88,26 @@ class RedisListWatch:
     def close(self) -> None:
         """Close the connection for reports."""
         reports, self._reports, self._tracked_socket = self._reports, None, None
+        descriptor, self._descriptor = self._descriptor, None
         self._waits_since = None
+        if descriptor is not None:
+            self._hub.remove_reader(descriptor)
         if reports is not None:
-            if reports._sock is not None:
-                self._hub.remove_reader(reports._sock.fileno())
             with suppress(RedisError, OSError):
                 reports.disconnect()
+
+    def _is_alive(self) -> bool:
+        """Whether the connection for reports works, as far as is known; if it was silent for long, ask."""
+        now = time.monotonic()
+        if self._asked_at > self._heard_at:
+            return now - self._asked_at < _REPLY_SECONDS
+        if now - self._heard_at > _SILENT_SECONDS:
+            self._asked_at = now
+            try:
+                self._reports.send_command("PING", check_health=False)
+            except (RedisError, OSError):
+                return False
+        return True
 
     def _connect(self, connection: Any) -> None:
         pool = self._channel.pool
@@ -98,12 +119,15 @@ class RedisListWatch:
         # Not what this connection changes itself.
         _execute(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "NOLOOP")
         reports._sock.settimeout(0)
-        self._hub.add_reader(reports._sock.fileno(), self._read_reports)
+        self._descriptor = reports._sock.fileno()
+        self._hub.add_reader(self._descriptor, self._read_reports)
         self._tracked_socket = connection._sock
+        self._heard_at = time.monotonic()
 
     def _read_reports(self) -> None:
         """Read what Redis has reported; which lists have changed is of no interest."""
         self._waits_since, self._has_changed = None, True
+        self._heard_at = time.monotonic()
         with suppress(OSError):
             try:
                 while self._reports._sock.recv(_READ_BYTES):

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailctl.worker.redis_heartbeats import MessageHeartbeats
     from mailctl.worker.redis_list_watch import RedisListWatch
-    from mailctl.worker.redis_settlements import PendingSettlements
+    from mailctl.worker.redis_unread import UnreadMessages
 
 #: Takes the oldest message of the first list that has one, and replies as BRPOP does. Redis reports the next
-#: change of the lists that it has read. What is written before an error is an index entry without a message,
-#: which kombu removes.
+#: change of the lists that it has read. It refuses the last command where it may not write, such as on a
+#: replica. What remains of a script that it refuses at HSET is removed by kombu.
 #: Keys: the lists, the hash and the index of unacknowledged messages, the index of heartbeats.
 #: Arguments: the tag; the time of this host; the time of Redis, or nothing for no heartbeat; the name of each
 #: list's queue in JSON.
@@ -35,10 +37,17 @@ for i = 1, lists do
     redis.call('ZADD', KEYS[lists + 2], ARGV[2], ARGV[1])
     if ARGV[3] ~= '' then redis.call('ZADD', KEYS[lists + 3], ARGV[3], ARGV[1]) end
     redis.call('HSET', KEYS[lists + 1], ARGV[1], '[' .. message .. ', "", ' .. ARGV[3 + i] .. ']')
-    redis.call('RPOP', KEYS[i])
+    local taken = redis.pcall('RPOP', KEYS[i])
+    if type(taken) == 'table' then
+      redis.call('HDEL', KEYS[lists + 1], ARGV[1])
+      redis.call('ZREM', KEYS[lists + 2], ARGV[1])
+      if ARGV[3] ~= '' then redis.call('ZREM', KEYS[lists + 3], ARGV[1]) end
+      return taken
+    end
     return {KEYS[i], message}
   end
 end
+redis.call('ZREM', KEYS[lists + 2], ARGV[1])
 return false
 """
 #: How Redis begins its refusal of a script, or of a command in one, that the user may not execute.
@@ -54,21 +63,29 @@ class RecordedPop:
 
     Args:
         channel: the channel.
-        pending: what this worker has not settled.
+        unread: the messages that this worker has not received.
         heartbeats: the heartbeats of the channel's messages.
         watch: waits for a change while the lists are empty.
+        before_close: called before the channel is closed.
     """
 
     def __init__(
-        self, channel: Any, pending: PendingSettlements, heartbeats: MessageHeartbeats, watch: RedisListWatch
+        self,
+        channel: Any,
+        unread: UnreadMessages,
+        heartbeats: MessageHeartbeats,
+        watch: RedisListWatch,
+        *,
+        before_close: Callable[[], None],
     ) -> None:
         self._channel = channel
-        self._pending = pending
+        self._unread = unread
         self._heartbeats = heartbeats
         self._watch = watch
+        self._before_close = before_close
         self._start_brpop, self._read_reply = channel._brpop_start, channel._brpop_read
         self._close_channel = channel.close
-        #: The tag of the pop that Redis has not replied to; empty for a BRPOP.
+        #: The tag of what was requested last; empty for a BRPOP.
         self._tag = ""
         #: The tag under which Redis has recorded the message that is delivered now.
         self.recorded_tag = ""
@@ -87,6 +104,8 @@ class RecordedPop:
         """
         if self._watch.is_waiting:
             return
+        self._unread.lose(self._tag)
+        self._tag = ""
         channel = self._channel
         connection = channel.client.connection
         if not self._watch.prepare(connection):
@@ -96,7 +115,7 @@ class RecordedPop:
         if not queues:
             return
         self._tag = str(uuid.uuid4())
-        self._pending.expect(self._tag)
+        self._unread.expect(self._tag)
         channel._in_poll, channel._brpop_sent_at = connection, time.monotonic()
         connection.send_command(*self._command(queues))
 
@@ -107,32 +126,42 @@ class RecordedPop:
             Empty: there is none.
             Exception: as kombu's method.
         """
-        self.recorded_tag, self._tag = self._tag, ""
+        if not self._channel._in_poll:
+            # Redis has closed the connection, or says that it sends no reports any more.
+            self._channel.client.connection.disconnect()
+            raise Empty
+        self.recorded_tag = self._tag
         try:
             result = self._read_reply(**options)
         except Empty:
-            if self.recorded_tag:
-                self._pending.forget_expected(self.recorded_tag)
+            if self._tag:
                 self._watch.wait()
-                self.recorded_tag = ""
+            self.settle()
             raise
         except ResponseError as error:
-            if not self.recorded_tag or not _is_refusal(error):
+            if not self._tag or not _is_refusal(error):
                 raise
             self._watch.refuse(error)
+            self.settle()
             raise Empty from None
-        self._pending.forget_expected(self.recorded_tag)
-        self.recorded_tag = ""
+        self.settle()
         return result
+
+    def settle(self) -> None:
+        """Note that the message was received, or that there is none."""
+        self._unread.settle(self._tag)
+        self.recorded_tag = ""
 
     def discard(self) -> None:
         """Delete the record of a message that could not be delivered."""
         if self.recorded_tag:
             with suppress(RedisError):  # it remains as an unacknowledged message
                 self._channel.qos._remove_from_indices(self.recorded_tag).execute()
+                self.settle()
 
     def close(self) -> None:
         """Close the channel."""
+        self._before_close()
         try:
             self._close_channel()
         finally:
@@ -156,17 +185,10 @@ class RecordedPop:
         )
 
 
-def recorded_tag(channel: Any) -> str:
-    """Return the tag under which Redis has recorded the message that a channel delivers, if it has."""
+def pop_of(channel: Any) -> RecordedPop | None:
+    """Return what takes messages for a channel; None for kombu itself."""
     pop: RecordedPop | None = getattr(channel, POP_ATTRIBUTE, None)
-    return pop.recorded_tag if pop else ""
-
-
-def discard_recorded(channel: Any) -> None:
-    """Delete what Redis has recorded of a message that a channel could not deliver."""
-    pop: RecordedPop | None = getattr(channel, POP_ATTRIBUTE, None)
-    if pop:
-        pop.discard()
+    return pop
 
 
 def _is_refusal(error: ResponseError) -> bool:

@@ -29,8 +29,6 @@ class PendingSettlements:
     def __init__(self) -> None:
         self._pending: deque[Callable[[Any], None]] = deque()
         self._is_failing = False
-        #: The tag of the message that Redis was last asked for, until it has replied.
-        self._expected = ""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -49,25 +47,6 @@ class PendingSettlements:
                 " trying again until it does",
                 type(error).__name__,
             )
-
-    def expect(self, tag: str) -> None:
-        """Note under which tag Redis records the message that it is asked for now.
-
-        The one before has been recorded and not received if Redis has not replied.
-        """
-        self.return_expected()
-        self._expected = tag
-
-    def forget_expected(self, tag: str) -> None:
-        """Note that Redis has replied."""
-        if tag == self._expected:
-            self._expected = ""
-
-    def return_expected(self) -> None:
-        """Return the message that Redis may have recorded for a connection that is lost."""
-        if self._expected:
-            self.add(return_to_queue(self._expected))
-            self._expected = ""
 
     def settle(self, channel: Any) -> None:
         """Repeat all settlements over a channel, as far as Redis confirms them."""

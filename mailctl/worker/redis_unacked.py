@@ -27,7 +27,7 @@ from mailctl.worker.message_strategy import mailctl_task_names
 from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
 from mailctl.worker.redis_heartbeats import KEY_SUFFIX, MessageHeartbeats
 from mailctl.worker.redis_list_watch import RedisListWatch
-from mailctl.worker.redis_pop import RecordedPop, recorded_tag
+from mailctl.worker.redis_pop import RecordedPop, pop_of
 from mailctl.worker.redis_settlements import (
     SETTLEMENT_ERRORS,
     PendingSettlements,
@@ -35,6 +35,7 @@ from mailctl.worker.redis_settlements import (
     return_to_queue,
     return_unrecorded,
 )
+from mailctl.worker.redis_unread import UnreadMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,12 @@ _FOREIGN_VISIBILITY_SECONDS = 3600.0
 def guard_unacked_messages(consumer: Any) -> None:
     """Guard the unacknowledged messages of every Redis connection that a Celery consumer opens."""
     consumer.connection_for_read = partial(
-        _connect, consumer.app, consumer.hub, PendingSettlements(), consumer.connection_for_read
+        _connect,
+        consumer.app,
+        consumer.hub,
+        PendingSettlements(),
+        UnreadMessages(),
+        consumer.connection_for_read,
     )
 
 
@@ -61,41 +67,56 @@ def _connect(
     app: Celery,
     hub: Any,
     pending: PendingSettlements,
+    unread: UnreadMessages,
     connect: Callable[..., Any],
     *args: Any,
     **options: Any,
 ) -> Any:
     connection = connect(*args, **options)
     if broker_type_of(connection) is BrokerType.REDIS:
-        pending.return_expected()
+        unread.lose_all()
+        guard = partial(_guard, app=app, hub=hub, pending=pending, unread=unread)
         transport = connection.transport
         for channel in transport.channels:
-            _guard(channel, app, hub, pending)
-            pending.settle(channel)
-        transport.Channel = partial(_make_guarded_channel, transport.Channel, app, hub, pending)
+            guard(channel)
+        transport.Channel = partial(_make_guarded_channel, transport.Channel, guard)
     return connection
 
 
-def _make_guarded_channel(
-    make: Callable[[Any], Any], app: Celery, hub: Any, pending: PendingSettlements, connection: Any
-) -> Any:
+def _make_guarded_channel(make: Callable[[Any], Any], guard: Callable[[Any], None], connection: Any) -> Any:
     channel = make(connection)
-    _guard(channel, app, hub, pending)
-    pending.settle(channel)
+    guard(channel)
     return channel
 
 
-def _guard(channel: Any, app: Celery, hub: Any, pending: PendingSettlements) -> None:
-    if not channel.ack_emulation:
-        return
+def _guard(
+    channel: Any, *, app: Celery, hub: Any, pending: PendingSettlements, unread: UnreadMessages
+) -> None:
+    if channel.ack_emulation:
+        _guard_acknowledgements(channel, app, hub, pending, unread)
+        unread.put_back(partial(_put_back, channel, app))
+    pending.settle(channel)
+
+
+def _guard_acknowledgements(
+    channel: Any, app: Celery, hub: Any, pending: PendingSettlements, unread: UnreadMessages
+) -> None:
     qos = channel.qos
     heartbeats = MessageHeartbeats(channel)
-    RecordedPop(channel, pending, heartbeats, RedisListWatch(channel, hub))
+    put_back_unread = partial(unread.put_back, partial(_put_back, channel, app))
+    watch = RedisListWatch(channel, hub)
+    RecordedPop(channel, unread, heartbeats, watch, before_close=put_back_unread)
     qos.append = partial(_append, channel, pending, heartbeats.begin_with(qos.append))
     qos.ack = partial(_acknowledge, channel, pending, qos.ack)
     qos.reject = partial(_reject, channel, pending, qos.reject)
     qos.restore_visible = partial(
-        _restore_visible, channel, pending, qos.restore_visible, app=app, heartbeats=heartbeats
+        _restore_visible,
+        channel,
+        pending,
+        put_back_unread,
+        qos.restore_visible,
+        app=app,
+        heartbeats=heartbeats,
     )
     qos.restore_by_tag = partial(_restore, channel, pending, qos.restore_by_tag, app)
 
@@ -128,9 +149,10 @@ def _append(
     channel: Any, pending: PendingSettlements, append: Callable[..., None], message: Any, tag: str
 ) -> None:
     """Store a message as unacknowledged; if Redis refuses that, put it back on its queue."""
-    if recorded := recorded_tag(channel):
-        _append_recorded(channel, append, message, tag, recorded)
-        pending.forget_expected(recorded)
+    pop = pop_of(channel)
+    if pop is not None and pop.recorded_tag:
+        _append_recorded(channel, append, message, tag, pop.recorded_tag)
+        pop.settle()
         return
     try:
         append(message, tag)
@@ -163,6 +185,7 @@ def _append_recorded(
 def _restore_visible(
     channel: Any,
     pending: PendingSettlements,
+    put_back_unread: Callable[[], None],
     restore: Callable[..., None],
     *args: Any,
     app: Celery,
@@ -170,6 +193,7 @@ def _restore_visible(
     **options: Any,
 ) -> None:
     pending.settle(channel)
+    put_back_unread()
     try:
         restore(*args, **options)
         if heartbeats.is_enabled:
@@ -220,10 +244,32 @@ def _restore(
         try:
             is_left = bool(stored) and not _is_due(channel, app, tag, stored, connected)
         except (ValueError, TypeError, RecursionError) as error:
-            _move_aside(channel, app, tag, stored, connected, error)
+            try:
+                _move_aside(channel, app, tag, stored, connected, error)
+            except ResponseError as refusal:  # the others have to be restored all the same
+                _log.debug("cannot move a message aside: %s", type(refusal).__name__)
             return
         if not is_left:
             restore(tag, connected, leftmost)
+
+
+def _put_back(channel: Any, app: Celery, tag: str) -> bool:
+    """Return a message that this worker has not received to its queue; the result is whether there is one.
+
+    Raises:
+        RedisError: Redis does not answer, or refuses.
+    """
+    with channel.conn_or_acquire() as client:
+        stored = client.hget(channel.unacked_key, tag)
+        if not stored:
+            return False
+        try:
+            _read_stored(stored)
+        except (ValueError, TypeError, RecursionError) as error:
+            _move_aside(channel, app, tag, stored, client, error)
+        else:
+            return_to_queue(tag)(channel)
+    return True
 
 
 def _is_stopping() -> bool:
@@ -297,7 +343,7 @@ def _move_aside(
 ) -> None:
     """Move a message that no worker can read to a queue of unclaimed messages, in one transaction."""
     target = unclaimed_queue(app.conf.task_default_queue)
-    pipe = client.pipeline()
-    pipe.lpush(target, stored).zrem(channel.unacked_index_key, tag).hdel(channel.unacked_key, tag)
+    pipe = client.pipeline().lpush(target, stored)
+    channel.qos._remove_from_indices(tag, pipe)
     pipe.execute()
     _log.error("moved an unreadable unacknowledged message to %r (%s)", target, type(error).__name__)

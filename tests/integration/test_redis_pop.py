@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery.worker import state
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from mailctl.worker import redis_list_watch
 from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
@@ -106,6 +106,52 @@ def test_what_redis_sends_to_a_worker_that_dies_is_not_lost(broker: Broker) -> N
     assert dead.taken == []
 
 
+def test_two_channels_of_a_worker_do_not_return_what_the_other_one_receives(broker: Broker) -> None:
+    """A service may have a consumer of its own beside that of Celery."""
+    worker = broker.worker()
+    second = worker.connection.channel()
+    for number in range(3):
+        broker.publish()
+        broker.publish(queue="events")
+        if not number:
+            worker.consume()
+            second.basic_consume("events", no_ack=False, callback=worker.taken.append, consumer_tag="events")
+        worker.receive(2 * number + 2)
+        worker.restore()
+    assert broker.held() == (6, 6, 6)
+    assert (broker.client.llen(QUEUE), broker.client.llen("events")) == (0, 0)
+
+
+@pytest.mark.parametrize("junk", [UNREADABLE, b"[" * 100_000 + b"]" * 100_000], ids=["bytes", "deep"])
+def test_unreadable_bytes_that_were_sent_to_a_lost_connection_are_moved_aside(
+    broker: Broker, junk: bytes
+) -> None:
+    """The worker connects again all the same."""
+    worker, other = broker.worker(), broker.worker()
+    broker.client.lpush(QUEUE, junk)
+    worker.consume()
+    worker.channel.connection.cycle.on_poll_start()
+    wait_for(other, lambda: broker.held() == (1, 1, 1))
+    worker.channel._in_poll.disconnect()
+    worker.reconnect()
+    assert (broker.client.llen(f"{QUEUE}.unclaimed"), broker.held()) == (1, (0, 0, 0))
+
+
+def test_a_command_that_reaches_redis_after_its_connection_is_lost(broker: Broker) -> None:
+    """The message that it records returns when the worker looks again, and when it ends."""
+    worker = broker.worker()
+    worker.consume()
+    worker.channel.connection.cycle.on_poll_start()
+    late = worker.channel.mailctl_pop._command([QUEUE])
+    worker.channel._in_poll.disconnect()
+    worker.reconnect()
+    broker.publish()
+    broker.client.execute_command(*late)
+    assert (broker.client.llen(QUEUE), broker.held()) == (0, (1, 1, 1))
+    worker.restore()
+    assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
+
+
 def test_what_redis_sends_to_a_lost_connection_returns_with_the_next_one(broker: Broker) -> None:
     """At once: the worker knows that it has not received it."""
     worker, other = broker.worker(), broker.worker()
@@ -155,9 +201,63 @@ def test_a_lost_connection_for_reports_is_opened_again(broker: Broker) -> None:
     worker.receive()
 
 
-@pytest.mark.parametrize("rule", ["-eval", "-client|tracking", "-lindex"])
+@pytest.mark.usefixtures("only_reports")
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_connection_for_reports_that_is_lost_in_silence_is_replaced(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    """What drops an idle connection may tell only Redis, or neither side."""
+    worker = broker.worker()
+    pool = worker.channel.pool
+    if int(pool.make_connection().protocol or 2) != protocol:
+        pytest.skip(f"this version of redis-py does not speak version {protocol} of the protocol by default")
+    worker.consume()
+    wait_for(worker, lambda: broker.commands("eval") == 1)
+    watch = worker.channel.mailctl_pop._watch
+    worker.hub.remove_reader(watch._reports._sock.fileno())  # type: ignore[union-attr]
+    for each in broker.client.client_list():
+        if each["redir"] not in {"-1", "0"}:
+            broker.client.client_kill_filter(_id=each["redir"])
+    monkeypatch.setattr(redis_list_watch, "_LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(redis_list_watch, "_SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(redis_list_watch, "_REPLY_SECONDS", 0.3)
+    lost = watch._reports
+    wait_for(worker, lambda: watch._reports not in {None, lost})
+    broker.publish()
+    worker.receive()
+
+
+def test_a_worker_on_a_replica_hears_of_it_while_there_are_no_messages(broker: Broker) -> None:
+    """As with BRPOP, so that it connects to the new master soon."""
+    worker = broker.worker()
+    worker.consume()
+    broker.client.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(ReadOnlyError):
+            wait_for(worker, lambda: False)
+    finally:
+        broker.client.replicaof("NO", "ONE")
+
+
+def test_an_unreadable_message_that_cannot_be_moved_aside_stays_unacknowledged(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not keep the worker from returning others."""
+    broker.worker()
+    worker = broker.worker(user=broker.add_user("limited", "-lpush"))
+    preserve_unreadable_bytes(worker.channel)
+    broker.client.lpush(QUEUE, UNREADABLE)
+    broker.publish()
+    worker.consume()
+    worker.receive()
+    worker.restore()
+    assert "it stays unacknowledged" in caplog.text
+    assert broker.held() == (2, 2, 2)
+
+
+@pytest.mark.parametrize("rule", ["-eval", "-client|tracking", "-lindex", "-rpop"])
 def test_brpop_remains_where_redis_does_not_allow_it(broker: Broker, rule: str) -> None:
-    """Messages are taken as kombu takes them."""
+    """Messages are taken as kombu takes them, each once."""
     broker.worker()
     worker = broker.worker(user=broker.add_user("limited", rule))
     broker.publish()

@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from mailctl.broker.messages import unclaimed_queue
-from mailctl.worker.redis_pop import recorded_tag
+from mailctl.worker.redis_pop import pop_of
 from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
 
 _log = logging.getLogger("mailctl.worker")
@@ -60,11 +60,14 @@ class _PoppedBytes:
         try:
             with self._channel.conn_or_acquire() as client:
                 pipe = client.pipeline().lpush(target + separator + priority, raw)
-                if tag := recorded_tag(self._channel):
-                    self._channel.qos._remove_from_indices(tag, pipe)
+                pop = pop_of(self._channel)
+                if pop is not None and pop.recorded_tag:
+                    self._channel.qos._remove_from_indices(pop.recorded_tag, pipe)
                 pipe.execute()
         except RedisError:  # it is out of memory, or gone
             return False
+        if pop is not None:
+            pop.settle()
         name = type(error).__name__
         _log.error("moved an unreadable message from queue %r to %r (%s)", queue, target, name)
         return True

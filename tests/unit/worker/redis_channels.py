@@ -83,7 +83,7 @@ class Channel:
         self.qos = SimpleNamespace(
             _delivered={},
             append=self._store,
-            _remove_from_indices=lambda tag, _=None: self.client.zrem(INDEX, tag),
+            _remove_from_indices=lambda tag, _=None: self.client.zrem(INDEX, tag).hdel(UNACKED, tag),
             pipe_or_acquire=None,
         )
         del self.qos.pipe_or_acquire
