@@ -202,15 +202,11 @@ def test_a_lost_connection_for_reports_is_opened_again(broker: Broker) -> None:
 
 
 @pytest.mark.usefixtures("only_reports")
-@pytest.mark.parametrize("protocol", [2, 3])
 def test_a_connection_for_reports_that_is_lost_in_silence_is_replaced(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, protocol: int
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What drops an idle connection may tell only Redis, or neither side."""
     worker = broker.worker()
-    pool = worker.channel.pool
-    if int(pool.make_connection().protocol or 2) != protocol:
-        pytest.skip(f"this version of redis-py does not speak version {protocol} of the protocol by default")
     worker.consume()
     wait_for(worker, lambda: broker.commands("eval") == 1)
     watch = worker.channel.mailctl_pop._watch
