@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 QUEUE = "celery"
 OWN_TASK, EMAIL_TASK = "mail", "send"
-_PATIENCE = 20.0
+#: Seconds for which a test waits for what has to happen.
+PATIENCE = 30.0
 
 
 def run() -> None:
@@ -66,7 +67,7 @@ class Worker:
 
     def receive(self, count: int = 1) -> Message:
         """Wait for messages, and return the last."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while len(self.taken) < count:
             assert time.monotonic() < deadline
             self.step()
