@@ -19,8 +19,9 @@ _log = logging.getLogger("mailctl.worker")
 _REPORTS_CHANNEL = "__redis__:invalidate"
 #: The version of the protocol since which Redis sends reports without a subscription.
 _PUSHING_PROTOCOL = 3
-#: Seconds after which the lists are read again although no change was reported.
-_LONGEST_WAIT = 1.0
+#: Seconds after which the lists are read again although no change was reported; and the least seconds between
+#: two looks if the first found nothing: each message of a busy queue is reported to all workers that wait.
+_LONGEST_WAIT, _SHORTEST_WAIT = 1.0, 0.01
 #: Seconds of silence after which the connection for reports is tried, and those that Redis has to reply:
 #: what drops idle connections may not tell either side.
 _SILENT_SECONDS, _REPLY_SECONDS = 15.0, 5.0
@@ -53,10 +54,11 @@ class RedisListWatch:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the lists were empty, and nothing has changed since."""
+        """Whether the lists were empty, and it is too early to read them again."""
         if self._waits_since is None:
             return False
-        return time.monotonic() - self._waits_since < _LONGEST_WAIT
+        pause = _SHORTEST_WAIT if self._has_changed else _LONGEST_WAIT
+        return time.monotonic() - self._waits_since < pause
 
     def prepare(self, connection: Any) -> bool:
         """Make Redis report changes of what a connection reads from now on; return whether it does.
@@ -82,8 +84,10 @@ class RedisListWatch:
         self.close()
 
     def wait(self) -> None:
-        """Wait for a change of the lists, which were empty, unless one was reported meanwhile."""
-        self._waits_since = None if self._has_changed else time.monotonic()
+        """Wait for a change of the lists, which were empty."""
+        self._waits_since = time.monotonic()
+        if self._has_changed:
+            self._wake()
 
     def close(self) -> None:
         """Close the connection for reports."""
@@ -126,7 +130,9 @@ class RedisListWatch:
 
     def _read_reports(self) -> None:
         """Read what Redis has reported; which lists have changed is of no interest."""
-        self._waits_since, self._has_changed = None, True
+        if not self._has_changed:
+            self._has_changed = True
+            self._wake()
         self._heard_at = time.monotonic()
         with suppress(OSError):
             try:
@@ -135,6 +141,15 @@ class RedisListWatch:
             except (BlockingIOError, ssl.SSLWantReadError):
                 return
         self.close()  # Redis has closed the connection
+
+    def _wake(self) -> None:
+        """Make the event loop turn as soon as the lists may be read again."""
+        if self.is_waiting:
+            self._hub.call_later(_SHORTEST_WAIT, _do_nothing)
+
+
+def _do_nothing() -> None:
+    """Only wake the event loop."""
 
 
 def _execute(connection: Any, *command: str) -> Any:

@@ -161,7 +161,8 @@ class RecordedPop:
 
     def close(self) -> None:
         """Close the channel."""
-        self._before_close()
+        if not self._channel.closed:  # kombu may close it again
+            self._before_close()
         try:
             self._close_channel()
         finally:

@@ -188,6 +188,19 @@ def test_a_worker_with_empty_lists_takes_nothing_until_redis_reports_a_change(
     assert broker.held(prefix) == (0, 0, 0)
 
 
+def test_a_worker_does_not_look_for_each_message_that_others_take(broker: Broker) -> None:
+    """Redis reports all of them."""
+    worker = broker.worker()
+    worker.consume()
+    begun = time.monotonic()
+    for _ in range(500):
+        broker.client.lpush(QUEUE, b"taken at once")
+        broker.client.rpop(QUEUE)
+        worker.step()
+    looks = (time.monotonic() - begun) / redis_list_watch._SHORTEST_WAIT
+    assert broker.commands("eval") <= looks + 2
+
+
 @pytest.mark.usefixtures("only_reports")
 def test_a_lost_connection_for_reports_is_opened_again(broker: Broker) -> None:
     """No message waits for it."""
@@ -288,6 +301,19 @@ def test_a_message_that_kombu_cannot_restore_is_recorded_as_repaired(broker: Bro
     assert (tag.decode(), json.loads(stored)[0]["headers"]) == (message.delivery_tag, {})
     message.ack()
     assert broker.held() == (0, 0, 0)
+
+
+def test_a_channel_that_is_closed_again_has_nothing_to_return(broker: Broker) -> None:
+    """kombu does that after an error, also before the consumer has its guards."""
+    worker = broker.worker()
+    worker.consume()
+    channel = worker.channel
+    del channel._get_pool
+    channel.connection.cycle.on_poll_start()
+    channel._in_poll.disconnect()
+    channel.connection.cycle.on_poll_start()  # the first request is lost with its connection
+    channel.close()
+    channel.close()
 
 
 def test_unreadable_bytes_are_moved_aside_with_their_record(broker: Broker) -> None:
