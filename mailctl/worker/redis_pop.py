@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from contextlib import suppress
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from celery.worker import state
+from redis.exceptions import NoPermissionError, ResponseError
+
+from mailctl.worker.redis_settlements import SETTLEMENT_ERRORS, acknowledgement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailctl.worker.redis_heartbeats import MessageHeartbeats
     from mailctl.worker.redis_list_watch import RedisListWatch
+    from mailctl.worker.redis_settlements import PendingSettlements
     from mailctl.worker.redis_unread import UnreadMessages
 
 #: Takes the oldest message of the first list that has one, and replies as BRPOP does. Redis reports the next
@@ -64,25 +67,28 @@ class RecordedPop:
     Args:
         channel: the channel.
         unread: the messages that this worker has not received.
+        pending: the settlements that Redis has not confirmed.
         heartbeats: the heartbeats of the channel's messages.
         watch: waits for a change while the lists are empty.
-        before_close: called before the channel is closed.
+        at_exit: called before the channel of a worker that ends is closed.
     """
 
     def __init__(
         self,
         channel: Any,
         unread: UnreadMessages,
+        pending: PendingSettlements,
         heartbeats: MessageHeartbeats,
         watch: RedisListWatch,
         *,
-        before_close: Callable[[], None],
+        at_exit: Callable[[], None],
     ) -> None:
         self._channel = channel
         self._unread = unread
+        self._pending = pending
         self._heartbeats = heartbeats
         self._watch = watch
-        self._before_close = before_close
+        self._at_exit = at_exit
         self._start_brpop, self._read_reply = channel._brpop_start, channel._brpop_read
         self._close_channel = channel.close
         #: The tag of what was requested last; empty for a BRPOP.
@@ -144,6 +150,8 @@ class RecordedPop:
             self._watch.refuse(error)
             self.settle()
             raise Empty from None
+        # Nobody has to acknowledge it, or kombu has put it back by another channel.
+        self.discard()
         self.settle()
         return result
 
@@ -153,16 +161,20 @@ class RecordedPop:
         self.recorded_tag = ""
 
     def discard(self) -> None:
-        """Delete the record of a message that could not be delivered."""
+        """Delete what Redis has recorded of a message that nobody holds."""
         if self.recorded_tag:
-            with suppress(RedisError):  # it remains as an unacknowledged message
-                self._channel.qos._remove_from_indices(self.recorded_tag).execute()
-                self.settle()
+            deletion = acknowledgement(self.recorded_tag)
+            try:
+                deletion(self._channel)
+            except SETTLEMENT_ERRORS as error:
+                self._pending.add_failed(deletion, error)
+            self.settle()
 
     def close(self) -> None:
         """Close the channel."""
-        if not self._channel.closed:  # kombu may close it again
-            self._before_close()
+        # kombu may close it again.
+        if is_stopping() and not self._channel.closed:
+            self._at_exit()
         try:
             self._close_channel()
         finally:
@@ -190,6 +202,17 @@ def pop_of(channel: Any) -> RecordedPop | None:
     """Return what takes messages for a channel; None for kombu itself."""
     pop: RecordedPop | None = getattr(channel, POP_ATTRIBUTE, None)
     return pop
+
+
+def split_record(stored: bytes) -> tuple[bytes, str]:
+    """Return the message in a record of the script, and the name of its queue."""
+    message, _, queue = stored[1:-1].rpartition(b', "", ')
+    return message, json.loads(queue)
+
+
+def is_stopping() -> bool:
+    """Whether the worker ends."""
+    return state.should_stop is not None or state.should_terminate is not None
 
 
 def _is_refusal(error: ResponseError) -> bool:

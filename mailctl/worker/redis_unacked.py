@@ -27,7 +27,7 @@ from mailctl.worker.message_strategy import mailctl_task_names
 from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
 from mailctl.worker.redis_heartbeats import KEY_SUFFIX, MessageHeartbeats
 from mailctl.worker.redis_list_watch import RedisListWatch
-from mailctl.worker.redis_pop import RecordedPop, pop_of
+from mailctl.worker.redis_pop import RecordedPop, is_stopping, pop_of, split_record
 from mailctl.worker.redis_settlements import (
     SETTLEMENT_ERRORS,
     PendingSettlements,
@@ -38,7 +38,7 @@ from mailctl.worker.redis_settlements import (
 from mailctl.worker.redis_unread import UnreadMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from celery import Celery
 
@@ -93,19 +93,20 @@ def _guard(
     channel: Any, *, app: Celery, hub: Any, pending: PendingSettlements, unread: UnreadMessages
 ) -> None:
     if channel.ack_emulation:
-        _guard_acknowledgements(channel, app, hub, pending, unread)
-        unread.put_back(partial(_put_back, channel, app))
+        put_back_unread = _guard_acknowledgements(channel, app, hub, pending, unread)
+        if unread.is_due:
+            put_back_unread()
     pending.settle(channel)
 
 
 def _guard_acknowledgements(
     channel: Any, app: Celery, hub: Any, pending: PendingSettlements, unread: UnreadMessages
-) -> None:
+) -> Callable[[], None]:
+    """Guard the unacknowledged messages of a channel; return what puts back those that were not received."""
     qos = channel.qos
     heartbeats = MessageHeartbeats(channel)
-    put_back_unread = partial(unread.put_back, partial(_put_back, channel, app))
-    watch = RedisListWatch(channel, hub)
-    RecordedPop(channel, unread, heartbeats, watch, before_close=put_back_unread)
+    put_back_unread = partial(unread.put_back, partial(_return_unread, channel))
+    RecordedPop(channel, unread, pending, heartbeats, RedisListWatch(channel, hub), at_exit=put_back_unread)
     qos.append = partial(_append, channel, pending, heartbeats.begin_with(qos.append))
     qos.ack = partial(_acknowledge, channel, pending, qos.ack)
     qos.reject = partial(_reject, channel, pending, qos.reject)
@@ -119,6 +120,7 @@ def _guard_acknowledgements(
         heartbeats=heartbeats,
     )
     qos.restore_by_tag = partial(_restore, channel, pending, qos.restore_by_tag, app)
+    return put_back_unread
 
 
 def _acknowledge(channel: Any, pending: PendingSettlements, ack: Callable[[str], None], tag: str) -> None:
@@ -234,7 +236,7 @@ def _restore(
     """Restore a message if this worker held it, or if it is due for one of this worker's queues."""
     own_tag = tag.decode(errors="replace") if isinstance(tag, bytes) else tag
     if own_tag in channel.qos._delivered:
-        if leftmost or _is_stopping():
+        if leftmost or is_stopping():
             restore(tag, client, leftmost)
         elif own_tag not in _running_tags():  # the connection is being closed after an error
             pending.add(return_to_queue(own_tag))
@@ -245,7 +247,7 @@ def _restore(
             is_left = bool(stored) and not _is_due(channel, app, tag, stored, connected)
         except (ValueError, TypeError, RecursionError) as error:
             try:
-                _move_aside(channel, app, tag, stored, connected, error)
+                _move_aside(channel, app.conf.task_default_queue, tag, stored, connected, error)
             except ResponseError as refusal:  # the others have to be restored all the same
                 _log.debug("cannot move a message aside: %s", type(refusal).__name__)
             return
@@ -253,27 +255,32 @@ def _restore(
             restore(tag, connected, leftmost)
 
 
-def _put_back(channel: Any, app: Celery, tag: str) -> bool:
-    """Return a message that this worker has not received to its queue; the result is whether there is one.
+def _return_unread(channel: Any, tags: Sequence[str]) -> Iterator[str]:
+    """Return messages that this worker has not received to their queues; the results are the tags of these.
 
     Raises:
-        RedisError: Redis does not answer, or refuses.
+        RedisError: Redis does not answer.
     """
     with channel.conn_or_acquire() as client:
-        stored = client.hget(channel.unacked_key, tag)
-        if not stored:
-            return False
-        try:
-            _read_stored(stored)
-        except (ValueError, TypeError, RecursionError) as error:
-            _move_aside(channel, app, tag, stored, client, error)
-        else:
-            return_to_queue(tag)(channel)
-    return True
+        pipe = client.pipeline(transaction=False)
+        for tag in tags:
+            pipe.hget(channel.unacked_key, tag)
+        records = pipe.execute()
+        for tag, stored in zip(tags, records, strict=True):
+            if stored:
+                with suppress(ResponseError):  # it is looked at again
+                    _return_recorded(channel, tag, stored, client)
+                    yield tag
 
 
-def _is_stopping() -> bool:
-    return state.should_stop is not None or state.should_terminate is not None
+def _return_recorded(channel: Any, tag: str, stored: bytes, client: Any) -> None:
+    try:
+        _read_stored(stored)
+    except (ValueError, TypeError, RecursionError) as error:
+        raw, queue = split_record(stored)
+        _move_aside(channel, queue, tag, raw, client, error)
+    else:
+        return_to_queue(tag)(channel)
 
 
 def _running_tags() -> set[str]:
@@ -339,10 +346,10 @@ def _queues_of(channel: Any, exchange: str | None, routing_key: str) -> set[str]
 
 
 def _move_aside(
-    channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any, error: Exception
+    channel: Any, queue: str, tag: bytes | str, stored: bytes, client: Any, error: Exception
 ) -> None:
-    """Move a message that no worker can read to a queue of unclaimed messages, in one transaction."""
-    target = unclaimed_queue(app.conf.task_default_queue)
+    """Move a message that no worker can read to the unclaimed messages of a queue, in one transaction."""
+    target = unclaimed_queue(queue)
     pipe = client.pipeline().lpush(target, stored)
     channel.qos._remove_from_indices(tag, pipe)
     pipe.execute()

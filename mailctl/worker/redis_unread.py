@@ -6,12 +6,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ResponseError
-
 from mailctl.worker.redis_settlements import SETTLEMENT_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 _log = logging.getLogger("mailctl.worker")
 #: Seconds for which a command may still be on its way to Redis after its connection was lost.
@@ -28,6 +26,8 @@ class UnreadMessages:
         self._expected: set[str] = set()
         #: For each tag whose reply cannot come any more, when nothing is expected of it any longer.
         self._lost: dict[str, float] = {}
+        #: Whether messages were lost that have not been looked for.
+        self.is_due = False
 
     def __len__(self) -> int:
         return len(self._lost)
@@ -45,23 +45,27 @@ class UnreadMessages:
         if tag in self._expected:
             self._expected.remove(tag)
             self._lost[tag] = time.monotonic() + _LATE_SECONDS
+            self.is_due = True
 
     def lose_all(self) -> None:
         """Note that all connections are lost."""
         for tag in tuple(self._expected):
             self.lose(tag)
 
-    def put_back(self, return_message: Callable[[str], bool]) -> None:
+    def put_back(self, return_messages: Callable[[Sequence[str]], Iterable[str]]) -> None:
         """Return the messages that Redis has recorded.
 
         Args:
-            return_message: returns the message of a tag to its queue; the result is whether there was one.
+            return_messages: returns the messages of tags to their queues, as far as they are recorded. Its
+                results are the tags of these.
         """
-        for tag, until in tuple(self._lost.items()):
-            try:
-                if return_message(tag) or time.monotonic() > until:
-                    del self._lost[tag]
-            except ResponseError as error:  # it concerns this message
-                _log.debug("cannot return a message that was not received: %s", type(error).__name__)
-            except SETTLEMENT_ERRORS:
-                return
+        if not self._lost:
+            return
+        try:
+            found = set(return_messages(tuple(self._lost)))
+        except SETTLEMENT_ERRORS as error:
+            _log.debug("cannot return messages that were not received: %s", type(error).__name__)
+            return
+        now = time.monotonic()
+        self._lost = {tag: until for tag, until in self._lost.items() if tag not in found and until > now}
+        self.is_due = False

@@ -122,6 +122,44 @@ def test_two_channels_of_a_worker_do_not_return_what_the_other_one_receives(brok
     assert (broker.client.llen(QUEUE), broker.client.llen("events")) == (0, 0)
 
 
+def test_a_consumer_that_acknowledges_nothing_leaves_no_record(broker: Broker) -> None:
+    """Its messages would be delivered again and again."""
+    worker = broker.worker()
+    worker.channel.basic_consume(QUEUE, no_ack=True, callback=worker.taken.append, consumer_tag="t")
+    broker.publish()
+    worker.receive()
+    wait_for(worker, lambda: broker.held() == (0, 0, 0))
+    assert broker.client.llen(QUEUE) == 0
+
+
+def test_a_message_that_another_channel_puts_back_leaves_no_record(broker: Broker) -> None:
+    """kombu does that with a reply that comes after its consumer was cancelled."""
+    worker = broker.worker()
+    second = worker.connection.channel()
+    broker.publish(queue="events")
+    second.basic_consume("events", no_ack=False, callback=worker.taken.append, consumer_tag="events")
+    worker.channel.connection.cycle.on_poll_start()
+    assert second._in_poll
+    second.basic_cancel("events")
+    wait_for(worker, lambda: not second._in_poll)
+    assert (broker.client.llen("events"), broker.held(), worker.taken) == (1, (0, 0, 0), [])
+
+
+def test_lost_messages_are_looked_for_once_for_each_connection(broker: Broker) -> None:
+    """However many there are: otherwise connecting would take longer and longer."""
+    worker = broker.worker()
+    worker.consume()
+    for _ in range(20):
+        worker.channel.connection.cycle.on_poll_start()
+        worker.channel._in_poll.disconnect()
+    asked = broker.commands("hget")
+    worker.reconnect()
+    for _ in range(3):
+        worker.connection.channel()
+    # Once when the worker connects, and once when it looks for unacknowledged messages.
+    assert broker.commands("hget") - asked == 2 * 20
+
+
 @pytest.mark.parametrize("junk", [UNREADABLE, b"[" * 100_000 + b"]" * 100_000], ids=["bytes", "deep"])
 def test_unreadable_bytes_that_were_sent_to_a_lost_connection_are_moved_aside(
     broker: Broker, junk: bytes
@@ -134,7 +172,8 @@ def test_unreadable_bytes_that_were_sent_to_a_lost_connection_are_moved_aside(
     wait_for(other, lambda: broker.held() == (1, 1, 1))
     worker.channel._in_poll.disconnect()
     worker.reconnect()
-    assert (broker.client.llen(f"{QUEUE}.unclaimed"), broker.held()) == (1, (0, 0, 0))
+    assert broker.client.lrange(f"{QUEUE}.unclaimed", 0, -1) == [junk]
+    assert broker.held() == (0, 0, 0)
 
 
 def test_a_command_that_reaches_redis_after_its_connection_is_lost(broker: Broker) -> None:

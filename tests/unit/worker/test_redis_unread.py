@@ -6,28 +6,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError
 
 from mailctl.worker import redis_unread
 from mailctl.worker.redis_unread import UnreadMessages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Queue:
-    """Records which messages are returned, of those that Redis has recorded."""
+    """Notes for which tags messages are returned, of those that Redis has recorded."""
 
-    def __init__(self, *recorded: str, errors: dict[str, Exception] | None = None) -> None:
+    def __init__(self, *recorded: str, error: Exception | None = None) -> None:
         self.recorded = set(recorded)
         self.asked: list[str] = []
-        self._errors = errors or {}
+        self._error = error
 
-    def put_back(self, tag: str) -> bool:
-        self.asked.append(tag)
-        if tag in self._errors:
-            raise self._errors[tag]
-        return tag in self.recorded
+    def put_back(self, tags: Sequence[str]) -> set[str]:
+        self.asked += sorted(tags)
+        if self._error:
+            raise self._error
+        return self.recorded & set(tags)
 
 
 @pytest.fixture
@@ -75,12 +74,16 @@ def test_redis_may_record_it_later(unread: UnreadMessages, monkeypatch: pytest.M
     assert len(unread) == 1
 
 
-@pytest.mark.parametrize(
-    ("error", "count"), [(NoPermissionError("secret"), 2), (RedisConnectionError("secret"), 1)]
-)
-def test_an_error_of_redis_keeps_the_message(unread: UnreadMessages, error: Exception, count: int) -> None:
-    """A refusal concerns one message; without a connection, none is tried."""
-    queue = Queue(errors={"a": error, "b": error})
+def test_what_was_looked_for_is_not_due_before_the_next_connection_is_lost(unread: UnreadMessages) -> None:
+    """One look for each connection is enough."""
     unread.lose_all()
-    unread.put_back(queue.put_back)
-    assert (len(queue.asked), len(unread)) == (count, 2)
+    assert unread.is_due
+    unread.put_back(Queue("a").put_back)
+    assert (unread.is_due, len(unread)) == (False, 1)
+
+
+def test_an_error_of_redis_keeps_all(unread: UnreadMessages) -> None:
+    """They are looked for over the next connection."""
+    unread.lose_all()
+    unread.put_back(Queue("a", "b", error=RedisConnectionError("secret")).put_back)
+    assert (unread.is_due, len(unread)) == (True, 2)
