@@ -1,8 +1,10 @@
-"""The activity of a worker's consumer, by which the relay sees that it takes no messages."""
+"""The activity of a worker's consumer, by which the relay sees that it takes no messages, and its end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from celery.worker import state
 
 #: The attribute of a Celery consumer with its `ConsumerActivity`.
 ACTIVITY_ATTRIBUTE = "mailctl_activity"
@@ -16,3 +18,8 @@ class ConsumerActivity:
     received: int = 0
     #: The connections that it has opened.
     connections: int = 0
+
+
+def is_stopping() -> bool:
+    """Whether the worker ends."""
+    return state.should_stop is not None or state.should_terminate is not None

@@ -12,7 +12,7 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.errors import BrokerUnavailable
 from mailctl.timefmt import pluralize
 from mailctl.worker.clocks import IntervalTimer
-from mailctl.worker.consumer_activity import ACTIVITY_ATTRIBUTE
+from mailctl.worker.consumer_activity import ACTIVITY_ATTRIBUTE, is_stopping
 from mailctl.worker.restarts import RestartLimit
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class CeleryConsumer:
 
 
 def _raise_stalled() -> None:
+    if is_stopping():  # the event loop calls what is left when it is closed
+        return
     raise ConsumerStalled("the consumer took no message")
 
 

@@ -79,7 +79,11 @@ class RedisListWatch:
 
     def refuse(self, error: ResponseError) -> None:
         """Give up, because the user of Redis may not execute what this needs."""
-        _log.debug("messages are taken with BRPOP: %s", type(error).__name__)
+        _log.warning(
+            "Redis does not let its user execute EVAL and CLIENT TRACKING (%s): a worker that is killed may"
+            " lose a message that it has just taken",
+            type(error).__name__,
+        )
         self._is_refused = True
         self.close()
 

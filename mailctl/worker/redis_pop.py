@@ -13,9 +13,9 @@ import uuid
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from celery.worker import state
 from redis.exceptions import NoPermissionError, ResponseError
 
+from mailctl.worker.consumer_activity import is_stopping
 from mailctl.worker.redis_settlements import SETTLEMENT_ERRORS, acknowledgement
 
 if TYPE_CHECKING:
@@ -208,11 +208,6 @@ def split_record(stored: bytes) -> tuple[bytes, str]:
     """Return the message in a record of the script, and the name of its queue."""
     message, _, queue = stored[1:-1].rpartition(b', "", ')
     return message, json.loads(queue)
-
-
-def is_stopping() -> bool:
-    """Whether the worker ends."""
-    return state.should_stop is not None or state.should_terminate is not None
 
 
 def _is_refusal(error: ResponseError) -> bool:

@@ -23,11 +23,12 @@ from redis.exceptions import ResponseError
 
 from mailctl.broker.broker_type import BrokerType, broker_type_of
 from mailctl.broker.messages import unclaimed_queue
+from mailctl.worker.consumer_activity import is_stopping
 from mailctl.worker.message_strategy import mailctl_task_names
 from mailctl.worker.message_validation.redis_messages import is_restorable, stored_task_name
 from mailctl.worker.redis_heartbeats import KEY_SUFFIX, MessageHeartbeats
 from mailctl.worker.redis_list_watch import RedisListWatch
-from mailctl.worker.redis_pop import RecordedPop, is_stopping, pop_of, split_record
+from mailctl.worker.redis_pop import RecordedPop, pop_of, split_record
 from mailctl.worker.redis_settlements import (
     SETTLEMENT_ERRORS,
     PendingSettlements,

@@ -304,14 +304,17 @@ def test_an_unreadable_message_that_cannot_be_moved_aside_stays_unacknowledged(
 
 
 @pytest.mark.parametrize("rule", ["-eval", "-client|tracking", "-lindex", "-rpop"])
-def test_brpop_remains_where_redis_does_not_allow_it(broker: Broker, rule: str) -> None:
-    """Messages are taken as kombu takes them, each once."""
+def test_brpop_remains_where_redis_does_not_allow_it(
+    broker: Broker, rule: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Messages are taken as kombu takes them, each once, and the worker says what that means."""
     broker.worker()
     worker = broker.worker(user=broker.add_user("limited", rule))
     broker.publish()
     worker.consume()
     worker.receive()
     assert broker.commands("brpop") > 0
+    assert "a worker that is killed may lose a message that it has just taken" in caplog.text
     worker.taken[0].ack()
     assert broker.held() == (0, 0, 0)
 

@@ -7,10 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.worker import state
 
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.errors import BrokerUnavailable
-from mailctl.worker.consumer_watch import CHECK_SECONDS, STALL_SECONDS, ConsumerWatch
+from mailctl.worker.consumer_watch import (
+    CHECK_SECONDS,
+    STALL_SECONDS,
+    CeleryConsumer,
+    ConsumerStalled,
+    ConsumerWatch,
+)
 from mailctl.worker.restarts import MAX_RESTARTS
 from tests.unit.worker.fakes import Calls, Clock, parts
 
@@ -115,3 +122,19 @@ def test_the_broker_is_asked_only_while_nothing_happens(site: Site) -> None:
     _takes_messages(site)
     site.wait()
     assert site.broker.calls == []
+
+
+@pytest.mark.parametrize("stop", [None, 0])
+def test_a_worker_that_ends_meanwhile_is_not_restarted(
+    monkeypatch: pytest.MonkeyPatch, stop: int | None
+) -> None:
+    """Its event loop calls what is left when it is closed."""
+    calls: list[Any] = []
+    CeleryConsumer(SimpleNamespace(consumer=SimpleNamespace(call_soon=calls.append))).restart()
+    monkeypatch.setattr(state, "should_stop", stop)
+    [restart] = calls
+    if stop is None:
+        with pytest.raises(ConsumerStalled):
+            restart()
+    else:
+        restart()
