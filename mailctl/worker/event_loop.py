@@ -77,10 +77,20 @@ class EventLoopThread:
         return CoroutineRun(self._loop, coroutine)
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Run a last coroutine, then stop the loop and its thread."""
-        with suppress(TimeoutError):  # what still waits for the network ends with the loop
-            asyncio.run_coroutine_threadsafe(last, self._loop).result(timeout=_CLOSE_SECONDS)
+        """Run a last coroutine, cancel what still waits for the network, and end the loop and its thread."""
+        for work in (last, _cancel_others()):
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=_CLOSE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_SECONDS)
         if not self._thread.is_alive():
             self._loop.close()
+
+
+async def _cancel_others() -> None:
+    """Cancel all tasks of the event loop but this one, and wait until they have closed their connections."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # a transport closes its socket in the next turn of the loop

@@ -84,3 +84,21 @@ def test_close_runs_a_last_coroutine_and_ends_the_thread() -> None:
     loop.close(last())
     assert ran == [1]
     assert not loop._thread.is_alive()
+
+
+def test_close_cancels_what_still_waits() -> None:
+    """It closes its connections while there is an event loop."""
+    loop, started, closed = EventLoopThread(), threading.Event(), []
+
+    async def wait_for_the_network() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            closed.append(1)
+
+    loop.start(wait_for_the_network())
+    assert started.wait(60)
+    loop.close(nothing())
+    assert closed == [1]
