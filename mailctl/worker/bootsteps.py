@@ -20,6 +20,7 @@ from mailctl.checks.placeholders import find_placeholders
 from mailctl.delivery_log.claim_tokens import begin_worker
 from mailctl.delivery_log.heartbeats import Worker
 from mailctl.errors import ExitCode
+from mailctl.worker.consumer_activity import is_stopping
 from mailctl.worker.consumer_watch import CeleryConsumer
 from mailctl.worker.relay import Relay
 from mailctl.worker.restarts import give_up
@@ -116,8 +117,7 @@ def _list_processes(worker: Any) -> list[int]:
 
 def _wake_if_stopping(worker: Any) -> None:
     """Send a stopping worker a message: on a memory broker it notices the stop only every 2 seconds."""
-    is_stopping = isinstance(state.should_stop, int) and state.should_stop is not False
-    if is_stopping and has_memory_broker(worker.app):
+    if is_stopping() and has_memory_broker(worker.app):
         worker.app.control.broadcast("ping", destination=[worker.hostname])
 
 

@@ -21,5 +21,6 @@ class ConsumerActivity:
 
 
 def is_stopping() -> bool:
-    """Whether the worker ends."""
-    return state.should_stop is not None or state.should_terminate is not None
+    """Whether the worker ends: Celery then has an exit code, which may be 0, where False or None was."""
+    codes = (state.should_stop, state.should_terminate)
+    return any(code is not None and code is not False for code in codes)

@@ -43,6 +43,14 @@ class Broker:
         """Publish a message for a task of the service."""
         self._workers[0].app.send_task(OWN_TASK, queue=queue, priority=priority, ignore_result=True)
 
+    def reply_unread(self, worker: Worker) -> None:
+        """Let a worker request a message, and Redis reply with one; the worker does not read that."""
+        worker.consume()
+        worker.channel.connection.cycle.on_poll_start()
+        deadline = time.monotonic() + PATIENCE
+        while self.held() != (1, 1, 1):
+            assert time.monotonic() < deadline
+
     def add_user(self, name: str, rule: str) -> str:
         """Add a user of Redis who may do everything but one thing."""
         self.client.acl_setuser(
@@ -95,11 +103,9 @@ def wait_for(worker: Worker, condition: Callable[[], bool]) -> None:
 
 def test_what_redis_sends_to_a_worker_that_dies_is_not_lost(broker: Broker) -> None:
     """The message has left its queue, and nobody has received it."""
-    dead, survivor = broker.worker(), broker.worker()
+    dead = broker.worker()
     broker.publish()
-    dead.consume()
-    dead.channel.connection.cycle.on_poll_start()
-    wait_for(survivor, lambda: broker.held() == (1, 1, 1))
+    broker.reply_unread(dead)
     assert broker.client.llen(QUEUE) == 0
     stored, *where = json.loads(broker.client.hvals("unacked")[0])
     assert (stored["headers"]["task"], where) == (OWN_TASK, ["", QUEUE])
@@ -165,18 +171,19 @@ def test_unreadable_bytes_that_were_sent_to_a_lost_connection_are_moved_aside(
     broker: Broker, junk: bytes
 ) -> None:
     """The worker connects again all the same."""
-    worker, other = broker.worker(), broker.worker()
+    worker = broker.worker()
     broker.client.lpush(QUEUE, junk)
-    worker.consume()
-    worker.channel.connection.cycle.on_poll_start()
-    wait_for(other, lambda: broker.held() == (1, 1, 1))
+    broker.reply_unread(worker)
     worker.channel._in_poll.disconnect()
     worker.reconnect()
     assert broker.client.lrange(f"{QUEUE}.unclaimed", 0, -1) == [junk]
     assert broker.held() == (0, 0, 0)
 
 
-def test_a_command_that_reaches_redis_after_its_connection_is_lost(broker: Broker) -> None:
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_command_that_reaches_redis_after_its_connection_is_lost(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
     """The message that it records returns when the worker looks again, and when it ends."""
     worker = broker.worker()
     worker.consume()
@@ -187,17 +194,19 @@ def test_a_command_that_reaches_redis_after_its_connection_is_lost(broker: Broke
     broker.publish()
     broker.client.execute_command(*late)
     assert (broker.client.llen(QUEUE), broker.held()) == (0, (1, 1, 1))
-    worker.restore()
+    if ends:
+        monkeypatch.setattr(state, "should_stop", 0)
+        worker.connection.release()
+    else:
+        worker.restore()
     assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
 
 
 def test_what_redis_sends_to_a_lost_connection_returns_with_the_next_one(broker: Broker) -> None:
     """At once: the worker knows that it has not received it."""
-    worker, other = broker.worker(), broker.worker()
+    worker = broker.worker()
     broker.publish()
-    worker.consume()
-    worker.channel.connection.cycle.on_poll_start()
-    wait_for(other, lambda: broker.held() == (1, 1, 1))
+    broker.reply_unread(worker)
     worker.channel._in_poll.disconnect()
     worker.reconnect()
     assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
@@ -385,11 +394,9 @@ def test_a_worker_that_ends_returns_what_redis_has_sent_meanwhile(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read when the channel closes."""
-    worker, other = broker.worker(), broker.worker()
+    worker = broker.worker()
     broker.publish()
-    worker.consume()
-    worker.channel.connection.cycle.on_poll_start()
-    wait_for(other, lambda: broker.held() == (1, 1, 1))
+    broker.reply_unread(worker)
     monkeypatch.setattr(state, "should_stop", 0)
     worker.connection.release()
     assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
