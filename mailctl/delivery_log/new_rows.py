@@ -26,16 +26,21 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         due_at: when a relay may publish the email, unless the email itself has to wait for longer.
     """
     request, user = draft.request, draft.content.user
+    # In lower case, as the limits count: another spelling of an address is no other address.
+    recipient = user.email.lower()
+    identity = encryption.RowIdentity(
+        id=draft.id, kind=draft.kind, recipient=recipient, expires_at=draft.expires_at
+    )
     return {
         "id": draft.id,
         "kind": draft.kind,
         "state": State.PENDING,
         "queue": draft.queue,
-        "to_address": _recipient(draft),
+        "to_address": recipient,
         "mailbox": canonical_mailbox(user.email),
         "user_id": user.id,
         "source": request.source,
-        "content": encryption.seal(draft.content, keyring, row_identity(draft)),
+        "content": encryption.seal(draft.content, keyring, identity),
         "attempts": 0,
         "created_at": draft.created_at,
         "updated_at": now,
@@ -49,18 +54,6 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         "is_own_task": draft.content.own_task is not None,
         "can_unsubscribe": can_unsubscribe(draft),
     }
-
-
-def row_identity(draft: Draft) -> encryption.RowIdentity:
-    """Return what the sealed content of a new email is bound to."""
-    return encryption.RowIdentity(
-        id=draft.id, kind=draft.kind, recipient=_recipient(draft), expires_at=draft.expires_at
-    )
-
-
-def _recipient(draft: Draft) -> str:
-    # In lower case, as the limits count: another spelling of an address is no other address.
-    return draft.content.user.email.lower()
 
 
 def first_events(drafts: Sequence[Draft], *, now: datetime) -> list[dict[str, Any]]:

@@ -303,12 +303,11 @@ def sent_by(content: Content, request: EmailRequest) -> Content:
 
 def _expiry(request: EmailRequest, content: Content, *, now: datetime, seals_tokens: bool) -> datetime:
     kind = effective_kind(request.kind, content.template)
-    limits = (
-        request.earliest_start(now) + min(request.kind.lifetime, kind.lifetime),
-        request.expires_at,
-        given_links_expiry(kind, content, given_at=now, are_sealed=seals_tokens),
-    )
-    return min(limit for limit in limits if limit is not None)
+    expiry = request.earliest_start(now) + min(request.kind.lifetime, kind.lifetime)
+    if request.expires_at is not None:
+        expiry = min(expiry, request.expires_at)
+    of_links = given_links_expiry(kind, content, given_at=now, are_sealed=seals_tokens)
+    return expiry if of_links is None else min(expiry, of_links)
 
 
 def _name(value: object) -> str:

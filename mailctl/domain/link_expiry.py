@@ -34,6 +34,8 @@ def given_links_expiry(
     Returns:
         The time; None if no link with a limit came with the email.
     """
+    if not (content.tokens or content.urls):
+        return None
     times = (_given_expiry(link, content, given_at, are_sealed=are_sealed) for link in kind.links)
     return min((time for time in times if time is not None), default=None)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-#: Characters in local parts that a provider ignores, by domain.
+#: Characters in local parts that a provider ignores, by domain, as tables for `str.translate`.
 _IGNORED = {
-    "gmail.com": ".",
-    "googlemail.com": ".",
-    "proton.me": ".-_",
-    "protonmail.com": ".-_",
-    "pm.me": ".-_",
+    "gmail.com": str.maketrans("", "", "."),
+    "googlemail.com": str.maketrans("", "", "."),
+    "proton.me": str.maketrans("", "", ".-_"),
+    "protonmail.com": str.maketrans("", "", ".-_"),
+    "pm.me": str.maketrans("", "", ".-_"),
 }
 #: Domains whose mailboxes are those of another one.
 _SAME_MAILBOXES = {"googlemail.com": "gmail.com", "protonmail.com": "proton.me", "pm.me": "proton.me"}
@@ -29,6 +29,7 @@ def canonical_mailbox(address: str) -> str:
     local_part, at, domain = address.lower().rpartition("@")
     if not at:
         return address.lower()
-    ignored = str.maketrans("", "", _IGNORED.get(domain, ""))
-    mailbox = (local_part.partition(_SEPARATOR)[0] or local_part).translate(ignored)
+    mailbox = local_part.partition(_SEPARATOR)[0] or local_part
+    if ignored := _IGNORED.get(domain):
+        mailbox = mailbox.translate(ignored)
     return f"{mailbox or local_part}@{_SAME_MAILBOXES.get(domain, domain)}"

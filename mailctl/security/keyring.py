@@ -115,7 +115,7 @@ class Keyring:
 def join_unambiguously(*parts: str) -> bytes:
     """Return texts as bytes that no other texts give: each is preceded by its length."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in encoded)
+    return b"".join([len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in encoded])
 
 
 def is_unbound(sealed: bytes) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.benchmarks.__main__ import BENCHMARKS
 
 #: Name, mailctl's figure, the other one, their ratio and the bar, as the table of the benchmarks has them.
-_ROW = re.compile(r"^(?P<name>.{44}) +(?P<ours>[\d.]+) +[\d.]+ +[\d.]+  (?P<bar>[<>]=)")
+_ROW = re.compile(r"^(?P<name>.{44,}?) +(?P<ours>[\d.]+) +[\d.]+ +[\d.]+  (?P<bar>[<>]=)")
 
 
 @dataclass(frozen=True)

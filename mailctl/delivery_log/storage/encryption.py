@@ -25,6 +25,8 @@ _FINGERPRINT_PURPOSE = "log/fingerprint"
 _ENCODER = json.JSONEncoder(sort_keys=True, allow_nan=False)
 _NEVER = b"never"
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
+#: The unit of times in all databases.
+_EXPIRY_UNIT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +109,8 @@ def _open(sealed: bytes, keyring: Keyring, row: RowIdentity) -> bytes | None:
 
 
 def _expiry(row: RowIdentity) -> bytes:
-    # In microseconds, the unit of all databases.
     at = row.expires_at
-    return _NEVER if at is None else str((at - _EPOCH) // timedelta(microseconds=1)).encode()
+    return _NEVER if at is None else str((at - _EPOCH) // _EXPIRY_UNIT).encode()
 
 
 def _decode(plain: bytes) -> Content:
