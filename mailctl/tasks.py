@@ -28,7 +28,7 @@ from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.celery_states import CELERY_STATES
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.json_logging import escape_handlers
 from mailctl.security.address_masking import masking_logger

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mailctl.domain.models import Email, State
+from mailctl.domain.models import Email
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.domain.states import State
 
 #: When the tests of pure decisions take place.
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

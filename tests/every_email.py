@@ -16,11 +16,12 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, Deferral, State, User
+from mailctl.domain.models import Content, Deferral, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.feedback import Feedback, FeedbackKind, Proof, record
 from mailctl.smtp.classify import reply_category

@@ -5,8 +5,8 @@ from __future__ import annotations
 from docs.generators.markdown import escape, table
 from docs.generators.source import member_comments
 from docs.generators.svg import Box, Drawing
-from mailctl.domain.models import FINAL_STATES, TRANSITIONS, State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import FINAL_STATES, TRANSITIONS, State
 
 _BOX = 92
 _STEP = 124

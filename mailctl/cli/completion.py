@@ -59,7 +59,7 @@ def complete_kind(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 def complete_state(incomplete: str) -> list[str]:
     """Complete a state."""
-    from mailctl.domain.models import State
+    from mailctl.domain.states import State
 
     return [state for state in State if state.startswith(incomplete)]
 

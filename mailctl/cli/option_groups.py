@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mailctl.cli.terminal.tabular import TableFormat
     from mailctl.delivery_log.queries.search import EmailFilter
     from mailctl.diagnosis.status import StatusService
-    from mailctl.domain.models import State
+    from mailctl.domain.states import State
     from mailctl.views.base import View
 
 _FILTERS_PANEL = "Filters"
@@ -140,7 +140,7 @@ class SubjectOptions(OptionGroup):
         Raises:
             UnknownName: a state does not exist.
         """
-        from mailctl.domain.models import State
+        from mailctl.domain.states import State
 
         return tuple(
             State(require_choice(value, list(State), noun="state")) for value in split_values(self.state)

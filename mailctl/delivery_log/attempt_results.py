@@ -27,9 +27,10 @@ from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.suppressions import is_dead_mailbox, suppress_dead_mailbox
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
-from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.models import MAYBE_SENT
 from mailctl.domain.outcomes import OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

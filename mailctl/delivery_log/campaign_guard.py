@@ -13,7 +13,7 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import campaigns, emails, feedback, pauses
 from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.domain.campaign_bounds import MIN_ACCEPTED, MIN_BOUNCES, MIN_COMPLAINTS, CampaignBounds
-from mailctl.domain.models import ACCEPTED_STATES, State
+from mailctl.domain.states import ACCEPTED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

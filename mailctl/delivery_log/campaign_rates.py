@@ -12,7 +12,7 @@ from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
 from mailctl.delivery_log.storage.tables import campaigns, emails
 from mailctl.delivery_log.transitions import change_state
 from mailctl.domain.campaign_rate import CampaignRate, Release
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

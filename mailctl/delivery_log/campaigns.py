@@ -22,7 +22,7 @@ from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
 from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore
 from mailctl.domain.email_ids import day_of
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -22,9 +22,9 @@ from mailctl.delivery_log.transitions import (
     insert_or_ignore,
     reason_values,
 )
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, StateChange, change_state, reason_values
 from mailctl.domain.catalog import CANARY
 from mailctl.domain.lease import Lease
-from mailctl.domain.models import Claim, State
+from mailctl.domain.models import Claim
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import CONFIG_RETRY_SECONDS
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError
 from mailctl.process.boot_clock import boottime
 

@@ -11,7 +11,7 @@ from sqlalchemy import text as sql_text
 from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import CANARY
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.transitions import append_events
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER, RoutedEmail, join_order
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,7 +13,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, feedback_counts
 from mailctl.delivery_log.transitions import insert_of_dialect
-from mailctl.domain.models import ACCEPTED_STATES
+from mailctl.domain.states import ACCEPTED_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

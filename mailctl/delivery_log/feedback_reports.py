@@ -25,8 +25,8 @@ from mailctl.delivery_log.storage.partial_indices import IS_WAITING_REPORT
 from mailctl.delivery_log.storage.tables import emails, feedback
 from mailctl.delivery_log.transitions import insert_new
 from mailctl.domain.mailbox import canonical_mailbox
-from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.domain.states import UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mailctl.delivery_log.storage import encryption
 from mailctl.domain.catalog import can_unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,9 +22,9 @@ from mailctl.delivery_log.transitions import (
     reason_values,
 )
 from mailctl.delivery_log.unsubscribes import has_unsubscribed
-from mailctl.domain.models import State
 from mailctl.domain.own_tasks import OTHER_WORKER
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

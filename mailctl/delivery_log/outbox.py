@@ -24,8 +24,8 @@ from mailctl.delivery_log.transitions import (
 )
 from mailctl.domain.catalog import CANARY, effective_kind
 from mailctl.domain.link_expiry import undated_links_lifetime
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError
 from mailctl.timefmt import format_duration
 

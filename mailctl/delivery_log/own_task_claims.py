@@ -29,8 +29,8 @@ from mailctl.delivery_log.transitions import (
 )
 from mailctl.domain.lease import Lease
 from mailctl.domain.mailbox import canonical_mailbox
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from mailctl.process.boot_clock import boottime
 
 if TYPE_CHECKING:

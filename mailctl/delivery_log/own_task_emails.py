@@ -16,9 +16,10 @@ from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.transitions import change_state, reason_values
-from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.models import MAYBE_SENT
 from mailctl.domain.own_tasks import OWN_TASK
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -19,9 +19,9 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, pauses
 from mailctl.delivery_log.transitions import insert_or_ignore
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.states import State
 from mailctl.timefmt import TimeStyle, format_time
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ from mailctl.delivery_log.storage.partial_indices import IS_WAITING_SECURITY_EMA
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
-from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.own_tasks import OTHER_WORKER
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import CLAIMABLE_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -17,9 +17,10 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, circuits, emails, events, idempotency_keys
 from mailctl.delivery_log.transitions import CLAIM_CLEARED, change_state, reason_values
-from mailctl.domain.models import MAYBE_SENT, State
+from mailctl.domain.models import MAYBE_SENT
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import IN_DOUBT, MIN_REMAINING_LIFETIME_SECONDS
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

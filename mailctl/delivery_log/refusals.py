@@ -12,10 +12,10 @@ from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import change_state, is_state_change, reason_values
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.storage.encryption import renew
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.domain.states import CLAIMABLE_STATES, State
 from mailctl.security.keyring import UNBOUND_VERSION
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource, suppress
 from mailctl.delivery_log.transitions import StateChange
 from mailctl.delivery_log.unsubscribes import unsubscribe
-from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import ACCEPTED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

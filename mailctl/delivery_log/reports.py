@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import FEEDBACK_STATES, State
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.domain.states import FEEDBACK_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from mailctl.delivery_log.storage.partitions.dropping import (
 )
 from mailctl.delivery_log.storage.tables import emails, events, feedback, link_uses
 from mailctl.delivery_log.web_sessions import delete_expired_sessions
-from mailctl.domain.models import FINAL_STATES
+from mailctl.domain.states import FINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

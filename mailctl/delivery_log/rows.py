@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.storage.encryption import RowIdentity
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import Email, Event, State
+from mailctl.domain.models import Email, Event
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from sqlalchemy import Row

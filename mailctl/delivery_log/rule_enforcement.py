@@ -38,7 +38,6 @@ from mailctl.delivery_log.transitions import append_events, change_state, reason
 from mailctl.delivery_log.unsubscribes import has_unsubscribed, unsubscribe_reasons
 from mailctl.domain.catalog import can_unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
-from mailctl.domain.models import CLAIMABLE_STATES, State
 from mailctl.domain.rate_limits import (
     ALL_KINDS,
     GLOBAL_SETTING,
@@ -49,6 +48,7 @@ from mailctl.domain.rate_limits import (
     describe_counted_emails,
 )
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import CLAIMABLE_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

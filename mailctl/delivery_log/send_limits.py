@@ -15,7 +15,6 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.sql_functions import Domain
 from mailctl.delivery_log.storage.tables import emails, events, send_limits
 from mailctl.delivery_log.transitions import insert_or_ignore
-from mailctl.domain.models import State
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.domain.send_rates import (
     COUNTED_SECONDS,
@@ -27,6 +26,7 @@ from mailctl.domain.send_rates import (
     learn_from_refusal,
     server_scope,
 )
+from mailctl.domain.states import State
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

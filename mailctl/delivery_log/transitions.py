@@ -11,8 +11,8 @@ from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
-from mailctl.domain.models import State, states_before
 from mailctl.domain.reason_codes import NOTE_CODES
+from mailctl.domain.states import State, states_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

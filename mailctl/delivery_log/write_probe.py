@@ -21,7 +21,7 @@ from mailctl.delivery_log.storage.engine import (
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.domain.catalog import CANARY
-from mailctl.domain.models import UNFINISHED_STATES, State
+from mailctl.domain.states import UNFINISHED_STATES, State
 from mailctl.errors import ConfigurationError, LogUnavailable
 from mailctl.security.keyring import is_unbound
 

@@ -10,9 +10,9 @@ from mailctl.diagnosis import wording
 from mailctl.diagnosis.attempt_causes import RATE_LIMITED, cause_of_attempt, cause_of_server_failure
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.waiting import describe_limits
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.states import State
 from mailctl.smtp.classify import is_server_stage
 from mailctl.timefmt import format_duration
 

@@ -16,9 +16,9 @@ from mailctl.domain.eligibility import (
 )
 from mailctl.domain.factory import make_user
 from mailctl.domain.link_expiry import given_links_expiry
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError, NotFound
 from mailctl.smtp.classify import is_dead_mailbox

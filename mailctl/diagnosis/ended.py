@@ -9,11 +9,11 @@ from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
 from mailctl.domain.eligibility import RELEASE
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import OPEN_CATEGORIES, OUR_FAULTS, ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.smtp.classify import is_recipient_refusal, reply_category
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from mailctl.delivery_log.send_limits import read_learned_limits, read_learned_r
 from mailctl.diagnosis.default_queues import default_queues
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.models import Case, Evidence, SilentWorker, UnknownId
-from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import DEFAULT_SERVER, domain_of
 from mailctl.domain.send_rates import domain_scope, server_scope
+from mailctl.domain.states import ACCEPTED_STATES, State
 from mailctl.errors import BrokerRefused, BrokerUnavailable, ConfigurationError
 from mailctl.settings import BULK_QUEUE
 from mailctl.settings.hosts import server_address

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from mailctl.diagnosis.attempt_causes import cause_of_attempt
 from mailctl.diagnosis.ended import cause_of_refusal
 from mailctl.diagnosis.models import Cause
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from mailctl.domain.outcomes import SmtpReply

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.reports import LoggedReport
     from mailctl.delivery_log.suppressions import Suppression
     from mailctl.domain.eligibility import Action, AvailableAction
-    from mailctl.domain.models import CeleryResult, Email, Event, State
+    from mailctl.domain.models import CeleryResult, Email, Event
     from mailctl.domain.shell_command import ShellCommand
+    from mailctl.domain.states import State
 
 
 class Certainty(StrEnum):

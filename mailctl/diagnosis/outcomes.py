@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ExitCode
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mailctl.diagnosis import attempts, ended, waiting
 from mailctl.diagnosis.models import Case, Cause, Certainty
-from mailctl.domain.models import ACCEPTED_STATES, State
 from mailctl.domain.retry_policy import count_possible_copies
+from mailctl.domain.states import ACCEPTED_STATES, State
 from mailctl.timefmt import pluralize
 
 if TYPE_CHECKING:

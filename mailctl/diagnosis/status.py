@@ -15,9 +15,10 @@ from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
 from mailctl.diagnosis.rules import diagnose
 from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command, wider_search_command
 from mailctl.domain.celery_states import CELERY_STATES
-from mailctl.domain.models import CeleryResult, Email, Event, State
+from mailctl.domain.models import CeleryResult, Email, Event
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.errors import (
     EmailFailed,
     EmailUnconfirmed,

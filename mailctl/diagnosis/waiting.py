@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from mailctl.checks.silence import describe_silence
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
 from mailctl.domain.shell_command import mailctl_command, start_worker_command
+from mailctl.domain.states import State
 from mailctl.timefmt import format_duration, format_rate, pluralize
 
 if TYPE_CHECKING:

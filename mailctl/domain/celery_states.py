@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

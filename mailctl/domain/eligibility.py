@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import SENT_OR_CAPTURED, Email, State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import is_too_late
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
+from mailctl.domain.states import SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from mailctl.domain.models import Email
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import SENT_OR_CAPTURED, State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import SENT_OR_CAPTURED, State
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.errors import ConfigurationError
 from mailctl.settings.credential_masking import mask_credentials

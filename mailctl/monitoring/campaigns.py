@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.campaign_stats import count_campaigns
-from mailctl.domain.models import ACCEPTED_STATES, FINAL_STATES, UNFINISHED_STATES, State
+from mailctl.domain.states import ACCEPTED_STATES, FINAL_STATES, UNFINISHED_STATES, State
 from mailctl.monitoring.errors import find_errors
 from mailctl.operations.known_names import unknown_campaign
 

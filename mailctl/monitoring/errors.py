@@ -13,8 +13,8 @@ from mailctl.diagnosis.attempt_causes import RATE_LIMITED
 from mailctl.diagnosis.attempts import slow_down_command
 from mailctl.diagnosis.failures import cause_of_failure
 from mailctl.domain.fingerprints import join_domains, make_fingerprint
-from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import UNFINISHED_STATES, State
 from mailctl.security.address_masking import mask_addresses_in_text
 
 if TYPE_CHECKING:

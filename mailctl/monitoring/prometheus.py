@@ -13,7 +13,7 @@ from mailctl.delivery_log.queries.outcome_counts import OUTCOMES, OutcomeCounts,
 from mailctl.delivery_log.queries.queue_stats import QueueDepth
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.queries.statistics import Statistics
-from mailctl.domain.models import UNFINISHED_STATES, State
+from mailctl.domain.states import UNFINISHED_STATES, State
 from mailctl.domain.unicode_safety import escape_controls_as_line
 from mailctl.monitoring.snapshot import take_snapshot
 from mailctl.process.per_process import PerProcess

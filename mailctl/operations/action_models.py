@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.operator_actions import AuditInfo
     from mailctl.domain.eligibility import Action, EligibilityResult, Hazard
-    from mailctl.domain.models import Email, State
+    from mailctl.domain.models import Email
+    from mailctl.domain.states import State
 
 
 class ActionOutcome(StrEnum):

@@ -11,8 +11,8 @@ from mailctl.domain.catalog import effective_kind
 from mailctl.domain.eligibility import HOLD, RELEASE, RESEND, Hazard
 from mailctl.domain.factory import make_drafts
 from mailctl.domain.link_expiry import given_links_expiry
-from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable
 from mailctl.operations.action_models import (

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from mailctl.broker.unvalidated import validated_content
 from mailctl.diagnosis.status import StatusService
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ConfigurationError, ContentDeleted, InvalidInput, MailctlError, NotFound
 from mailctl.rendering.html_text import html_to_text

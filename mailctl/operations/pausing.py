@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.pauses import Pause, PauseScope
 from mailctl.delivery_log.queries.search import EmailFilter, count_by_state
-from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.domain.states import CLAIMABLE_STATES, State
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.operations.known_names import check_campaign, check_queue, is_known_queue
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from mailctl.domain.eligibility import Action
-    from mailctl.domain.models import Email, State
+    from mailctl.domain.models import Email
+    from mailctl.domain.states import State
     from mailctl.runtime import Runtime
 
 #: The number of emails that are read, and changed, together.

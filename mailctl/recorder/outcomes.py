@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from celery import states
 
-from mailctl.domain.models import MAYBE_SENT, SENT_OR_CAPTURED, State
+from mailctl.domain.models import MAYBE_SENT
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_value
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from celery import states
 from celery.exceptions import Ignore
 
-from mailctl.domain.models import SENT_OR_CAPTURED, Deferral, State
+from mailctl.domain.models import Deferral
+from mailctl.domain.states import SENT_OR_CAPTURED, State
 from mailctl.json_logging import log_extra
 from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.recorder.writer import log_health, log_writer

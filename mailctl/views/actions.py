@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from mailctl.domain.eligibility import Hazard
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.operations.action_models import ActionOutcome
 from mailctl.views.base import View
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from mailctl.diagnosis.models import Certainty
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.views.base import Timestamp, View, round_figure
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.views.base import Timestamp, View
 
 if TYPE_CHECKING:

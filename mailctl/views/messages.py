@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.views.base import View
 
 if TYPE_CHECKING:

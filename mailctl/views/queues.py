@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from mailctl.delivery_log.pauses import PauseScope
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.views.base import Count, PerMinute, Seconds, Timestamp, View, round_figure
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, WithJsonSchema
 
 from mailctl.delivery_log.queries.stat_models import Dimension
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.views.base import Count, Seconds, Share, Timestamp, View
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from fastapi import Query
 from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.choices import require_choice
-from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.errors import NotFound
 from mailctl.operations.known_names import check_names
 from mailctl.operations.selection import find_ids

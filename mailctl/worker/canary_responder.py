@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.address_validation import validate_address
 from mailctl.domain.catalog import CANARY
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.routing import RoutedEmail
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
 from mailctl.process.deadlines import DEADLINE_SECONDS
 from mailctl.smtp.probe import ProbeStep, probe_recipient

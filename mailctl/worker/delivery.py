@@ -15,9 +15,9 @@ from mailctl.delivery_log.due import GROUP_SIZE
 from mailctl.domain import validation
 from mailctl.domain.catalog import effective_kind
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Claim, State
 from mailctl.domain.request import EmailRequest
 from mailctl.domain.routing import DEFAULT_SERVER
+from mailctl.domain.states import State
 from mailctl.errors import InvalidInput, LogUnavailable
 from mailctl.json_logging import log_extra
 from mailctl.settings import GROUPS_QUEUE
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mailctl.broker.unvalidated import ParsedMessage
     from mailctl.delivery_log.claims import ClaimResult
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Draft, Json
+    from mailctl.domain.models import Claim, Draft, Json
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
     from mailctl.worker.event_loop import CoroutineRun, CoroutineRunner

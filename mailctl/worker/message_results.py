@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.worker.outcomes import DeliveryResult
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.delivery_log.storage.engine import is_about_a_row
 from mailctl.domain import unicode_safety
-from mailctl.domain.models import MAYBE_SENT, Claim, Content, Deferral, Envelope, SentClaim, State
+from mailctl.domain.models import MAYBE_SENT, Claim, Content, Deferral, Envelope, SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.retry_policy import GiveUp, decide_retry, is_too_late, may_resend_in_doubt
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, InvalidInput, LeaseEnded, LogUnavailable, RenderError
 from mailctl.json_logging import log_extra
 from mailctl.security.address_masking import mask_addresses_in_text

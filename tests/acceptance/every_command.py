@@ -12,11 +12,11 @@ import typer
 from mailctl.cli.main import app
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.send_service import Recipients, SendService
 from mailctl.runtime import Runtime

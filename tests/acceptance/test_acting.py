@@ -14,7 +14,7 @@ from mailctl.cli.main import main
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.eligibility import CANCEL, HOLD, RELEASE
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.operations.action_models import ActionOutcome, ActionRequest
 from mailctl.operations.bulk_actions import BulkAction
 from mailctl.operations.selection import select_by_ids

@@ -22,8 +22,8 @@ import trustme
 from typing_extensions import override
 
 from mailctl.diagnosis.status import StatusService
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable, ServiceUnavailable
 from mailctl.feedback.imap import ImapMailbox, ImapSource
 from mailctl.feedback.ingest import MailIngester

@@ -10,9 +10,9 @@ import pytest
 
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.grouping import MAX_SINGLE_EMAILS

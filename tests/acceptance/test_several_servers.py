@@ -17,9 +17,9 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import circuits, emails, events
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings

@@ -26,6 +26,7 @@ from tests.benchmarks import (
     statements,
     stopping,
     ten_million,
+    through_log,
     web,
 )
 from tests.benchmarks.bench import PROCESSES
@@ -56,6 +57,7 @@ BENCHMARKS = {
     "growth": growth.queries,
     "ten-million": ten_million.queries,
     "partitioned": partitioned.queries,
+    "through-log": through_log.claims,
     "pages": web.pages,
     "sign-ups": web.sign_ups,
     "few-sessions": server_limits.few_sessions,

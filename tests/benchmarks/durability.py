@@ -37,7 +37,7 @@ def _on(folder: Path, name: str, server: PostgresServer | None = None, *, rounds
             bulk = send_campaigns(relaxed, rounds)
     with _bench(folder / "durable-bulk", "durable", server) as durable:
         durable_bulk = send_campaigns(durable, rounds)
-    yield at_most(f"call, {name}, p99 ms (other: durable delay)", ours, delay, 1.5)
+    yield at_most(f"call, {name}, p99 ms (other: durable delay)", ours, delay, 1.0)
     yield at_most(f"call, {name}, p99 ms (other: relaxed)", *zip(*calls, strict=True), 4)
     yield at_least(f"enqueue, {name}, rows/s (other: relaxed)", *zip(*rows, strict=True), 0.8)
     yield at_least(f"bulk, {name}, emails/s (other: relaxed)", durable_bulk, bulk, 0.8)

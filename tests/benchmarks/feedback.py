@@ -26,8 +26,9 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, User
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.feedback import Feedback, FeedbackKind, Proof, record, settle
 from mailctl.feedback.lmtp import LmtpSource

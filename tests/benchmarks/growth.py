@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from mailctl.delivery_log.queries.search import EmailFilter, search
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from tests.benchmarks.bench import Figure, at_most, in_rounds

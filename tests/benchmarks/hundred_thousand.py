@@ -33,7 +33,7 @@ from tests.servers import PostgresServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mailctl.domain.models import State
+    from mailctl.domain.states import State
 
 
 WIDTHS = (80, 140)

@@ -11,8 +11,9 @@ from sqlalchemy import insert
 
 from mailctl.delivery_log.storage import tables
 from mailctl.delivery_log.storage.encryption import RowIdentity, seal
-from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, Content, State, User
+from mailctl.domain.models import Content, User
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import FINAL_STATES, SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

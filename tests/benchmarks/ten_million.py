@@ -19,9 +19,10 @@ from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.retention import Retention
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.monitoring.snapshot import take_snapshot, take_trend
 from mailctl.monitoring.stats import make_report
 from mailctl.runtime import Runtime

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import State
 from mailctl.domain.retry_policy import IN_DOUBT
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

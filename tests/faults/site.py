@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from mailctl.domain.models import Email, State
+    from mailctl.domain.models import Email
+    from mailctl.domain.states import State
     from mailctl.enqueue.background import Dispatcher
     from tests.acceptance.terminal import Terminal, Window
     from tests.servers import RedisServer
@@ -205,7 +206,7 @@ def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 def is_final(state: object) -> bool:
     """Whether a state is one that nothing follows."""
-    from mailctl.domain.models import FINAL_STATES
+    from mailctl.domain.states import FINAL_STATES
 
     return state in FINAL_STATES
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.faults.forms import with_log_in
 from tests.faults.site import holds_within

@@ -11,7 +11,7 @@ import pytest
 
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import consumed_queues
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ServiceUnavailable
 from tests.faults.soak import Faults, descriptors, memory_kib
 

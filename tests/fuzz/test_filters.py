@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from mailctl import runtime
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import InvalidInput, NotFound
 from mailctl.settings import Settings
 from mailctl.web.filters import EmailQuery

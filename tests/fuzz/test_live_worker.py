@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import FINAL_STATES, State
+from mailctl.domain.states import FINAL_STATES, State
 from tests.fuzz.messages import make
 
 if TYPE_CHECKING:

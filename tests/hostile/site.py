@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 
 from mailctl import runtime
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.settings import Settings
 from mailctl.worker.delivery import Delivery
 from mailctl.worker.event_loop import EventLoopThread

@@ -18,7 +18,8 @@ from mailctl import web
 from mailctl.cli.main import main
 from mailctl.domain import validation
 from mailctl.domain.address_validation import validate_address
-from mailctl.domain.models import Envelope, State
+from mailctl.domain.models import Envelope
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, ExitCode, InvalidInput
 from mailctl.smtp.capture import CaptureSender
 from tests.emails import HEADERS

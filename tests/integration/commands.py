@@ -10,9 +10,10 @@ import sqlalchemy
 
 from mailctl import runtime
 from mailctl.delivery_log.storage.urls import parse_url
-from mailctl.domain.models import Deferral, State
+from mailctl.domain.models import Deferral
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from mailctl.smtp.classify import classify_reply
 
 LOST = Outcome(kind=OutcomeKind.AMBIGUOUS, reply=SmtpReply(text="timed out"), stage="body")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Email, State
+    from mailctl.domain.models import Email
+    from mailctl.domain.states import State
     from mailctl.worker.outcomes import DeliveryResult
     from tests.smtp_server import ScriptedSmtpServer
 

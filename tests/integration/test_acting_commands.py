@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl import runtime
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind
+from mailctl.domain.states import State
 from tests.integration.commands import DEAD, LOST, REFUSED, fail, send, state_of, welcome
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind
+from mailctl.domain.states import State
 from tests.integration.commands import DEAD, fail
 
 if TYPE_CHECKING:

@@ -22,10 +22,11 @@ from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.email_ids import day_digits, day_of
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.campaign import FIRST_CHUNK_ROWS, CampaignRecorder
 from mailctl.runtime import Runtime
 from mailctl.security.keyring import Keyring

@@ -11,9 +11,9 @@ from fastapi_mail.fastmail import email_dispatched
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import GENERIC, RESET
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.worker.delivery_options import DeliveryOptions
 from tests.integration.delivering import WORKER, Post

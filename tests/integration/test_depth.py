@@ -14,8 +14,8 @@ from sqlalchemy import insert
 from mailctl import runtime, web
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import FINAL_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import FINAL_STATES, State
 from mailctl.settings import Settings
 from tests.web_server import serving
 from tests.workers import worker

@@ -18,7 +18,7 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
 from tests.accounts import ZOE, Account

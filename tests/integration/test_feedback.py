@@ -13,7 +13,7 @@ from sqlalchemy import event
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import feedback
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ExitCode
 from mailctl.feedback import listeners
 from mailctl.feedback.ingest import MailIngester

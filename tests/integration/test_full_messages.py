@@ -20,9 +20,10 @@ from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, User
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.message_sender import MessageSender
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerRefused, BrokerUnavailable

@@ -14,8 +14,8 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.diagnosis.status import StatusService
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, RESET, Kind
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import InvalidInput

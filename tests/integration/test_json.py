@@ -26,9 +26,10 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.delivery_log.transitions import change_state
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, User
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import ExitCode

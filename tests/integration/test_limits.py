@@ -11,9 +11,9 @@ import pytest
 from mailctl.domain.address_block import address_block
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from tests.integration.delivering import WORKER, Post, record, states
 

@@ -31,8 +31,8 @@ from mailctl.delivery_log.storage.schema_version import (
 )
 from mailctl.delivery_log.storage.tables import emails, metadata
 from mailctl.delivery_log.storage.urls import is_same_database, parse_url
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, LogUnavailable
 from tests.integration.older_logs import MIGRATIONS, migrate
 from tests.servers import PostgresServer, free_port

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind
+from mailctl.domain.states import State
 from tests.integration.commands import DEAD, fail, send, welcome
 
 if TYPE_CHECKING:

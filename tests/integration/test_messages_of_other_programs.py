@@ -8,9 +8,9 @@ import pytest
 
 from mailctl.domain.catalog import GENERIC, RESET, WELCOME
 from mailctl.domain.factory import make_user
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.operations.message_viewer import MessageSource, MessageViewer
 from tests.integration.delivering import WORKER, Post

@@ -16,9 +16,9 @@ from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.eligibility import RETRY
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.operations.maintenance import rekey
 from tests.integration.delivering import Post

@@ -9,8 +9,8 @@ import pytest
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import RESET, WELCOME
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings

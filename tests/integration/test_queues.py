@@ -11,7 +11,7 @@ from celery import Celery
 
 from mailctl import runtime
 from mailctl.broker.inspector import BrokerInspector
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerUnavailable
 from tests.servers import FEW_ATTEMPTS, HangUpServer

@@ -11,7 +11,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from mailctl import runtime
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.recorder import writer
 from tests.recorded_app import define_send, making_apps, recorded
 

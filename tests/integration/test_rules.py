@@ -13,8 +13,8 @@ import pytest
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import GENERIC, WELCOME, Kind, Link
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.enqueue.publisher import Publisher
 from tests.integration.delivering import WORKER, Post, record, states, suppress

@@ -12,9 +12,9 @@ from billiard.pool import soft_timeout_sighandler
 from sqlalchemy import event
 
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.worker.delivery_options import DeliveryOptions
 from mailctl.worker.soft_time_limit import soft_time_limit_deferred
 from tests.integration.delivering import Post

@@ -19,7 +19,7 @@ from mailctl.delivery_log.storage.schema_version import ensure_current
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.web.charts import Chart, Series, round_scale_max
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 
 import mailctl
 from mailctl import runtime
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, IdempotencyConflict, InvalidInput
 from mailctl.settings import Settings
 from mailctl.sync import EmailService

@@ -25,9 +25,10 @@ from mailctl import runtime
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.domain.webhook_secrets import PROVIDER_NAMES, UNSIGNED_PROVIDERS
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.feedback import listeners

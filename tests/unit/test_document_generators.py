@@ -13,7 +13,7 @@ from docs.generators.json_schemas import describe_type
 from docs.generators.markdown import code, table
 from docs.generators.python_api import docstring_text
 from docs.generators.source import member_comments
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from typing import Any

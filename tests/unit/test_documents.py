@@ -17,8 +17,8 @@ from docs.generators.source import member_comments
 from mailctl import tasks
 from mailctl.diagnosis import attempt_causes, our_faults
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.settings import Settings
 from mailctl.views.schemas import SCHEMAS
 from tests.acceptance.blocks import DOCUMENTS

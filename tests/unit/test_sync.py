@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from mailctl import runtime
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, InvalidInput
 from mailctl.settings import Settings
 from mailctl.sync import EmailService

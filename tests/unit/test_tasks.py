@@ -13,7 +13,7 @@ from celery.app.trace import build_tracer
 from mailctl import tasks
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.domain.catalog import DELIVER_TASK
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import EmailFailed, InvalidInput
 from mailctl.tasks import EmailDeferred
 from mailctl.worker import message_validation

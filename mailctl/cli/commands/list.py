@@ -188,7 +188,7 @@ def _rows(session: CliSession, emails: Sequence[Email]) -> Iterator[list[str]]:
 
 
 def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
-    from mailctl.domain.models import CLAIMABLE_STATES
+    from mailctl.domain.states import CLAIMABLE_STATES
 
     recorded = format_time(email.created_at, TimeStyle.DAY_SECOND)
     stopping = [str(each) for each in pauses if email.state in CLAIMABLE_STATES and each.covers(email)]

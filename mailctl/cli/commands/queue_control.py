@@ -193,7 +193,7 @@ def purge(
 
 def _note_held(session: CliSession, filters: EmailFilter, *, until: str | None) -> None:
     from mailctl.delivery_log.queries.search import count_matching
-    from mailctl.domain.models import State
+    from mailctl.domain.states import State
 
     if held := count_matching(session.runtime.engine, replace(filters, states=(State.HELD,))):
         command = mailctl_command(

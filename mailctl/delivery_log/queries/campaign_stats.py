@@ -13,7 +13,7 @@ from mailctl.delivery_log.queries.queue_stats import RATE_WINDOW, newest_events
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import campaigns, emails
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Engine
 
-    from mailctl.domain.models import Event, State
+    from mailctl.domain.models import Event
+    from mailctl.domain.states import State
 
 
 @dataclass(frozen=True, kw_only=True)

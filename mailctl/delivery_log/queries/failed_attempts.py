@@ -11,9 +11,9 @@ from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import is_state_change
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,14 +15,14 @@ from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row, event_from_
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
-from mailctl.domain.models import Email, Event, State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Engine
 
-    from mailctl.domain.models import Json
+    from mailctl.domain.models import Email, Event, Json
 
 _BY_IDS: Any = (
     select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)

@@ -12,7 +12,7 @@ from mailctl.delivery_log.queries.statistics import first_event_seq_since
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import is_state_change
-from mailctl.domain.models import FINAL_STATES, SENT_OR_CAPTURED, State
+from mailctl.domain.states import FINAL_STATES, SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -19,7 +19,7 @@ from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import is_state_change
-from mailctl.domain.models import SENT_OR_CAPTURED, UNFINISHED_STATES, State
+from mailctl.domain.states import SENT_OR_CAPTURED, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection

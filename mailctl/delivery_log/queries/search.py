@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:

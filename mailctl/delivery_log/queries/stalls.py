@@ -17,8 +17,8 @@ from mailctl.delivery_log.queries.queue_stats import newest_events
 from mailctl.delivery_log.session_shares import SessionShares
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import State
 from mailctl.domain.routing import DEFAULT_SERVER
+from mailctl.domain.states import State
 from mailctl.timefmt import format_duration, pluralize
 
 if TYPE_CHECKING:

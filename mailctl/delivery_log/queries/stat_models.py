@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.domain.models import ACCEPTED_STATES, UNFINISHED_STATES, State
+from mailctl.domain.states import ACCEPTED_STATES, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

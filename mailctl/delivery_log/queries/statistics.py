@@ -33,7 +33,7 @@ from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.mailbox_providers import OTHER_PROVIDER, PROVIDER_DOMAINS
-from mailctl.domain.models import ACCEPTED_STATES, State
+from mailctl.domain.states import ACCEPTED_STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -20,7 +20,7 @@ from mailctl.delivery_log.queries.statistics import (
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.transitions import is_state_change
-from mailctl.domain.models import FEEDBACK_STATES, FINAL_STATES, SENT_OR_CAPTURED, State
+from mailctl.domain.states import FEEDBACK_STATES, FINAL_STATES, SENT_OR_CAPTURED, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

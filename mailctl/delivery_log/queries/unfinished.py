@@ -10,8 +10,8 @@ from sqlalchemy import case, func, select
 from mailctl.delivery_log.due import starts_later
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
     from datetime import datetime

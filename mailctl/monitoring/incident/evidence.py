@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.circuits import read_circuits_in_use
 from mailctl.delivery_log.heartbeats import is_suspended
 from mailctl.delivery_log.queries.unfinished import UnfinishedEmails, count_unfinished
-from mailctl.domain.models import CLAIMABLE_STATES, State
+from mailctl.domain.states import CLAIMABLE_STATES, State
 from mailctl.errors import MailctlError
 from mailctl.monitoring.campaigns import list_campaigns
 from mailctl.monitoring.errors import find_errors

@@ -12,9 +12,9 @@ from mailctl.checks.other_logs import compare_other_workers
 from mailctl.checks.silence import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command, start_worker_fix
+from mailctl.domain.states import State
 from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.timefmt import TimeStyle, format_time, pluralize
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.attempt_causes import cause_of_server_failure
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.smtp.classify import is_server_stage, reply_category
 from mailctl.timefmt import (

@@ -9,7 +9,7 @@ from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
 from mailctl.delivery_log.storage.urls import delivery_log_url
 from mailctl.delivery_log.write_probe import check_writable
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import BrokerRefused, BrokerUnavailable, MailctlError
 from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
 from mailctl.process.deadlines import call_with_deadline

@@ -11,8 +11,8 @@ from mailctl import runtime
 from mailctl.delivery_log.queries.search import EmailPage
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.diagnosis.status import EmailStatus, StatusService
-from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.errors import InvalidInput, LogMissing, MailctlError, NotFound
 from mailctl.operations.message_viewer import MessageViewer
 from mailctl.web.api.emails import TaskId

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Claim, Draft, State
+    from mailctl.domain.models import Claim, Draft
+    from mailctl.domain.states import State
     from tests.servers import PostgresServer
 
 

@@ -16,9 +16,10 @@ from mailctl.delivery_log.storage.schema_version import upgrade
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import CANARY, WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import Deferral, SentClaim, State
+from mailctl.domain.models import Deferral, SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.security.keyring import Keyring
 from tests.integration.delivery_log.conftest import KEYRING, LEASE, START, Log
 

@@ -17,8 +17,9 @@ from mailctl.delivery_log.reports import FeedbackResult, Report
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.delivery_log.unsubscribes import Unsubscribes
 from mailctl.domain.catalog import Kind
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.states import State
 from mailctl.feedback import Feedback, FeedbackKind, Proof, recording
 from mailctl.feedback.recording import report_of
 from mailctl.runtime import Runtime

@@ -12,8 +12,9 @@ from mailctl.delivery_log.due import GroupableEmails
 from mailctl.delivery_log.own_task_claims import OwnTaskClaims
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.queries.search import EmailFilter, search
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
+from mailctl.domain.states import State
 from tests.integration.delivery_log.conftest import KEYRING, LEASE
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_drafts, make_user
-from mailctl.domain.models import State
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.errors import IdempotencyConflict
 from tests.integration.delivery_log.conftest import START, Log
 

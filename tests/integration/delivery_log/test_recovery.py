@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mailctl.delivery_log.retention import PrunableCounts, Retention
 from mailctl.domain.catalog import RESET
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from tests.integration.delivery_log.conftest import START, Log
 
 

@@ -18,7 +18,7 @@ from mailctl.delivery_log.rollup import Rollup
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, rollup_changes, rollup_counts, rollup_periods
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from mailctl.delivery_log.operator_actions import AuditInfo, OperatorActions, St
 from mailctl.delivery_log.queries.search import EmailFilter
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.domain.eligibility import HOLD
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import httpx
 
 from mailctl import runtime, web
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, User
+from mailctl.domain.states import State
 from mailctl.settings import Settings
 from tests.every_email import CAPTURED, EveryEmail
 from tests.integration.offers.conftest import ACTS, Offered, Operator, in_prose, on_page

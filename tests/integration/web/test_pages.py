@@ -13,9 +13,9 @@ from mailctl import runtime, web
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.feedback import Feedback, FeedbackKind, Proof, record
 from mailctl.monitoring.incident.report import find_logged_incident

@@ -9,7 +9,7 @@ import pytest
 from mailctl.cli.action_results import exit_code, left_out_lines, plan_lines, show_results, summary
 from mailctl.cli.terminal.output import Output
 from mailctl.domain.eligibility import CANCEL, RESEND, Hazard
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ExitCode
 from mailctl.operations.action_models import ActionOutcome, ActionPlan, ActionResult
 from tests.emails import email

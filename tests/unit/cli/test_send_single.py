@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailctl.cli import send_single
 from mailctl.cli.terminal.output import Output
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.emails import NOW, email
 
 if TYPE_CHECKING:

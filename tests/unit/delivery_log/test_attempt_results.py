@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import LATER, NO_REPLY, REFUSED, SENT
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mailctl.delivery_log.reports import Report
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.campaign_bounds import CampaignBounds
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable
 
 if TYPE_CHECKING:

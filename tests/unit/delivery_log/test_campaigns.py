@@ -10,8 +10,8 @@ import pytest
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.pauses import Pauses, PauseScope
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import LATER, REFUSED
 
 if TYPE_CHECKING:

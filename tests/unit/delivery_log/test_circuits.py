@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.circuits import Circuits, read_circuits, read_circuits_in_use
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import LATER
 from tests.workers import IDENTITY, worker
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.pauses import Pauses, PauseScope
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionSource
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.security.keyring import Keyring
 from tests.unit.delivery_log.conftest import LEASE
 

@@ -19,8 +19,8 @@ from mailctl.delivery_log.due import (
 )
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.email_routes import EmailRoutes, RoutableEmail
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.routing import ServerPlan
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import NO_REPLY, SENT
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from mailctl.delivery_log.retention import Retention
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.partial_indices import IS_WAITING_REPORT
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionScope, SuppressionSource
-from mailctl.domain.models import SentClaim, State
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import NO_REPLY, SENT
 
 if TYPE_CHECKING:

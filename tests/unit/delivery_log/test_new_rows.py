@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.new_rows import email_row, first_events
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.emails import NOW
 from tests.unit.delivery_log.conftest import KEYRING
 

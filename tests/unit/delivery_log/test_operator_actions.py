@@ -11,8 +11,8 @@ from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.domain.eligibility import HOLD, RELEASE, RETRY
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import REFUSED
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from sqlalchemy import event
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionSource
 from mailctl.domain.catalog import RESET
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, User
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.errors import IdempotencyConflict
 from tests.tokens import hs256
 

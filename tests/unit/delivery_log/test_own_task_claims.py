@@ -16,9 +16,10 @@ from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionSource
 from mailctl.domain.catalog import GENERIC
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, Deferral, State, User
+from mailctl.domain.models import Content, Deferral, User
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import KEYRING, LATER, LEASE, SENT
 
 if TYPE_CHECKING:

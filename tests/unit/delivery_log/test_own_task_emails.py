@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
-from mailctl.domain.models import CeleryResult, State
+from mailctl.domain.models import CeleryResult
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_result, outcome_of_value
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log

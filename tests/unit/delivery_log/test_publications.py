@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.due import GroupableEmails
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.settings import GROUPS_QUEUE
 from tests.emails import NOW
 

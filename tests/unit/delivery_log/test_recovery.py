@@ -11,8 +11,8 @@ import pytest
 from mailctl.delivery_log.claim_tokens import begin_worker
 from mailctl.delivery_log.operator_actions import AuditInfo
 from mailctl.domain.eligibility import RELEASE
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.settings import GROUPS_QUEUE
 from tests.unit.delivery_log.conftest import NO_REPLY
 

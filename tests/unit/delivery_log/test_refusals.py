@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.refusals import Refusals
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import LATER, REFUSED, SENT
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl.delivery_log.reports import Report
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 
 def report(kind: str = "bounced", *, source: str = "dsn", source_id: str = "1") -> Report:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.retention import PrunableCounts, Retention
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log

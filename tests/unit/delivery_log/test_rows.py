@@ -16,8 +16,9 @@ from mailctl.delivery_log.rows import (
 )
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import Email, State
+from mailctl.domain.models import Email
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.suppressions import Suppressions, SuppressionSource
-from mailctl.domain.models import State
 from mailctl.domain.rate_limits import ALL_KINDS, RateLimit, RateLimits
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from mailctl.delivery_log.send_limits import SendLimits, read_learned_limits, read_learned_rate
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import send_limits
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import SENT
 
 if TYPE_CHECKING:

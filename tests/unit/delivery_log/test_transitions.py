@@ -9,8 +9,8 @@ import pytest
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import circuits, emails
 from mailctl.delivery_log.transitions import append_events, change_state, insert_or_ignore, reason_values
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

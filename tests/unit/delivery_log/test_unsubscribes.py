@@ -12,8 +12,8 @@ from mailctl.delivery_log.feedback_reports import FeedbackReports
 from mailctl.delivery_log.reports import Report
 from mailctl.delivery_log.unsubscribes import Unsubscribes
 from mailctl.domain.catalog import RESET, WELCOME, Kind
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log

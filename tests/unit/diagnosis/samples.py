@@ -11,8 +11,9 @@ from mailctl.delivery_log.circuits import Circuit
 from mailctl.delivery_log.pauses import Pause, PauseScope
 from mailctl.diagnosis.models import Case, Cause, Evidence
 from mailctl.diagnosis.rules import diagnose
-from mailctl.domain.models import Email, Event, State
+from mailctl.domain.models import Email, Event
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.emails import NOW, email
 from tests.workers import worker
 

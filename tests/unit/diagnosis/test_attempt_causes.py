@@ -6,10 +6,10 @@ import pytest
 
 from mailctl.diagnosis.attempt_causes import cause_of_attempt, cause_of_server_failure
 from mailctl.diagnosis.failures import cause_of_failure
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import sharing_options
+from mailctl.domain.states import State
 
 NONE = SmtpReply()
 LATER = SmtpReply(code=451, enhanced="4.3.0", text="try again later")

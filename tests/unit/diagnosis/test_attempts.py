@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.diagnosis.models import Certainty
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (
     DEFERRED,

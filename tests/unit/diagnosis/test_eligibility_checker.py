@@ -12,9 +12,10 @@ from mailctl.delivery_log.operator_actions import ActionFacts
 from mailctl.diagnosis.eligibility_checker import EligibilityChecker
 from mailctl.domain.catalog import BUILT_IN_CATALOG, Catalog
 from mailctl.domain.eligibility import HOLD, RELEASE, RESEND, RETRY, Hazard
-from mailctl.domain.models import Content, Email, State, User
+from mailctl.domain.models import Content, Email, User
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, NotFound, UserDirectoryUnavailable
 from mailctl.settings import Settings
 from tests import emails

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,10 +12,10 @@ from mailctl.delivery_log.reports import PROVEN, UNPROVEN, LoggedReport
 from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
 from mailctl.diagnosis.wording import format_time
 from mailctl.domain.eligibility import AvailableAction, EligibilityFacts, available_actions
-from mailctl.domain.models import Email, State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (
     EMAIL,
@@ -23,6 +24,9 @@ from tests.unit.diagnosis.samples import (
     failed,
     names,
 )
+
+if TYPE_CHECKING:
+    from mailctl.domain.models import Email
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from mailctl.delivery_log.storage.urls import sqlite_url
 from mailctl.diagnosis.evidence import EvidenceCollector
 from mailctl.diagnosis.models import Evidence
 from mailctl.domain.catalog import BUILT_IN_CATALOG
-from mailctl.domain.models import CeleryResult, Email, State
+from mailctl.domain.models import CeleryResult, Email
+from mailctl.domain.states import State
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mailctl.diagnosis.failures import cause_of_failure
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 NOTHING = SmtpReply()
 

@@ -10,8 +10,9 @@ import pytest
 
 from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
 from mailctl.domain.eligibility import RELEASE, AvailableAction, Hazard
-from mailctl.domain.models import CeleryResult, Event, State
+from mailctl.domain.models import CeleryResult, Event
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from tests.emails import NOW, email
 from tests.workers import worker
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl.delivery_log.idempotency import IdempotencyKey
-from mailctl.domain.models import Email, State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (
     DEFERRED,
@@ -23,6 +24,9 @@ from tests.unit.diagnosis.samples import (
     failed,
     names,
 )
+
+if TYPE_CHECKING:
+    from mailctl.domain.models import Email
 
 
 @pytest.mark.parametrize("email", [EMAIL, PENDING])

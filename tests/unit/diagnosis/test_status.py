@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mailctl.diagnosis.status import EmailStatus, raise_for_unsent
-from mailctl.domain.models import CeleryResult, State
+from mailctl.domain.models import CeleryResult
+from mailctl.domain.states import State
 from mailctl.errors import EmailFailed, EmailUnconfirmed, StillPending
 from tests.emails import email
 

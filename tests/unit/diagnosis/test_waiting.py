@@ -11,8 +11,9 @@ import pytest
 from mailctl.broker.messages import MessageSearchResult
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.diagnosis.models import Certainty
-from mailctl.domain.models import CeleryResult, State
+from mailctl.domain.models import CeleryResult
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from tests.emails import NOW
 from tests.unit.diagnosis.samples import (
     EMAIL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl.domain.celery_states import CELERY_STATES
-from mailctl.domain.models import ACCEPTED_STATES, FINAL_STATES, State
+from mailctl.domain.states import ACCEPTED_STATES, FINAL_STATES, State
 
 
 def test_what_a_mail_server_has_accepted_is_a_success() -> None:

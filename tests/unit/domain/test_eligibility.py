@@ -20,9 +20,9 @@ from mailctl.domain.eligibility import (
     available_actions,
     check_eligibility,
 )
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from tests.emails import NOW, email
 
 FACTS = EligibilityFacts(has_content=True, may_have_been_sent=False, has_been_resent=False)

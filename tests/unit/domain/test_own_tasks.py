@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mailctl.domain.models import CeleryResult, State
+from mailctl.domain.models import CeleryResult
 from mailctl.domain.own_tasks import outcome_of_error, outcome_of_result, outcome_of_value
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailctl.domain.models import Event, State
+from mailctl.domain.models import Event
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import (
@@ -25,6 +25,7 @@ from mailctl.domain.retry_policy import (
     decide_retry,
     is_too_late,
 )
+from mailctl.domain.states import State
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RetryPolicy(first_seconds=10, cap_seconds=900)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import mailctl
 from mailctl.delivery_log.reports import FeedbackChange, RecordedReports, Report
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.feedback import listeners
 
 if TYPE_CHECKING:

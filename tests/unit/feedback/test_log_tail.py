@@ -10,9 +10,10 @@ import pytest
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_content, make_user
-from mailctl.domain.models import Claim, SentClaim, State
+from mailctl.domain.models import Claim, SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.feedback import log_tail
 from mailctl.feedback.followed_file import FollowedFile

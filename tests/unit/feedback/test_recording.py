@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.domain.states import State
 from mailctl.feedback import Feedback, FeedbackKind, Proof
 from mailctl.feedback.recording import is_hard_bounce, report_of
 

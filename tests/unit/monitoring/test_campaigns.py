@@ -12,9 +12,9 @@ from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.queries.campaign_stats import count_campaigns
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import State
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.campaign import CampaignRecorder
 from mailctl.errors import NotFound
 from mailctl.monitoring.campaigns import CampaignStatus, find_campaign, list_campaigns

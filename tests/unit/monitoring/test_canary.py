@@ -10,7 +10,7 @@ import pytest
 from celery import Celery
 
 from mailctl.delivery_log.outbox import RecordResult
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, InvalidInput, StillPending
 from mailctl.monitoring.canary import CanaryStep, send_canary
 from mailctl.settings import Settings

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.monitoring.email_changes import EmailChanges
 from tests.emails import email
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mailctl.delivery_log.queries.failed_attempts import FailedAttempt
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.monitoring.errors import ErrorGroup, ErrorTrend, find_trend, group_errors
 from tests.emails import NOW
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from mailctl.delivery_log.reports import FeedbackResult
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.monitoring.feedback_silence import SILENT_EMAILS, feedback_hops
 from mailctl.monitoring.prometheus import render_metrics
 from mailctl.runtime import Runtime

@@ -9,7 +9,7 @@ import pytest
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth
 from mailctl.delivery_log.queries.stat_models import Activity, Totals
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.monitoring.thresholds import Thresholds, check_age, check_depth, check_failures, check_feedback
 from tests.emails import NOW
 

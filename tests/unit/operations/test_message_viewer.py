@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.operations.message_viewer import (
     MessageDetails,
     MessageSource,

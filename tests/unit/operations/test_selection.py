@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from mailctl.domain.eligibility import HOLD, RELEASE
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.operations.selection import CHUNK_SIZE, Selection, not_applicable_message
 from tests.emails import email
 

@@ -14,8 +14,8 @@ from celery.local import maybe_evaluate
 
 from mailctl import record_tasks, runtime
 from mailctl.celery_app import create_celery_app, has_recorder
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.recorder import writer
 from mailctl.recorder.writer import log_writer
 from mailctl.settings import Settings

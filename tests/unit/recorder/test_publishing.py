@@ -11,7 +11,7 @@ from celery import Celery
 
 from mailctl import runtime
 from mailctl.domain.catalog import GENERIC
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.domain.task_mapping import OwnTask
 from mailctl.recorder import publishing, writer
 from mailctl.recorder.calls import make_call

@@ -11,8 +11,8 @@ from celery.exceptions import Ignore, Reject
 from mailctl import runtime
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.domain.catalog import GENERIC
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.domain.task_mapping import OwnTask
 from mailctl.recorder import runs, writer
 from mailctl.recorder.calls import drafts_of, make_call

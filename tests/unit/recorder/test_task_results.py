@@ -12,8 +12,9 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.task_arguments import REFERENCE_ARGUMENT
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.factory import make_drafts
-from mailctl.domain.models import Content, State, User
+from mailctl.domain.models import Content, User
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.recorder import task_results
 from mailctl.recorder.task_results import OwnTaskResults, record_results
 from mailctl.settings import Settings

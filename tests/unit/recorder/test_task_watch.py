@@ -14,7 +14,8 @@ from celery import Celery
 from mailctl.broker.inspector import TasksInHand
 from mailctl.broker.messages import BrokerQueue, CeleryMessage
 from mailctl.domain.catalog import BUILT_IN_CATALOG
-from mailctl.domain.models import CeleryResult, Email, State
+from mailctl.domain.models import CeleryResult, Email
+from mailctl.domain.states import State
 from mailctl.recorder.task_watch import OwnTaskWatch
 from tests.emails import email, utc_now
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from mailctl.domain.eligibility import CANCEL, HOLD, PURGE, RELEASE, RESEND, RETRY, Hazard
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.operations.action_models import ActionOutcome, ActionResult
 from mailctl.views.actions import ActionResultView
 from tests.emails import email

@@ -9,8 +9,8 @@ import pytest
 
 from mailctl.broker.messages import CeleryMessage, MessagePosition, MessageSearchResult
 from mailctl.diagnosis.models import Case, Cause, Certainty, Diagnosis, Evidence, UnknownId
-from mailctl.domain.models import State
 from mailctl.domain.shell_command import mailctl_command
+from mailctl.domain.states import State
 from mailctl.views.diagnosis import DiagnosisView, FactsView
 from tests.emails import NOW, email
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from mailctl.delivery_log.queries.search import EmailPage
-from mailctl.domain.models import State
 from mailctl.domain.outcomes import SmtpReply
+from mailctl.domain.states import State
 from mailctl.views.emails import EmailPageView, EmailSummaryView, EmailView
 from tests.emails import NOW, email
 

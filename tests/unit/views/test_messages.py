@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import Envelope, State
+from mailctl.domain.models import Envelope
+from mailctl.domain.states import State
 from mailctl.operations.message_viewer import MessageDetails, MessageSource
 from mailctl.operations.preview import Preview
 from mailctl.views.messages import EnvelopeView, MessageView, PreviewView, RawMessageView

@@ -9,7 +9,7 @@ from mailctl.delivery_log.circuits import Circuit
 from mailctl.delivery_log.queries.queue_stats import QueueDepth
 from mailctl.delivery_log.queries.stat_models import Activity, Latency
 from mailctl.delivery_log.queries.time_series import TimeSeriesPoint
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject
 from mailctl.monitoring.snapshot import Snapshot, Trend
 from mailctl.views.snapshot import OverviewView, SnapshotView

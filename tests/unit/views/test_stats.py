@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from mailctl.delivery_log.queries.stat_models import Dimension, Latency, StatsGroup, StatsPoint, Totals
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.monitoring.stats import StatsReport
 from mailctl.views.stats import StatsView
 from tests.emails import NOW

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mailctl.diagnosis.status import EmailStatus
-from mailctl.domain.models import CeleryResult, Event, State
+from mailctl.domain.models import CeleryResult, Event
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.views.emails import EmailView
 from mailctl.views.status import StatusView
 from tests.emails import NOW, email

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable
 from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
 from tests.unit.worker.fakes import Calls, parts

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import State
 from mailctl.domain.routing import ServerPlan
+from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable
 from mailctl.settings import GROUPS_QUEUE
 from mailctl.worker.delivery import GROUP_SIZE, Delivery

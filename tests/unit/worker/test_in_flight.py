@@ -7,8 +7,8 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from mailctl.domain.models import State
 from mailctl.domain.routing import ServerPlan
+from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable
 from mailctl.worker.in_flight import EmailsInFlight, Group
 from mailctl.worker.outcomes import DeliveryResult

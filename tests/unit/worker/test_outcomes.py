@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy.exc import DataError
 
 from mailctl.domain.lease import Lease
-from mailctl.domain.models import Claim, Content, Envelope, Event, State, User
+from mailctl.domain.models import Claim, Content, Envelope, Event, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, RetryPolicy
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError
 from mailctl.worker.outcomes import OutcomeRecorder, interrupted
 from tests.unit.worker.fakes import Calls, parts

@@ -9,8 +9,8 @@ import pytest
 
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.refusals import Refusals
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import Reason, ReasonCode
+from mailctl.domain.states import State
 from mailctl.smtp.classify import classify_reply
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 from tests.emails import utc_now

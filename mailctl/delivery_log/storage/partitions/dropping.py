@@ -12,7 +12,7 @@ from mailctl.delivery_log.storage.partitions.layout import KEYS, DayRange, Parti
 from mailctl.delivery_log.storage.partitions.locks import is_locked_out, limit_lock_waits, take_turn
 from mailctl.delivery_log.storage.tables import emails, events, feedback, rollup_changes, rollup_periods
 from mailctl.domain.email_ids import day_of
-from mailctl.domain.models import FINAL_STATES, State
+from mailctl.domain.states import FINAL_STATES, State
 from mailctl.errors import LogUnavailable
 
 if TYPE_CHECKING:

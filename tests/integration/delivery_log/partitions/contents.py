@@ -15,7 +15,7 @@ from mailctl.delivery_log.storage.partitions.layout import PartitionLayout, read
 from mailctl.delivery_log.storage.schema_version import VERSION_TABLE
 from mailctl.delivery_log.storage.tables import emails, events, feedback, metadata
 from mailctl.domain.email_ids import new_email_id
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,8 +18,8 @@ from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.domain.catalog import BUILT_IN_KINDS
 from mailctl.domain.email_ids import day_of
-from mailctl.domain.models import State
 from mailctl.domain.partition_actions import PartitionAction
+from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, Refused
 from tests.integration.delivery_log.conftest import Log, partition
 from tests.integration.older_logs import migrate

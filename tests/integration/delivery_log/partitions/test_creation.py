@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.storage.partitions.creation import create_missing
 from mailctl.domain.email_ids import day_of, new_email_id
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.integration.delivery_log.partitions.contents import DAY, NOW, contents, layout_of, places
 
 if TYPE_CHECKING:

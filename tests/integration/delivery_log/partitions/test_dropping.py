@@ -15,7 +15,7 @@ from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.partitions.conversion import Conversion
 from mailctl.delivery_log.storage.tables import emails, feedback
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.integration.delivery_log.partitions.contents import (
     DAY,
     KEPT,

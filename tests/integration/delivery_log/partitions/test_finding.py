@@ -13,7 +13,7 @@ from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.queries.search import EmailFilter, search
 from mailctl.delivery_log.queries.statistics import Statistics
 from mailctl.domain.email_ids import day_of
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.integration.delivery_log.conftest import KEYRING, LEASE, Log
 
 if TYPE_CHECKING:

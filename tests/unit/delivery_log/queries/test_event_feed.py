@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.queries.event_feed import EventFilter, last_event_before, read_events
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 if TYPE_CHECKING:
     from tests.unit.delivery_log.conftest import Log

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.queries.lookups import Backlog
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import LATER
 
 if TYPE_CHECKING:

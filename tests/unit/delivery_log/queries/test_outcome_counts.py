@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.outcome_counts import OutcomeCounts, last_sent_at
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import SENT
 
 if TYPE_CHECKING:

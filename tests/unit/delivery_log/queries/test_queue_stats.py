@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
-from mailctl.domain.models import UNFINISHED_STATES, State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import UNFINISHED_STATES, State
 from tests.unit.delivery_log.conftest import LATER, SENT
 
 if TYPE_CHECKING:

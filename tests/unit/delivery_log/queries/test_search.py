@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.delivery_log.queries.search import EmailFilter, Sort, count_by_state, count_matching, search
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:

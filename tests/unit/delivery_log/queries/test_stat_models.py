@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailctl.delivery_log.queries.stat_models import Activity, Totals
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 
 STATES = {State.SENT: 5, State.CAPTURED: 1, State.FAILED: 1, State.EXPIRED: 1, State.CANCELLED: 4}
 

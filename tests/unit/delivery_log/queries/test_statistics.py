@@ -10,7 +10,7 @@ import pytest
 from mailctl.delivery_log.queries.stat_models import Dimension
 from mailctl.delivery_log.queries.statistics import Statistics, first_event_seq_since
 from mailctl.delivery_log.storage.engine import reading
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import SENT
 
 if TYPE_CHECKING:

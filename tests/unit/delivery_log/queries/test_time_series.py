@@ -11,7 +11,7 @@ from mailctl.delivery_log.queries.time_series import RecentSeries, TimeSeriesPoi
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import events
 from mailctl.domain.catalog import BUILT_IN_KINDS
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.unit.delivery_log.conftest import LATER, REFUSED, SENT
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mailctl.delivery_log.queries.unfinished import UnfinishedEmails
-from mailctl.domain.models import State
+from mailctl.domain.states import State
 from tests.emails import NOW
 from tests.workers import worker
 

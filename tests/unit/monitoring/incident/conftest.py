@@ -11,10 +11,11 @@ import pytest
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.catalog import WELCOME
-from mailctl.domain.models import Content, Deferral, State, User
+from mailctl.domain.models import Content, Deferral, User
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.request import EmailRequest
+from mailctl.domain.states import State
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.monitoring.incident.evidence import LogFacts
 from mailctl.runtime import Runtime

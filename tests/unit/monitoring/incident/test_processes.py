@@ -9,8 +9,8 @@ from mailctl.broker.shared_queues import MailctlWorker
 from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import workers
-from mailctl.domain.models import State
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.monitoring.incident.processes import find_worker_problems
 from tests.unit.monitoring.incident.conftest import names
 

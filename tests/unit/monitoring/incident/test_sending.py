@@ -10,9 +10,10 @@ import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
 from mailctl.delivery_log.pauses import PauseScope
-from mailctl.domain.models import Deferral, State
+from mailctl.domain.models import Deferral
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
+from mailctl.domain.states import State
 from mailctl.monitoring.incident.evidence import LogFacts, RecentFacts, read_recent_facts
 from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
 from tests.unit.monitoring.incident.conftest import OWN, names
