@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from celery import Task
 
     from mailctl.domain.models import Json
-    from mailctl.worker.outcomes import DeliveryResult
+    from mailctl.worker.outcome_recorder import DeliveryResult
 
 _log = masking_logger("mailctl.tasks")
 #: The length in characters to which a reason is cut: the author of the message may have chosen its text.
@@ -350,7 +350,7 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
 def _add_bootsteps(instance: Any, **_: object) -> None:
     """Add the relay and the message guards to every worker that has these tasks."""
     from mailctl.worker.consumer_guards import MessageGuardStep
-    from mailctl.worker.foreign.step import ForeignMessageStep
+    from mailctl.worker.foreign_messages.step import ForeignMessageStep
     from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
     instance.app.steps["worker"].add(RelayStep)

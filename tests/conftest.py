@@ -14,7 +14,7 @@ from kombu.transport import memory
 
 from mailctl import runtime
 from mailctl.recorder import writer
-from mailctl.settings.database_signs import find_database_signs
+from mailctl.settings.database_detection import find_database_signs
 from tests import tables
 from tests.faults import account
 from tests.servers import PostgresServer, RabbitServer, RedisServer

@@ -11,7 +11,7 @@ import sys
 
 from mailctl import runtime
 from mailctl.settings import Settings
-from mailctl.worker.foreign.schedule import RequeueSchedule
+from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 from mailctl.worker.run import run_worker
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
-from mailctl.checks.silence import describe_silence
+from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished

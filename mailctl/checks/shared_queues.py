@@ -14,7 +14,7 @@ from mailctl.broker.shared_queues import (
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.celery_app import is_built_in_app
 from mailctl.checks.finding import CheckGroup, Finding, as_sentence
-from mailctl.checks.other_logs import compare_other_workers, find_other_workers
+from mailctl.checks.other_delivery_logs import compare_other_workers, find_other_workers
 from mailctl.checks.workers import needed_queues
 from mailctl.delivery_log.queries.queue_stats import QueueStats
 from mailctl.security.keyring import Keyring

@@ -26,7 +26,7 @@ from mailctl.settings.hosts import socket_path
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.mail_servers import mail_servers_from_settings
 from mailctl.smtp.pool import SmtpPool
-from mailctl.smtp.port_look import look_at_port
+from mailctl.smtp.port_probe import look_at_port
 from mailctl.smtp.probe import probe_recipient
 from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.server import smtp_server_from_settings
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mailctl.domain.outcomes import Outcome
     from mailctl.settings import Settings
     from mailctl.smtp.mail_servers import MailServers, NamedServer
-    from mailctl.smtp.port_look import PortUse
+    from mailctl.smtp.port_probe import PortUse
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
     from mailctl.smtp.server import SmtpServer

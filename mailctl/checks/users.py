@@ -9,7 +9,7 @@ from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.errors import MailctlError
 from mailctl.process.deadlines import call_with_deadline
-from mailctl.settings.database_signs import describe_database_signs
+from mailctl.settings.database_detection import describe_database_signs
 from mailctl.users import ServiceUserDirectory, open_user_directory
 from mailctl.users.embedded import UNKNOWN_DATABASE_FIX
 

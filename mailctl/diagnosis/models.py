@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
+from mailctl.diagnosis.exit_codes import exit_code_of, has_ended_unsent
 from mailctl.domain.eligibility import RESEND, RETRY, SEND_ANOTHER
 from mailctl.errors import ExitCode
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
 from mailctl.diagnosis.evidence import EvidenceCollector
+from mailctl.diagnosis.exit_codes import exit_code_of, has_ended_unsent
 from mailctl.diagnosis.models import Diagnosis
-from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
 from mailctl.diagnosis.rules import diagnose
 from mailctl.diagnosis.unknown_id import diagnose_unknown, search_command, wider_search_command
 from mailctl.domain.celery_states import CELERY_STATES

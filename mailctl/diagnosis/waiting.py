@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.checks.silence import describe_silence
+from mailctl.checks.silent_workers import describe_silence
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.domain.reason_codes import ReasonCode

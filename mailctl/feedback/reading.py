@@ -12,7 +12,7 @@ from mailctl.feedback.auto_replies import is_auto_reply
 from mailctl.feedback.complaints import read_complaint
 from mailctl.feedback.dsn import read_status
 from mailctl.feedback.models import Feedback, FeedbackKind, Proof
-from mailctl.feedback.nonstandard import is_bounce, read_text
+from mailctl.feedback.nonstandard_bounces import is_bounce, read_text
 from mailctl.feedback.received_mail import MAX_OCTETS, ReceivedMail, UnreadableMail
 
 if TYPE_CHECKING:

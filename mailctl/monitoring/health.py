@@ -10,7 +10,7 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.broker.messages import unclaimed_queue
 from mailctl.broker.unclaimed import UnclaimedMessages, restore_command
 from mailctl.celery_app import consumed_queues
-from mailctl.checks.other_logs import find_other_workers
+from mailctl.checks.other_delivery_logs import find_other_workers
 from mailctl.checks.processes import check_processes
 from mailctl.checks.shared_queues import other_worker_findings
 from mailctl.checks.workers import needed_queues

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import find_disagreements
-from mailctl.checks.silence import describe_silence
+from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.heartbeats import FORGOTTEN_AFTER_SECONDS, is_suspended
 from mailctl.delivery_log.queries.queue_stats import QueueStats, Throughput
 from mailctl.delivery_log.queries.stalls import find_stalled_workers

@@ -14,7 +14,7 @@ from celery.exceptions import Ignore
 from mailctl.domain.models import Deferral
 from mailctl.domain.states import SENT_OR_CAPTURED, State
 from mailctl.json_logging import log_extra
-from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
+from mailctl.recorder.task_outcome import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.recorder.writer import log_health, log_writer
 from mailctl.security.address_masking import masking_logger
 from mailctl.smtp.observer import SmtpObserver, observing

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr, ValidationError
 
 from mailctl.errors import ConfigurationError
 from mailctl.settings.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
-from mailctl.settings.database_signs import find_database_signs
+from mailctl.settings.database_detection import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
 from mailctl.settings.hosts import server_address

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from mailctl.errors import ConfigurationError, ServiceUnavailable
-from mailctl.process.commands import CommandTooSlow, run_command
 from mailctl.process.deadlines import call_with_deadline
+from mailctl.process.subprocesses import CommandTooSlow, run_command
 from mailctl.settings.plugins import load_object, summarize_error
 
 if TYPE_CHECKING:

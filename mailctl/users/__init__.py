@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import ConfigurationError
-from mailctl.settings.database_signs import describe_database_signs
+from mailctl.settings.database_detection import describe_database_signs
 from mailctl.users.embedded import EmbeddedUserDirectory, ImportReport
 from mailctl.users.screening import ExcludedUser, Screening, screening_for
 from mailctl.users.service_database import ServiceUserDirectory

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from mailctl import tracing
 from mailctl.broker.unvalidated import validated_content
 from mailctl.errors import MailctlError, RenderError
-from mailctl.worker.outcomes import SENT_STATE_BY_KIND, interrupted, without_links
+from mailctl.worker.outcome_recorder import SENT_STATE_BY_KIND, interrupted, without_links
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Claim, Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
-    from mailctl.worker.outcomes import AttemptResult
+    from mailctl.worker.outcome_recorder import AttemptResult
     from mailctl.worker.server_choice import ServerChoice
 
 

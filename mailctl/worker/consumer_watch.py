@@ -11,8 +11,8 @@ from celery.worker import state
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.errors import BrokerUnavailable
 from mailctl.timefmt import pluralize
-from mailctl.worker.clocks import IntervalTimer
 from mailctl.worker.consumer_activity import ACTIVITY_ATTRIBUTE, is_stopping
+from mailctl.worker.relay_clocks import IntervalTimer
 from mailctl.worker.restarts import RestartLimit
 
 if TYPE_CHECKING:

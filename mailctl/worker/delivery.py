@@ -26,7 +26,7 @@ from mailctl.worker.delivery_options import DeliveryOptions, ignore_results
 from mailctl.worker.in_flight import EmailsInFlight, Group, result_of
 from mailctl.worker.log_backlog import LogBacklog
 from mailctl.worker.message_results import failed_result, suppressed_result
-from mailctl.worker.outcomes import (
+from mailctl.worker.outcome_recorder import (
     AttemptResult,
     DeliveryResult,
     OutcomeRecorder,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from celery import Task
 
-    from mailctl.worker.outcomes import DeliveryResult
+    from mailctl.worker.outcome_recorder import DeliveryResult
 
 
 def ignore_results(_results: Sequence[DeliveryResult]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mailctl.delivery_log.due import BATCH_SIZE, EMAILS_OF_MESSAGE
 from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE
-from mailctl.worker.clocks import IntervalTimer
+from mailctl.worker.relay_clocks import IntervalTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

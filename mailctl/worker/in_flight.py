@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.claims import Claims
     from mailctl.domain.models import Claim
-    from mailctl.worker.outcomes import AttemptResult, DeliveryResult, OutcomeRecorder
+    from mailctl.worker.outcome_recorder import AttemptResult, DeliveryResult, OutcomeRecorder
 
 _log = logging.getLogger("mailctl.delivery")
 

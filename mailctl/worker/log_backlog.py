@@ -20,7 +20,7 @@ from mailctl.enqueue.group_publisher import own_task_kinds
 from mailctl.enqueue.grouping import MAX_SINGLE_EMAILS, grouped_queues
 from mailctl.enqueue.live_workers import LiveWorkers
 from mailctl.settings import GROUPS_QUEUE
-from mailctl.worker.clocks import IntervalTimer
+from mailctl.worker.relay_clocks import IntervalTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

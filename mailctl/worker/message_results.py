@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.domain.states import State
 from mailctl.security.address_masking import mask_addresses_in_text
-from mailctl.worker.outcomes import DeliveryResult
+from mailctl.worker.outcome_recorder import DeliveryResult
 
 if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.storage.partitions.creation import create_missing
 from mailctl.errors import LogUnavailable
-from mailctl.worker.clocks import IntervalTimer
+from mailctl.worker.relay_clocks import IntervalTimer
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime

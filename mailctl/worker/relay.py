@@ -17,13 +17,13 @@ from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS
 from mailctl.delivery_log.storage.change_detector import ChangeDetector
 from mailctl.enqueue.publisher import Publisher
 from mailctl.errors import BrokerUnavailable, LogUnavailable, MailctlError
-from mailctl.worker.clocks import IntervalTimer, SkewWatch
 from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
 from mailctl.worker.log_backlog import LogBacklog
 from mailctl.worker.log_watch import LogWatch
 from mailctl.worker.new_email_watch import NewEmailWatch
+from mailctl.worker.relay_clocks import IntervalTimer, SkewWatch
 from mailctl.worker.restarts import RestartLimit, describe_failure
 from mailctl.worker.stuck_emails import StuckEmails
 

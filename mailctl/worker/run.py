@@ -25,7 +25,7 @@ from mailctl.worker.shared_queues import warn_of_other_messages
 
 if TYPE_CHECKING:
     from mailctl.runtime import Runtime
-    from mailctl.worker.foreign.schedule import RequeueSchedule
+    from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 
 POOLS = ("prefork", "threads", "solo")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

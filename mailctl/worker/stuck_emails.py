@@ -15,11 +15,11 @@ from mailctl.domain.retry_policy import (
 from mailctl.recorder.task_watch import OwnTaskWatch
 from mailctl.settings import GROUPS_QUEUE
 from mailctl.timefmt import pluralize
-from mailctl.worker.clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.feedback_follow_up import FeedbackFollowUp
 from mailctl.worker.full_messages import FullMessageWatch
 from mailctl.worker.partition_watch import PartitionWatch
 from mailctl.worker.pool_watch import PoolWatch
+from mailctl.worker.relay_clocks import IntervalTimer, LeaseTrust
 from mailctl.worker.shared_refusals import SharedRefusalWatch
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ PRELOADED = [
     "mailctl.worker.broker_refusals",
     "mailctl.worker.consumer_connection",
     "mailctl.worker.consumer_guards",
-    "mailctl.worker.foreign.step",
+    "mailctl.worker.foreign_messages.step",
     "mailctl.worker.message_strategy",
     "mailctl.worker.message_validation.amqp_frames",
     "mailctl.worker.redis_heartbeats",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Email
     from mailctl.domain.states import State
-    from mailctl.worker.outcomes import DeliveryResult
+    from mailctl.worker.outcome_recorder import DeliveryResult
     from tests.smtp_server import ScriptedSmtpServer
 
 

@@ -15,7 +15,7 @@ from celery import Celery
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.delivery_log.foreign_messages import RETENTION, ForeignMessages
 from mailctl.settings import GROUPS_QUEUE
-from mailctl.worker.foreign.schedule import RequeueSchedule
+from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 from tests.integration.commands import Mailctl, welcome
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from celery.worker import state
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from mailctl.worker import redis_list_watch
-from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
+from mailctl.worker.foreign_messages.unreadable_bytes import preserve_unreadable_bytes
 from tests.integration.redis_worker import OWN_TASK, PATIENCE, QUEUE, Worker
 
 if TYPE_CHECKING:

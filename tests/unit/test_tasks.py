@@ -17,7 +17,7 @@ from mailctl.domain.states import State
 from mailctl.errors import EmailFailed, InvalidInput
 from mailctl.tasks import EmailDeferred
 from mailctl.worker import message_validation
-from mailctl.worker.outcomes import DeliveryResult
+from mailctl.worker.outcome_recorder import DeliveryResult
 
 EMAIL_ID = "5f0c7a52-6a8c-4c5e-9a57-6a1d0f4f0e11"
 #: The contract with other programs: names and arguments in their order.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mailctl.celery_app import consumed_queues
 from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import as_sentence
-from mailctl.checks.other_logs import compare_other_workers
-from mailctl.checks.silence import describe_silence
+from mailctl.checks.other_delivery_logs import compare_other_workers
+from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
 from mailctl.domain.reason_codes import ReasonCode

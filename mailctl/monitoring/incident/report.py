@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailctl.checks.other_logs import find_other_workers
+from mailctl.checks.other_delivery_logs import find_other_workers
 from mailctl.checks.workers import needed_queues
 from mailctl.errors import LogMissing, MailctlError
 from mailctl.monitoring.health import creation_obstacle

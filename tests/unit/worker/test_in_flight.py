@@ -11,7 +11,7 @@ from mailctl.domain.routing import ServerPlan
 from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable
 from mailctl.worker.in_flight import EmailsInFlight, Group
-from mailctl.worker.outcomes import DeliveryResult
+from mailctl.worker.outcome_recorder import DeliveryResult
 from tests.unit.worker.fakes import Calls
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from mailctl.delivery_log.opening import open_delivery_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.settings import Settings
-from mailctl.worker.clocks import IntervalTimer
 from mailctl.worker.relay import LOCAL_TICK_SECONDS, Relay
+from mailctl.worker.relay_clocks import IntervalTimer
 from tests.emails import utc_now
 from tests.unit.worker.fakes import Calls, parts
 from tests.workers import worker

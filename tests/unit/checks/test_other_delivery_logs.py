@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mailctl.broker.shared_queues import MailctlWorker
-from mailctl.checks.other_logs import compare_other_workers
+from mailctl.checks.other_delivery_logs import compare_other_workers
 from mailctl.settings import Settings
 
 OTHER = MailctlWorker(name="w@b", queues=("celery",), keys=("new", "old"))

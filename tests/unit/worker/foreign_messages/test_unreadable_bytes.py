@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
+from mailctl.worker.foreign_messages.unreadable_bytes import preserve_unreadable_bytes
 from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
 
 if TYPE_CHECKING:

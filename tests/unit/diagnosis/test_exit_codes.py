@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.diagnosis.outcomes import exit_code_of, has_ended_unsent
+from mailctl.diagnosis.exit_codes import exit_code_of, has_ended_unsent
 from mailctl.domain.models import CeleryResult
 from mailctl.domain.states import State
 from mailctl.errors import ExitCode

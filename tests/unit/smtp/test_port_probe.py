@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.smtp.port_look import _protocol_of
+from mailctl.smtp.port_probe import _protocol_of
 
 
 @pytest.mark.parametrize(

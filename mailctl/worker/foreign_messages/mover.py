@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import virtual
 from kombu.utils.json import JSONEncoder
 
-from mailctl.worker.foreign.message import BATCH_SIZE
+from mailctl.worker.foreign_messages.message import BATCH_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mailctl.worker.foreign.message import ForeignMessage
+    from mailctl.worker.foreign_messages.message import ForeignMessage
 
 #: Moves a message unless another worker has restored it. The push comes first, because it is the command that
 #: fails on a Redis server that is out of memory.

@@ -10,7 +10,7 @@ from celery.exceptions import Reject, SoftTimeLimitExceeded
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import State
-from mailctl.recorder.outcomes import Ending, decide_ending, decide_retry, outcome_of_run
+from mailctl.recorder.task_outcome import Ending, decide_ending, decide_retry, outcome_of_run
 from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.observer import ObservedResult
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailctl.process.commands import CommandTooSlow, run_command
+from mailctl.process.subprocesses import CommandTooSlow, run_command
 
 PATIENCE = 60.0
 

@@ -9,8 +9,8 @@ import amqp
 import pytest
 from amqp.exceptions import MessageNacked
 
-from mailctl.worker.foreign.copier import MessageCopier
-from mailctl.worker.foreign.message import ForeignMessage
+from mailctl.worker.foreign_messages.copier import MessageCopier
+from mailctl.worker.foreign_messages.message import ForeignMessage
 
 
 class Confirms:

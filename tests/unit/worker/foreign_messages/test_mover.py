@@ -10,8 +10,8 @@ import pytest
 from kombu import Connection
 from kombu.transport import virtual
 
-from mailctl.worker.foreign.message import BATCH_SIZE, ForeignMessage
-from mailctl.worker.foreign.mover import move_all
+from mailctl.worker.foreign_messages.message import BATCH_SIZE, ForeignMessage
+from mailctl.worker.foreign_messages.mover import move_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,14 +14,19 @@ from typing_extensions import override
 
 from mailctl import runtime
 from mailctl.broker.broker_type import BrokerType, broker_type_of
-from mailctl.worker.foreign.copier import MessageCopier
-from mailctl.worker.foreign.held_messages import DelayedMessage
-from mailctl.worker.foreign.message import RAW_ATTRIBUTE, ForeignMessage, read_foreign_message, remember_raw
-from mailctl.worker.foreign.mover import move_all
-from mailctl.worker.foreign.prefetch import PrefetchSlots, do_nothing
-from mailctl.worker.foreign.requeuer import MessageRequeuer
-from mailctl.worker.foreign.schedule import RequeueSchedule
-from mailctl.worker.foreign.unreadable_bytes import preserve_unreadable_bytes
+from mailctl.worker.foreign_messages.copier import MessageCopier
+from mailctl.worker.foreign_messages.held_messages import DelayedMessage
+from mailctl.worker.foreign_messages.message import (
+    RAW_ATTRIBUTE,
+    ForeignMessage,
+    read_foreign_message,
+    remember_raw,
+)
+from mailctl.worker.foreign_messages.mover import move_all
+from mailctl.worker.foreign_messages.prefetch import PrefetchSlots, do_nothing
+from mailctl.worker.foreign_messages.requeuer import MessageRequeuer
+from mailctl.worker.foreign_messages.schedule import RequeueSchedule
+from mailctl.worker.foreign_messages.unreadable_bytes import preserve_unreadable_bytes
 
 _log = logging.getLogger("mailctl.worker")
 #: Seconds to wait for the reply of Redis to a pending BRPOP.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailctl.worker.foreign.pace import PAUSE_SECONDS, RequeuePace
+from mailctl.worker.foreign_messages.pace import PAUSE_SECONDS, RequeuePace
 
 
 def test_there_is_a_pause_after_each_pass_through_a_queue() -> None:

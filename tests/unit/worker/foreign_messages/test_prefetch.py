@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailctl.worker.foreign.prefetch import PrefetchSlots, do_nothing
+from mailctl.worker.foreign_messages.prefetch import PrefetchSlots, do_nothing
 
 
 class Qos:

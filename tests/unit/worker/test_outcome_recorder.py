@@ -18,7 +18,7 @@ from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.retry_policy import MAX_ATTEMPTS, RetryPolicy
 from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, LeaseEnded, LogUnavailable, RenderError
-from mailctl.worker.outcomes import OutcomeRecorder, interrupted
+from mailctl.worker.outcome_recorder import OutcomeRecorder, interrupted
 from tests.unit.worker.fakes import Calls, parts
 
 ENVELOPE = Envelope(

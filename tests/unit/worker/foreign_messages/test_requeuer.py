@@ -11,10 +11,10 @@ import pytest
 from amqp.exceptions import MessageNacked
 
 from mailctl.errors import LogUnavailable
-from mailctl.worker.foreign.held_messages import DelayedMessage
-from mailctl.worker.foreign.message import read_foreign_message
-from mailctl.worker.foreign.requeuer import MessageRequeuer
-from mailctl.worker.foreign.schedule import RequeueSchedule
+from mailctl.worker.foreign_messages.held_messages import DelayedMessage
+from mailctl.worker.foreign_messages.message import read_foreign_message
+from mailctl.worker.foreign_messages.requeuer import MessageRequeuer
+from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from mailctl.worker.foreign.message import ForeignMessage
+    from mailctl.worker.foreign_messages.message import ForeignMessage
 
 _log = logging.getLogger("mailctl.worker")
 

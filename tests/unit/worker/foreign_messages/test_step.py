@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mailctl.worker.foreign.message import RAW_ATTRIBUTE
-from mailctl.worker.foreign.prefetch import do_nothing
-from mailctl.worker.foreign.step import ForeignMessageStep, _requeue, _unknown_task_name
+from mailctl.worker.foreign_messages.message import RAW_ATTRIBUTE
+from mailctl.worker.foreign_messages.prefetch import do_nothing
+from mailctl.worker.foreign_messages.step import ForeignMessageStep, _requeue, _unknown_task_name
 
 
 class Requeuer:

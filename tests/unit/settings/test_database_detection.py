@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.settings import Settings
-from mailctl.settings.database_signs import describe_database_signs, find_database_signs
+from mailctl.settings.database_detection import describe_database_signs, find_database_signs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailctl.feedback.models import FeedbackKind
-from mailctl.feedback.nonstandard import is_bounce, read_text
+from mailctl.feedback.nonstandard_bounces import is_bounce, read_text
 from tests.unit.feedback.mails import mail
 
 _QMAIL = "Hi. This is the qmail-send program at example.net.\nI'm afraid I wasn't able to deliver it.\n\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailctl.worker.foreign.schedule import RequeueSchedule
+from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 
 
 def test_each_requeue_has_its_delay_and_the_next_one_moves_the_message_aside() -> None:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mailctl.worker.clocks import CLOCK_JUMP_SECONDS, IntervalTimer, LeaseTrust, SkewWatch
+from mailctl.worker.relay_clocks import CLOCK_JUMP_SECONDS, IntervalTimer, LeaseTrust, SkewWatch
 from tests.unit.worker.fakes import Clock
 
 

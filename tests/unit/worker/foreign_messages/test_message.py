@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from mailctl.worker.foreign.message import RAW_ATTRIBUTE, ForeignMessage, read_foreign_message, remember_raw
+from mailctl.worker.foreign_messages.message import (
+    RAW_ATTRIBUTE,
+    ForeignMessage,
+    read_foreign_message,
+    remember_raw,
+)
 
 RAW: dict[str, Any] = {"headers": {"id": "a1", "task": "warehouse.ship"}, "body": "W10="}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from mailctl.worker.foreign.held_messages import DelayedMessage, DelayQueue, HeldMessages
-from mailctl.worker.foreign.schedule import RequeueSchedule
+from mailctl.worker.foreign_messages.held_messages import DelayedMessage, DelayQueue, HeldMessages
+from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 
 if TYPE_CHECKING:
-    from mailctl.worker.foreign.message import ForeignMessage
+    from mailctl.worker.foreign_messages.message import ForeignMessage
 
 
 def delayed(size: int = 10, *, is_overflow: bool = False) -> DelayedMessage:

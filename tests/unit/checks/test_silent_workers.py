@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailctl.checks.silence import describe_silence
+from mailctl.checks.silent_workers import describe_silence
 from tests.emails import NOW
 from tests.workers import worker
 

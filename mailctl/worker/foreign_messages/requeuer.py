@@ -18,19 +18,19 @@ from amqp.exceptions import MessageNacked
 
 from mailctl.broker.messages import summarize_tasks
 from mailctl.errors import MailctlError
-from mailctl.worker.foreign.held_messages import DelayQueue, HeldMessages
-from mailctl.worker.foreign.message import BATCH_SIZE
-from mailctl.worker.foreign.mover import move_all
-from mailctl.worker.foreign.pace import RequeuePace
+from mailctl.worker.foreign_messages.held_messages import DelayQueue, HeldMessages
+from mailctl.worker.foreign_messages.message import BATCH_SIZE
+from mailctl.worker.foreign_messages.mover import move_all
+from mailctl.worker.foreign_messages.pace import RequeuePace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mailctl.delivery_log.foreign_messages import ForeignMessages
-    from mailctl.worker.foreign.copier import MessageCopier
-    from mailctl.worker.foreign.held_messages import DelayedMessage
-    from mailctl.worker.foreign.message import ForeignMessage
-    from mailctl.worker.foreign.schedule import RequeueSchedule
+    from mailctl.worker.foreign_messages.copier import MessageCopier
+    from mailctl.worker.foreign_messages.held_messages import DelayedMessage
+    from mailctl.worker.foreign_messages.message import ForeignMessage
+    from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 
 _log = logging.getLogger("mailctl.worker")
 

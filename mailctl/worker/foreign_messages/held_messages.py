@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from mailctl.worker.foreign.message import ForeignMessage
-    from mailctl.worker.foreign.schedule import RequeueSchedule
+    from mailctl.worker.foreign_messages.message import ForeignMessage
+    from mailctl.worker.foreign_messages.schedule import RequeueSchedule
 
 #: Overflow messages, and bytes of their bodies, that may be on their way back at the same time.
 _MAX_OVERFLOW_MESSAGES = 100
