@@ -5,7 +5,7 @@ import signal
 
 def run() -> None:
     """Run one command and exit with its exit code."""
-    # While nothing is loaded that prints a sentence, Ctrl-C ends the process without a traceback.
+    # Until the code that handles Ctrl-C is imported, Ctrl-C ends the process without a traceback.
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

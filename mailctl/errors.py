@@ -201,11 +201,11 @@ class ServiceUnavailable(MailctlError):
 
 
 class DnsUnavailable(ServiceUnavailable):
-    """DNS gives no answer to a question."""
+    """A DNS query gets no answer."""
 
 
 class DnsServerFailure(DnsUnavailable):
-    """The DNS server answers a question with an error, such as SERVFAIL; it may answer others."""
+    """The DNS server answers a query with an error, such as SERVFAIL; other queries may succeed."""
 
 
 class BrokerUnavailable(ServiceUnavailable):

@@ -360,7 +360,7 @@ def _to_users(recipients: Sequence[AnyRecipient]) -> list[User]:
 
 
 def _to_user(recipient: AnyRecipient, *, place: int) -> User:
-    """Return one recipient of several; an error says which it is, since none is sent to then."""
+    """Return one of several recipients; an error names its position, because then no email is sent at all."""
     try:
         return parse_recipient(recipient)
     except InvalidInput as error:

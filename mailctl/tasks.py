@@ -294,7 +294,7 @@ def _queue_of(task: Task) -> str:
 
 
 def _delivery_options(task: Task) -> DeliveryOptions:
-    """Return how the emails of a message are sent; of single emails the Celery results are stored."""
+    """Return how the emails of a message are sent; the Celery results of single emails are stored."""
     seconds, limit, queue = time_limit_of(task), current_limit(), _queue_of(task)
     return DeliveryOptions(
         is_campaign=queue == BULK_QUEUE,
@@ -306,7 +306,7 @@ def _delivery_options(task: Task) -> DeliveryOptions:
 
 
 def _finish(task: Task, report: DeliveryResult) -> str:
-    # Celery would store what this returns, as a success, in place of the result that says what became of it.
+    # Celery would store the return value as a success, and so replace the result that has the outcome.
     task.request.ignore_result = True
     if report.state not in (None, State.SENDING):
         _store_result(task, report)

@@ -152,13 +152,13 @@ def parse_past_time(text: str, *, field: str, now: datetime) -> datetime:
 
 def format_time(at: datetime, style: TimeStyle = TimeStyle.SECOND) -> str:
     """Return a time in a style, such as `2026-03-01 12:00:00Z`, or `2026-03-01 13:00:00 CET` if local."""
-    if not _is_local.get() or style is TimeStyle.FILE_NAME or not (here := _here(at)).utcoffset():
+    if not _is_local.get() or style is TimeStyle.FILE_NAME or not (here := _to_local(at)).utcoffset():
         return at.astimezone(UTC).strftime(style)
     return here.strftime(style.removesuffix("Z").removesuffix(" UTC")) + _zone_of(here, style)
 
 
-def _here(at: datetime) -> datetime:
-    """Return a time in the time zone of this host, or as it is where that has no such time."""
+def _to_local(at: datetime) -> datetime:
+    """Return a time in the time zone of this host, or unchanged if it would be out of range there."""
     try:
         return at.astimezone()
     except OverflowError:

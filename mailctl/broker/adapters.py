@@ -44,9 +44,9 @@ class BrokerAdapter(Protocol):
         """Return the contents of queues by name, as far as the broker shows them."""
 
     def is_loss_provable(self, exchange: str, workers: int, /) -> bool:
-        """Return whether the lack of a note would prove that the broker has lost a message.
+        """Return whether a missing note would prove that the broker has lost a message.
 
-        It proves nothing where a worker that does not share the log may have taken the message before that.
+        It would not if a worker without this log may have taken the message first.
 
         Args:
             exchange: the name of the exchange of Celery's remote control.
@@ -54,10 +54,10 @@ class BrokerAdapter(Protocol):
         """
 
     def note_publication(self, email_id: str, /) -> None:
-        """Note on the broker that it is about to get the message of an email; some keep no such notes."""
+        """Write a note to the broker, if it keeps notes, that an email is about to be published."""
 
-    def forgotten(self, ids: Sequence[str], /) -> frozenset[str]:
-        """Return the emails whose messages the broker never got, or has lost with all its data."""
+    def find_lost_messages(self, ids: Sequence[str], /) -> frozenset[str]:
+        """Return the ids of emails whose messages the broker never got, or lost with all its data."""
 
     def find_message(self, task_id: str, queue: str, /) -> MessageSearchResult:
         """Search for a task's message in a queue and among the unacknowledged messages."""

@@ -50,13 +50,13 @@ class CountingAdapter:
         return {queue: self._read_queue(queue) for queue in queues}
 
     def is_loss_provable(self, _exchange: str, _workers: int, /) -> bool:
-        """Return False: the broker keeps messages alone, and no notes."""
+        """Return False: the broker keeps only messages, and no notes."""
         return False
 
     def note_publication(self, _email_id: str, /) -> None:
-        """Do nothing: the broker keeps messages alone."""
+        """Do nothing: the broker keeps only messages."""
 
-    def forgotten(self, _ids: Sequence[str], /) -> frozenset[str]:
+    def find_lost_messages(self, _ids: Sequence[str], /) -> frozenset[str]:
         """Return nothing: without notes, nothing proves that the broker has lost a message."""
         return frozenset()
 

@@ -121,7 +121,7 @@ class BrokerInspector:
             try:
                 return BrokerAnswer(seconds=seconds, has_accepted_message=adapter.publish_probe())
             except Exception:
-                # Of whatever kind: to close a connection in an unknown state would wait for the broker.
+                # Any exception: closing a connection in an unknown state would wait for the broker.
                 drop_connection(connection)
                 raise
 
@@ -168,13 +168,13 @@ class BrokerInspector:
         """
         return self._ask(lambda adapter: adapter.find_message(task_id, queue))
 
-    def forgotten(self, ids: Sequence[str]) -> frozenset[str]:
-        """Return which of these emails the broker has evidently lost; see `BrokerAdapter.forgotten`.
+    def find_lost_messages(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return the ids of emails whose messages the broker has lost, as `BrokerAdapter` describes.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        return self._ask(lambda adapter: adapter.forgotten(ids))
+        return self._ask(lambda adapter: adapter.find_lost_messages(ids))
 
     def server_setting(self, name: str) -> str | None:
         """Return a setting of the Redis server; None for other brokers, or if there is no such setting.
@@ -200,7 +200,7 @@ class BrokerInspector:
         return ask_broker(self._app, read)
 
     def has_silent_worker(self, nodes: Collection[str], *, queues: Collection[str]) -> bool:
-        """Return whether a worker that may consume one of some queues is not among those that have answered.
+        """Return whether a worker that may consume one of these queues has not answered.
 
         Args:
             nodes: the nodes that `queues_by_worker` has returned.

@@ -85,10 +85,10 @@ class RedisAdapter:
         """
         # The channel's own connection may be waiting for the replies of workers.
         with self._channel.conn_or_acquire() as client:
-            return int(client.publish(*self._command_for_nobody(exchange)))
+            return int(client.publish(*self._unanswered_command(exchange)))
 
-    def _command_for_nobody(self, exchange: str) -> tuple[str, str]:
-        """Return the channel of remote control, and a command in it that no worker answers."""
+    def _unanswered_command(self, exchange: str) -> tuple[str, str]:
+        """Return the channel of Celery's remote control, and a command for it that no worker answers."""
         channel = self._channel
         message = channel.prepare_message(
             json.dumps({"method": "ping", "arguments": {}, "destination": [probe_name()]}),
@@ -112,25 +112,25 @@ class RedisAdapter:
         """
         with self._channel.client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("SETEX", self._note_key(probe_name()), 1, 1)
-            pipeline.publish(*self._command_for_nobody(exchange))
+            pipeline.publish(*self._unanswered_command(exchange))
             may_write, listeners = pipeline.execute(raise_on_error=False)
         if isinstance(may_write, Exception) and not isinstance(may_write, NoPermissionError):
             raise may_write
         return may_write is True and isinstance(listeners, int) and listeners <= workers
 
     def note_publication(self, email_id: str, /) -> None:
-        """Note in a key of its own that Redis is about to get the message of an email.
+        """Write a note, in a key of its own, that an email is about to be published.
 
-        A note without a message only means that nothing is proved, so it comes first.
+        It is written before the message, because a note without a message proves nothing.
         """
-        # A user who may not write such keys gets no proof, and may publish nevertheless.
+        # A Redis user that may not write such keys can still publish, but a loss cannot be proved.
         with suppress(NoPermissionError):
             self._channel.client.execute_command(
                 "SETEX", self._note_key(email_id), 2 * PUBLICATION_NOTE_SECONDS, 1
             )
 
-    def forgotten(self, ids: Sequence[str], /) -> frozenset[str]:
-        """Return which emails have no note; none if Redis may evict keys, or may not write them.
+    def find_lost_messages(self, ids: Sequence[str], /) -> frozenset[str]:
+        """Return the emails without a note; none if Redis may evict keys, or this user may not write them.
 
         Args:
             ids: the ids of emails that were published less than `PUBLICATION_NOTE_SECONDS` ago.

@@ -44,8 +44,7 @@ _NOT_ACCEPTED = Refusal(
 )
 #: What to do if the certificate of a server is not accepted.
 CERTIFICATE_FIX = (
-    "Use the host name that its certificate has, and name the authority that signed it: ssl_ca_certs=PATH in"
-    " the URL."
+    "Use the host name in its certificate, and name the CA that signed it with ssl_ca_certs=PATH in the URL."
 )
 _BY_REPLY_CODE = {
     311: Refusal(exit_code=ExitCode.FAILED, fix="Raise the broker's limit on the size of a message."),
@@ -87,7 +86,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Refusal], ...] = (
         ResponseError,
         Refusal(
             exit_code=ExitCode.FAILED,
-            fix="Check the memory, the role, the keys and the number of the database of this Redis; a node of"
+            fix="Check the memory, the role, the keys and the database number of this Redis server; a node of"
             " Redis Cluster cannot be used.",
         ),
     ),
@@ -109,7 +108,7 @@ def has_untrusted_certificate(error: BaseException) -> bool:
     """Whether the server answered, but its certificate was not accepted."""
     each: BaseException | None = error
     while each is not None and not isinstance(each, ssl.SSLCertVerificationError):
-        each = each.__cause__ or each.__context__  # redis-py names no cause
+        each = each.__cause__ or each.__context__  # redis-py does not set __cause__
     return each is not None
 
 

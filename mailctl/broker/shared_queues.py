@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 _CELERY_PREFIX = "celery."
-#: The attribute of a task in which a worker has the fingerprints of its secret keys; Celery's remote control
-#: tells attributes of tasks.
+#: The task attribute with the fingerprints of a worker's secret keys; Celery's remote control reports task
+#: attributes.
 KEYS_ATTRIBUTE = "mailctl_keys"
 
 
@@ -112,7 +112,7 @@ class MailctlWorker:
     name: str
     #: The queues of emails that it consumes.
     queues: tuple[str, ...]
-    #: The fingerprints of its secret keys, the newest first; empty if it does not tell.
+    #: The fingerprints of its secret keys, the newest first; empty if it does not report them.
     keys: tuple[str, ...] = ()
 
 
@@ -140,8 +140,8 @@ def find_mailctl_workers(
     ]
 
 
-def tell_keys(app: Celery, keys: Sequence[str]) -> None:
-    """Let the workers of an app tell the fingerprints of their secret keys by remote control.
+def expose_key_fingerprints(app: Celery, keys: Sequence[str]) -> None:
+    """Let the workers of an app report the fingerprints of their secret keys through remote control.
 
     Args:
         app: the app of the worker.

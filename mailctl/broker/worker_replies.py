@@ -87,7 +87,7 @@ def task_names(reply: object) -> frozenset[str]:
 
 
 def task_attribute(reply: object, task: str, attribute: str) -> str:
-    """Return the attribute of a task in a reply to `registered` that was asked for it; "" if it has none."""
+    """Return a task attribute from a reply to `registered` that requested it; "" if the task has none."""
     start = f"{task} [{attribute}="
     found = (name for name in _names(_list(reply)) if name.startswith(start))
     return next(found, "").removeprefix(start).removesuffix("]")

@@ -26,7 +26,7 @@ _SETTINGS_FIX = "Unless this is on purpose, give all workers the same settings, 
 _TEMPLATES_FIX = "Deploy the same templates everywhere, and restart the workers: they read templates once."
 _VERSION_FIX = "Install the same version everywhere, and restart the workers."
 
-#: Names of files in a sentence.
+#: The maximum number of template files that a finding names.
 _MAX_NAMES = 5
 
 
@@ -90,8 +90,8 @@ def _keys(known: Mapping[str, ProcessIdentity], own: ProcessIdentity) -> Iterato
         yield Disagreement(
             subject=AgreementSubject.KEYS,
             workers=(),
-            detail=f"the SECRET_KEY of this process differs from that of {_workers(known)},"
-            " which cannot read the emails that it records",
+            detail=f"the SECRET_KEY of this process differs from the key of {_workers(known)},"
+            " so workers cannot read the emails that this process records",
             fix=_KEY_FIX,
         )
         return

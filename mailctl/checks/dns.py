@@ -114,7 +114,7 @@ class _DnsChecks:
             await _append(self._reverse(host), f"reverse name {host}", found)
 
     async def _exists(self, domain: str, found: list[Finding]) -> bool:
-        """Return whether more can be asked about a domain; append why it cannot."""
+        """Return whether a domain exists; append a finding if it does not, or if the query fails."""
         try:
             exists = await self._dns.exists(domain)
         except DnsServerFailure as error:
@@ -170,7 +170,7 @@ class _DnsChecks:
         self, domain: str, record: str, *, includers: tuple[str, ...]
     ) -> tuple[set[str], int]:
         """Return the domains that a record includes, also indirectly, and how many queries it needs."""
-        if domain in includers:  # receivers follow such a circle until they have used up their queries
+        if domain in includers:  # a loop: receivers follow it until they reach the limit
             return set(), mail_dns.MAX_SPF_QUERIES
         included: set[str] = set()
         terms = mail_dns.parse_spf(record) or []
@@ -289,7 +289,7 @@ class _DnsChecks:
 
 
 async def _append(question: Awaitable[Finding | list[Finding]], name: str, found: list[Finding]) -> None:
-    """Append what is found; an error about one name hides nothing about others."""
+    """Append the findings of one check; an error answer to its query does not stop the other checks."""
     try:
         answer = await question
     except DnsServerFailure as error:

@@ -51,8 +51,8 @@ class DnsResolver:
         """Whether a name exists, whatever records it has.
 
         Raises:
-            DnsServerFailure: the server answers with an error, as in all methods here.
-            DnsUnavailable: there is no answer, too.
+            DnsServerFailure: the server answers with an error; all methods raise this.
+            DnsUnavailable: there is no answer; all methods raise this.
         """
         return await self._ask(name, "SOA") is not None
 
@@ -88,7 +88,7 @@ class DnsResolver:
         except dns.resolver.NoAnswer:
             return []
         except dns.resolver.NoNameservers as error:
-            if codes := _codes_of(error):
+            if codes := _response_codes(error):
                 raise DnsServerFailure(
                     f"The DNS query for {kind} of {name} failed: the server answers {codes}.",
                     fix=f"Check the DNS servers of that domain, and its DNSSEC: dig {name} {kind}",
@@ -106,8 +106,8 @@ class DnsResolver:
         ) from None
 
 
-def _codes_of(error: dns.resolver.NoNameservers) -> str:
-    """Return the errors that servers have answered, as "SERVFAIL"; "" if none has answered."""
+def _response_codes(error: dns.resolver.NoNameservers) -> str:
+    """Return the response codes of the servers, such as "SERVFAIL"; "" if none answered."""
     answers = [attempt[-1] for attempt in error.kwargs["errors"] if attempt[-1] is not None]
     return ", ".join(dict.fromkeys(dns.rcode.to_text(answer.rcode()) for answer in answers))
 

@@ -1,4 +1,4 @@
-"""Checks of feedback: where mail with it arrives, the webhooks of providers, and unsubscribing."""
+"""Checks of feedback: the sources of bounces and complaints, the webhooks of providers, and unsubscribing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _GROUP = CheckGroup(name="feedback")
 
 
 def check_feedback(settings: Settings, catalog: Catalog) -> Iterator[Finding]:
-    """Say where feedback is taken from, and whether recipients can unsubscribe.
+    """Check the sources of feedback and the webhooks, and whether recipients can unsubscribe.
 
     Args:
         settings: the settings.
@@ -61,7 +61,7 @@ def check_feedback(settings: Settings, catalog: Catalog) -> Iterator[Finding]:
 
 
 def _check_sources(settings: Settings) -> Iterator[Finding]:
-    """Say which settings name no place where mail could be taken from; what answers there is not asked."""
+    """Yield an error for each invalid setting of a source; no source is connected to."""
     checks: dict[str, Callable[[], object]] = {}
     if folder := settings.mailctl_feedback_maildir:
         checks[MAILDIR] = partial(require_maildir, folder)

@@ -60,9 +60,9 @@ def _finding(path: Path) -> Finding:
 
 
 def _mentions_mailctl(source: str) -> bool:
-    """Whether code other than imports and comments names mailctl, its tables, or what it imports from it.
+    """Whether code other than imports and comments names mailctl, its tables, or an object imported from it.
 
-    What it does with that is up to the service: it may combine the hook with one of its own.
+    How the code uses them is up to the service: it may combine the hook with a hook of its own.
     """
     try:
         found = list(ast.walk(ast.parse(source)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailctl.broker.shared_queues import MailctlWorker
     from mailctl.settings import Settings
 
-# Which of the two is wrong is not known, so that nothing is to be stopped.
+# It is not known which log is the wrong one, so the fix stops no worker.
 _LOG_FIX = (
     "Give them and this process the same log (MAILCTL_HOME or MAILCTL_DATABASE_URL), and restart the"
     f" wrong ones; list the workers: {mailctl_command('workers')}"
@@ -34,10 +34,10 @@ _KEY_FIX = (
 def find_other_workers(
     app: Celery, broker: BrokerInspector, queues: Collection[str], nodes: Mapping[str, tuple[str, ...]]
 ) -> list[MailctlWorker]:
-    """Return the workers of mailctl that take emails of this log and do not share it.
+    """Return the mailctl workers that take emails of this log but do not share it.
 
     Args:
-        app: the app of this process; one with tasks of its own sends without the log.
+        app: the app of this process; an app with the service's own tasks sends without the log.
         broker: asks the workers.
         queues: the queues of emails.
         nodes: the queues of each Celery worker that does not share the log, by node name.
@@ -53,7 +53,7 @@ def find_other_workers(
 def compare_other_workers(
     others: Sequence[MailctlWorker], settings: Settings, *, keys: Sequence[str], own_queues: Collection[str]
 ) -> Iterator[Disagreement]:
-    """Yield what workers that do not share the log do with its emails, and whose keys differ.
+    """Yield a disagreement for each group of workers with another log, and for those whose keys differ.
 
     Args:
         others: the workers.
@@ -70,7 +70,7 @@ def compare_other_workers(
                 subject=AgreementSubject.KEYS,
                 workers=differing,
                 detail=f"{_consumers(differing, queues)} and {_have(differing)} a SECRET_KEY that differs"
-                " from that of this process: links that one of them makes are invalid for the other",
+                " from the key of this process: links that one makes are invalid for the other",
                 fix=_KEY_FIX,
                 is_failure=False,
             )
@@ -85,7 +85,7 @@ def _by_queues(others: Sequence[MailctlWorker]) -> dict[tuple[str, ...], list[Ma
 
 
 def _gets_references(queues: Sequence[str], settings: Settings, own_queues: Collection[str]) -> bool:
-    """Whether the messages of queues only refer to emails of the log, as where workers share it."""
+    """Whether the messages on these queues carry only a reference to an email in the log."""
     mode = settings.mailctl_messages
     return mode == "reference" or (mode == "auto" and not {*own_queues}.isdisjoint(queues))
 

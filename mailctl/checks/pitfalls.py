@@ -35,7 +35,7 @@ _CELERY_DEFAULT_QUEUE = "celery"
 
 
 def check_pitfalls(
-    settings: Settings, app: Celery | None, workers: DiscoveredWorkers, *, named: Collection[str] = ()
+    settings: Settings, app: Celery | None, workers: DiscoveredWorkers, *, reported: Collection[str] = ()
 ) -> Generator[Finding, None, None]:
     """Yield a warning or a failure for each pitfall, or one finding that there are none.
 
@@ -43,14 +43,14 @@ def check_pitfalls(
         settings: the settings.
         app: the Celery app; None if it is not available.
         workers: the live workers.
-        named: the workers of which another check has said that they do not share the log.
+        reported: the workers that another check has already reported as not sharing the log.
     """
     found = [
         *(_production(settings, app) if not settings.debug else ()),
         *_secret_keys(settings),
         *_unencrypted_credentials(settings),
         *_unverified_redis(settings),
-        *_unshared_log(settings, app, workers, named=named),
+        *_unshared_log(settings, app, workers, reported=reported),
     ]
     yield from found
     if not found:
@@ -189,7 +189,7 @@ def _unencrypted_credentials(settings: Settings) -> Iterator[Finding]:
 
 
 def _unshared_log(
-    settings: Settings, app: Celery | None, workers: DiscoveredWorkers, *, named: Collection[str]
+    settings: Settings, app: Celery | None, workers: DiscoveredWorkers, *, reported: Collection[str]
 ) -> Iterator[Finding]:
     if not is_log_file(settings):
         return
@@ -202,7 +202,7 @@ def _unshared_log(
             f"Workers on {', '.join(hosts)} use this SQLite file over a network file system.",
             fix=fix,
         )
-    unlogged = sorted({*_workers_without_log(app, workers)} - {*named}) if app is not None else []
+    unlogged = sorted({*_workers_without_log(app, workers)} - {*reported}) if app is not None else []
     if unlogged:
         yield _GROUP.warn(
             "SQLite log",

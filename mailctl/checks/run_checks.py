@@ -73,7 +73,7 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
     app = yield from _reported("app", check_app(settings))
     broker = yield from check_broker(app, offline=offline)
     log = yield from _reported("log", check_log(settings, offline=offline))
-    named: frozenset[str] = frozenset()
+    reported: frozenset[str] = frozenset()
     try:
         yield from _reported("users", check_users(settings, log, offline=offline))
         yield from check_links(settings, catalog, offline=offline)
@@ -90,11 +90,11 @@ def _findings(settings: Settings, *, offline: bool, send_test: str | None) -> It
             yield from check_recording(settings, app, workers)
         if app is not None and broker is not None:
             shared = check_shared_queues(app, log, workers, catalog=catalog, settings=settings)
-            named = (yield from _reported("workers", shared)) or named
+            reported = (yield from _reported("workers", shared)) or reported
     finally:
         if log is not None:
             log.dispose()
-    yield from _reported("hazards", check_pitfalls(settings, app, workers, named=named))
+    yield from _reported("hazards", check_pitfalls(settings, app, workers, reported=reported))
 
 
 def _processes(settings: Settings, log: Engine, workers: DiscoveredWorkers) -> Generator[Finding, None, None]:

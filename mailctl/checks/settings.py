@@ -27,7 +27,7 @@ _SETTING_NAMES = tuple(name.upper() for name in Settings.model_fields)
 _TOKEN_VARIABLES = frozenset(
     f"{_PREFIX}{link.token.upper()}" for kind in BUILT_IN_KINDS.values() for link in kind.links
 )
-#: With the names of files for secrets.
+#: The names of settings, and of the variables that name files with secrets.
 _KNOWN_NAMES = (*_SETTING_NAMES, *sorted(secret_file_names()))
 #: Prefixes of environment variables that may be misspelt settings; others belong to other programs.
 _PREFIXES = (_PREFIX, "EMAIL_", "REDIS_", "CELERY_")

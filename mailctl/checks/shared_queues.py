@@ -38,7 +38,7 @@ _GROUP = CheckGroup(name="workers")
 def check_shared_queues(
     app: Celery, log: Engine | None, workers: DiscoveredWorkers, *, catalog: Catalog, settings: Settings
 ) -> Generator[Finding, None, frozenset[str]]:
-    """Check for messages and workers of other apps, and for workers with another log; there may be none.
+    """Yield findings about messages and workers of other apps, and about workers with another log.
 
     Returns:
         The names of the workers that have another log.
@@ -86,7 +86,7 @@ def other_worker_findings(
 
 
 def _own_queue_step(app: Celery) -> str:
-    """Return how emails get a queue that no other app consumes: an app of the service has its own routes."""
+    """Return the step that gives emails their own queue: the service's own app has its own routes."""
     if is_built_in_app(app):
         return "set CELERY_QUEUE_DEFAULT=mailctl here and for the web service."
     return "route their tasks to it, with task_routes in the app of the service."
@@ -95,9 +95,9 @@ def _own_queue_step(app: Celery) -> str:
 def _hidden_messages(
     broker: BrokerInspector, log: Engine, queues: Collection[str], *, fix: str
 ) -> Iterator[Finding]:
-    """Compare the number of messages with the log, for a broker that does not show them.
+    """Compare the number of messages with the log, if the broker counts messages without showing them.
 
-    Messages of other apps are found there only by the workers that take them.
+    On such a broker, only a worker that takes a message of another app can identify it.
     """
     shown = {} if broker.is_in_memory else broker.inspect_queues(queues)
     counted = {name: queue.ready for name, queue in shown.items() if queue.messages is None and queue.ready}
@@ -112,7 +112,8 @@ def _hidden_messages(
         yield _GROUP.warn(
             "messages",
             as_sentence(f"{text}: the others are not mailctl's, or belong to another log"),
-            fix="This broker does not show them; the log of a worker of mailctl says what it takes. " + fix,
+            fix="This broker does not show its messages; the log of a mailctl worker says what it takes. "
+            + fix,
         )
 
 

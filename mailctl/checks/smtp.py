@@ -52,9 +52,9 @@ _SERVICE_NAME = "The mail server"
 _SESSION_SECONDS = 10.0
 #: For the session and what cannot be cancelled, such as the resolution of a name.
 _PROBE_SECONDS = _SESSION_SECONDS + 2.0
-#: Of it, for fetching an access token.
+#: The part of it in which an access token must be fetched.
 _TOKEN_SECONDS = 8.0
-#: How long a port may be silent until it is looked what it speaks.
+#: How long a port may be silent before its protocol is probed.
 _SILENT_SECONDS = 0.5
 #: How long to wait for the reply to the test message: many servers scan for spam before they reply.
 _DATA_SECONDS = 30.0
@@ -234,7 +234,7 @@ def _fix_for_token(step: ProbeStep, server: SmtpServer) -> str:
         return ""
     return (
         "Check that the access token is for EMAIL_HOST_USER and for sending by SMTP, and that the account may"
-        " sign in so."
+        " sign in with a token."
     )
 
 

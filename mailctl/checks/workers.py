@@ -133,4 +133,4 @@ def _consumed(app: Celery, catalog: Catalog, workers: DiscoveredWorkers) -> Iter
             yield _GROUP.ok(name, f"{pluralize(consumers, 'worker')} for {emails}")
         else:
             detail = f"No worker consumes the queue of {emails}."
-            yield _GROUP.warn(name, detail, fix=start_worker_fix(queue, usual=usual))
+            yield _GROUP.warn(name, detail, fix=start_worker_fix(queue, default_queues=usual))

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     _CommandSource = Callable[[CliSession], Mapping[str, Callable[..., None]]]
 
 _ENV_FILE = "--env-file"
-#: What Flower takes.
-_MAY_BE_EMPTY = "arguments"
+#: The parameter with the arguments of Flower, which may be empty.
+_FLOWER_ARGUMENTS = "arguments"
 _HELP = "help"
 #: What `mailctl help` explains besides commands.
 HELP_TOPICS = ("exit-codes",)
@@ -107,16 +107,16 @@ class CommandGroup(typer.Typer):
         self.command(name, cls=_Command, context_settings=settings)(make_command(function))
 
 
-class _Plain:
-    """What commands and groups have in common: their help, and that no value is empty."""
+class _CommandMixin:
+    """The common behavior of commands and groups: plain help, and no empty values."""
 
     def make_parser(self, ctx: Any) -> Any:
-        parser = super().make_parser(ctx)  # type: ignore[misc]  # of the class beside it
+        parser = super().make_parser(ctx)  # type: ignore[misc]  # of the other base class
         parser.parse_args = partial(_parse_values, ctx, parser.parse_args)
         return parser
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return usage_pieces(super().collect_usage_pieces(ctx))  # type: ignore[misc]  # of the class beside it
+        return usage_pieces(super().collect_usage_pieces(ctx))  # type: ignore[misc]  # of the other base class
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as Click calls it
         write_description(self, formatter)
@@ -126,16 +126,16 @@ class _Plain:
 
 
 def _parse_values(ctx: Any, parse: Callable[..., Any], args: list[str]) -> Any:
-    """Parse arguments and options, and refuse an empty value, as a shell makes it of an unset variable.
+    """Parse arguments and options, and refuse empty values, such as those of unset shell variables.
 
-    An empty filter, for example, would fit every email, and an empty queue is none. Where an empty text is
-    the default, such as of a name, it says the same as leaving the option out.
+    An empty filter, for example, would match every email, and no queue has an empty name. If the default of
+    a parameter is empty, an empty value means the same as leaving it out.
     """
     values, left, order = parse(args=args)
     if ctx.resilient_parsing:
         return values, left, order
     for parameter in ctx.command.params:
-        may_be_empty = parameter.default == "" or parameter.name == _MAY_BE_EMPTY
+        may_be_empty = parameter.default == "" or parameter.name == _FLOWER_ARGUMENTS
         if not may_be_empty and any(map(_is_empty, _as_sequence(values.get(parameter.name)))):
             fix = "Give one." if parameter.required else "Give one, or leave it out."
             ctx.fail(f"{name_of_parameter(parameter)} has an empty value. {fix}")
@@ -151,7 +151,7 @@ def _is_empty(value: object) -> bool:
     return isinstance(value, str) and not value.replace(",", " ").strip()
 
 
-class _Command(_Plain, TyperCommand):
+class _Command(_CommandMixin, TyperCommand):
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True
@@ -165,7 +165,7 @@ class _Command(_Plain, TyperCommand):
         write_parameters(self, ctx, formatter)
 
 
-class _Group(_Plain, TyperGroup):
+class _Group(_CommandMixin, TyperGroup):
     default: str | None = None
 
     @override

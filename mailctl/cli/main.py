@@ -24,7 +24,7 @@ from mailctl.cli.context import (
 )
 from mailctl.cli.lazy_commands import CommandGroup, LazyCommand
 from mailctl.cli.terminal import streams
-from mailctl.cli.terminal.interrupts import expect_interrupts
+from mailctl.cli.terminal.interrupts import install_interrupt_hooks
 from mailctl.cli.terminal.output import Output
 from mailctl.cli.usage_errors import usage_sentence
 from mailctl.errors import ExitCode, InvalidInput, MailctlError
@@ -243,7 +243,7 @@ def _root(
 
 @cache
 def _command() -> Any:
-    """Return the commands as Typer has built them: a process that runs several builds them once."""
+    """Return the root command, which is built once per process, however often `main` is called."""
     return typer.main.get_command(app)
 
 
@@ -316,7 +316,7 @@ def run() -> None:
     """Run one command and exit with its exit code."""
     gc.set_threshold(*_GC_THRESHOLDS)
     streams.prepare()
-    expect_interrupts()
+    install_interrupt_hooks()
     code = main()
     _close_log()
     # The interpreter collects garbage at exit, which takes a sixth of the time of a short command.

@@ -281,7 +281,7 @@ class LayoutOptions(OptionGroup):
         """Let the output of a session print lists like this.
 
         Args:
-            session: of the command.
+            session: the session of the command.
             view: the class of the JSON objects, as MODULE:CLASS in `mailctl.views`; imported if it is needed.
 
         Raises:

@@ -83,11 +83,11 @@ class ApiKeys(Repository):
         with reading(self._engine) as connection:
             return [ApiKey(**row._asdict()) for row in connection.execute(query)]
 
-    def revoke(self, given: str) -> ApiKey:
-        """Revoke a key, which ends the sessions that began with it; revoking it again changes nothing.
+    def revoke(self, id_or_name: str) -> ApiKey:
+        """Revoke a key, and end the sessions that it started; revoking it again changes nothing.
 
         Args:
-            given: the id of the key, or its name if no other valid key has it.
+            id_or_name: the id of the key, or its name if no other valid key has it.
 
         Returns:
             The revoked key.
@@ -96,14 +96,14 @@ class ApiKeys(Repository):
             NotFound: there is no such key.
             LogUnavailable: the delivery log cannot be written.
         """
-        key_id = given if self._find(given) else self._id_of_name(given) or given
+        key_id = id_or_name if self._find(id_or_name) else self._id_of_name(id_or_name) or id_or_name
         revoked = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
         with writing(self._engine) as connection:
             connection.execute(revoked.values(revoked_at=self._clock()))
             end_sessions_of_key(connection, key_id)
         found = self._find(key_id)
         if found is None:
-            raise NotFound(f"There is no key {given}.", fix="See `mailctl keys list`.")
+            raise NotFound(f"There is no key {id_or_name}.", fix="See `mailctl keys list`.")
         return found
 
     def _id_of_name(self, name: str) -> str | None:

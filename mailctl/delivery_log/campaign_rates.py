@@ -46,10 +46,10 @@ def record_rate(connection: Connection, campaign: str, rate: CampaignRate) -> No
 
 
 def restart_rates(connection: Connection, where: ColumnElement[bool], *, now: datetime) -> None:
-    """Let the rates of campaigns hold from now on, so that they do not catch up on what was not released.
+    """Restart the rates of campaigns, so that they do not catch up on emails that were not released.
 
     Args:
-        where: which emails; the campaigns that have any of them waiting are meant.
+        where: selects emails; the rate of each campaign that has such an email waiting is restarted.
     """
     for campaign in waiting_campaigns(connection):
         is_waiting = and_(emails.c.state.in_(WAITING_STATES), emails.c.campaign == campaign)

@@ -82,7 +82,7 @@ class Circuit:
         return self.describe(f"the mail server {self.server}")
 
     def describe(self, subject: str) -> str:
-        """Return since when the server has not worked, and why, as a clause with a subject."""
+        """Return a clause that says since when the subject has not worked, and why."""
         since = format_time(self.since, TimeStyle.SENTENCE_CLOCK)
         what = "has accepted no email" if self.is_about_emails else "has not worked"
         return f"{subject} {what} since {since}: {self.reason}"

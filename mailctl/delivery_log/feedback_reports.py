@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _IS_WAITING = text(f"{feedback.name}.{IS_WAITING_REPORT}")
 #: Whoever knows a Message-ID can make unproven reports: of one email, no more than these are recorded.
 _MAX_UNPROVEN = 5
-#: Whoever got an email has its token, and can make proven ones: of each kind, about as many as these.
+#: Whoever got an email has its token, and can make proven reports: of each kind, about so many are recorded.
 _MAX_PROVEN = 100
 #: Reports of one call that share a transaction with those of others; more are one of their own.
 _MAX_SHARED = 50
@@ -155,7 +155,7 @@ _EMAILS_BY_MESSAGE = _EMAILS.where(
     emails.c.mailbox.in_(bindparam("mailboxes", expanding=True)),
     emails.c.message_id.in_(bindparam("message_ids", expanding=True)),
 )
-_OFTEN_REPORTED = (
+_AT_REPORT_LIMIT = (
     select(feedback.c.email_id, feedback.c.kind)
     .where(feedback.c.proof == PROVEN, feedback.c.email_id.in_(bindparam("ids", expanding=True)))
     .group_by(feedback.c.email_id, feedback.c.kind)
@@ -221,9 +221,9 @@ def _verdict(report: Report, *, is_known: bool, is_new: bool) -> FeedbackResult:
 def _insert(connection: Connection, matched: Sequence[NewReport], *, now: datetime) -> list[NewReport]:
     """Insert reports; return those that were not known."""
     proven = [each for each in matched if each.report.is_proven]
-    enough = _often_reported(connection, {each.email.id for each in proven})
+    at_limit = _at_report_limit(connection, {each.email.id for each in proven})
     rows = [
-        _feedback_row(each, now=now) for each in proven if (each.email.id, each.report.kind) not in enough
+        _feedback_row(each, now=now) for each in proven if (each.email.id, each.report.kind) not in at_limit
     ]
     inserted = insert_new(connection, feedback, rows)
     for each in matched:
@@ -234,12 +234,12 @@ def _insert(connection: Connection, matched: Sequence[NewReport], *, now: dateti
     return [each for digest, each in reversed(first.items()) if digest in inserted]
 
 
-def _often_reported(connection: Connection, email_ids: Collection[str]) -> set[tuple[str, str]]:
-    """Return which emails have as many proven reports of a kind as are recorded."""
+def _at_report_limit(connection: Connection, email_ids: Collection[str]) -> set[tuple[str, str]]:
+    """Return the emails and the kinds of report for which no more proven reports are recorded."""
     return {
         (row.email_id, row.kind)
         for some in batches(sorted(email_ids))
-        for row in connection.execute(_OFTEN_REPORTED, {"ids": some})
+        for row in connection.execute(_AT_REPORT_LIMIT, {"ids": some})
     }
 
 

@@ -26,7 +26,7 @@ def email_row(draft: Draft, keyring: Keyring, *, due_at: datetime, now: datetime
         due_at: when a relay may publish the email, unless the email itself has to wait for longer.
     """
     request, user = draft.request, draft.content.user
-    # In lower case, as the limits count: another spelling of an address is no other address.
+    # In lower case, as the limits count: a different spelling of an address is the same address.
     recipient = user.email.lower()
     identity = encryption.RowIdentity(
         id=draft.id, kind=draft.kind, recipient=recipient, expires_at=draft.expires_at

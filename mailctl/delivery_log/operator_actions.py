@@ -292,8 +292,8 @@ class OperatorActions(Repository):
         return ids
 
 
-#: Whether a worker that does not ask this log before it sends may have taken the message.
-_MAY_BE_WITH_OTHERS = and_(emails.c.state == State.QUEUED, emails.c.is_in_full.is_(True))
+#: Whether a worker without this log may have taken the message.
+_MAY_BE_TAKEN = and_(emails.c.state == State.QUEUED, emails.c.is_in_full.is_(True))
 _IS_UNFORCED = emails.c.is_forced.is_(False)
 #: The conditions of the facts in `ActionFacts`, by name.
 _FACTS: dict[str, ColumnElement[bool]] = {
@@ -313,10 +313,10 @@ def _stopped(done: str, audit: AuditInfo) -> dict[str, Any]:
     which = f" ({audit.bulk_action_id})" if audit.bulk_action_id else ""
     error = audit.describe(f"{done} by {audit.actor}{which}")
     values = reason_values(Reason(code=ReasonCode.STOPPED, text=error))
-    doubt = f"{error}; {OTHER_WORKER} may have sent it, or still send it"
+    doubt = f"{error}; {OTHER_WORKER} may have sent it, or may still send it"
     return values | {
-        "error": case((_MAY_BE_WITH_OTHERS, doubt), else_=error),
-        "maybe_sent": case((_MAY_BE_WITH_OTHERS, True), else_=emails.c.maybe_sent),
+        "error": case((_MAY_BE_TAKEN, doubt), else_=error),
+        "maybe_sent": case((_MAY_BE_TAKEN, True), else_=emails.c.maybe_sent),
         "stopped_by": audit.bulk_action_id,
         "queued_at": None,
         "queued_in": None,

@@ -1,8 +1,8 @@
 """Emails that a task without this log may send: ended by its result, or held if the outcome is unknown.
 
-They are those of own tasks, and those whose message carries the whole email. No relay publishes one again
-without proof that the broker lost its message: one that is gone may have been processed, and such a task does
-not ask the delivery log before it sends.
+These are emails of own tasks, and emails whose message carries the whole email. Such a task does not ask the
+delivery log before it sends, and a message that is gone from the broker may have been processed. So no relay
+publishes such an email again without proof that the broker lost its message.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _IS_OWN = emails.c.is_own_task.is_(True)
 #: Whether a task that does not ask this log may send it.
-NEEDS_NO_LOG = or_(_IS_OWN, emails.c.is_in_full.is_(True))
+MAY_BE_SENT_WITHOUT_LOG = or_(_IS_OWN, emails.c.is_in_full.is_(True))
 _IS_HELD_AS_UNKNOWN = and_(emails.c.state == State.HELD, emails.c.reason_code == ReasonCode.OWN_TASK_UNKNOWN)
 
 
@@ -44,7 +44,7 @@ class OwnTaskEmails(Repository):
 
         Args:
             limit: the maximum number of emails.
-            offset: how many of them to leave out.
+            offset: how many of them to skip.
             worker_id: the worker in whose memory the messages are; None for a broker outside the process.
         """
         place = emails.c.queued_in.is_(None) if worker_id is None else emails.c.queued_in == worker_id
@@ -56,13 +56,13 @@ class OwnTaskEmails(Repository):
 
         Args:
             limit: the maximum number of emails.
-            offset: how many of them to leave out.
+            offset: how many of them to skip.
         """
         is_published = and_(emails.c.state == State.QUEUED, emails.c.is_in_full.is_(True), ~_IS_OWN)
         return self._select(is_published, emails.c.queued_at, limit=limit, offset=offset)
 
     def queues_of_other_workers(self, *, since: datetime) -> frozenset[str]:
-        """Return the queues to which emails were published when a worker without this log may have listened.
+        """Return the queues to which emails were published while a worker without this log may have listened.
 
         Args:
             since: only publications after this time.
@@ -77,7 +77,7 @@ class OwnTaskEmails(Repository):
 
         A result may still come, because a task may take long.
         """
-        is_recent = and_(_IS_HELD_AS_UNKNOWN, NEEDS_NO_LOG, emails.c.updated_at > since)
+        is_recent = and_(_IS_HELD_AS_UNKNOWN, MAY_BE_SENT_WITHOUT_LOG, emails.c.updated_at > since)
         return self._select(is_recent, emails.c.updated_at, limit=limit)
 
     def finish(self, email_id: str, outcome: OwnTaskOutcome) -> bool:
@@ -116,7 +116,7 @@ class OwnTaskEmails(Repository):
             why: why it is unknown, as a clause.
             sender: who may have sent them.
         """
-        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, NEEDS_NO_LOG)
+        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, MAY_BE_SENT_WITHOUT_LOG)
         with writing(self._engine) as connection:
             return _hold(connection, is_published, why=why, now=self._clock(), sender=sender)
 
@@ -127,7 +127,7 @@ class OwnTaskEmails(Repository):
             ids: the ids of the emails.
             sender: who may send them.
         """
-        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, NEEDS_NO_LOG)
+        is_published = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, MAY_BE_SENT_WITHOUT_LOG)
         text = f"it expired before it was known to be sent; {sender} may still send it"
         reason, now = Reason(code=ReasonCode.EXPIRED, text=text), self._clock()
         values = reason_values(reason) | {"maybe_sent": True}

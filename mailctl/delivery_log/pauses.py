@@ -44,7 +44,7 @@ class PauseScope(StrEnum):
 
 
 class Pausable(Protocol):
-    """An email, or emails that have these in common."""
+    """An email, or a group of emails with the same queue, kind and campaign."""
 
     @property
     def queue(self) -> str:
@@ -71,7 +71,7 @@ class Pause:
     since: datetime
 
     def covers(self, email: Pausable) -> bool:
-        """Whether the pause stops an email, or each of a group."""
+        """Whether the pause stops an email, or all emails of a group."""
         names = {PauseScope.QUEUE: email.queue, PauseScope.KIND: email.kind}
         return self.name == names.get(self.scope, email.campaign)
 

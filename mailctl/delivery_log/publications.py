@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which a relay reserves a due email; if the relay fails, another tries after that.
 RESERVE_SECONDS = 5
-#: The conditions of due emails in the order in which they are sent: of the partial indices, literally, so
-#: that these are used. That of all due emails must not be in the first one: SQLite would prefer its index,
-#: and read all that wait to find these few.
+#: The conditions of due emails, in the order in which they are sent. Each is literally the condition of a
+#: partial index, so that the index is used. The first one must not contain the condition of all due emails:
+#: SQLite would prefer the index of these, and read all that wait to find the few security emails.
 _SECURITY_FIRST = (
     and_(sql_text(IS_WAITING_SECURITY_EMAIL), emails.c.campaign.is_(None)),
     is_claimable_single(),
@@ -116,7 +116,7 @@ class Publications(Repository):
     def find_due(self, groupable: GroupableEmails, *, limit: int) -> list[str]:
         """Return due emails that are not on the broker: security emails first, and then the oldest.
 
-        Nothing reserves them: a claim decides.
+        They are not reserved: the first worker that claims an email sends it.
 
         Args:
             groupable: the emails that may travel in groups; no others are returned.
@@ -213,10 +213,10 @@ class Publications(Repository):
         return len(self._mark_queued(ids, values | {"is_in_full": False}, durable=is_own_task))
 
     def mark_in_full(self, ids: Collection[str], *, is_loss_provable: bool = True) -> frozenset[str]:
-        """Record that messages with the whole emails are about to be published to the broker.
+        """Record that emails are about to be published in full.
 
-        A worker without this log sends an email whenever its message comes. This is therefore recorded before
-        it is published, and durably.
+        A worker without this log sends an email as soon as it gets the message, so this is recorded durably
+        before the message is published.
 
         Args:
             is_loss_provable: whether the broker could later prove that it has lost the messages; see
@@ -337,7 +337,7 @@ def _due(
         where: a further condition.
         limit: how many at most.
         now: the current time.
-        which: the condition of the partial index that has them; None for that of all due emails.
+        which: the condition of the partial index to use; None for the index of all due emails.
     """
     is_due = _is_due(state, now=now, which=which)
     return select(emails.c.id).where(is_due, where).order_by(emails.c.due_at).limit(limit)

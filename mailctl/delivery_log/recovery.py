@@ -11,7 +11,7 @@ from sqlalchemy import text as sql_text
 from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.claim_tokens import PROCESS_MARK_LENGTH, process_mark, worker_mark
 from mailctl.delivery_log.due import message_queue
-from mailctl.delivery_log.own_task_emails import NEEDS_NO_LOG, hold_as_unknown
+from mailctl.delivery_log.own_task_emails import MAY_BE_SENT_WITHOUT_LOG, hold_as_unknown
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
@@ -103,7 +103,7 @@ class Recovery(Repository):
         """Return emails whose messages the broker lost to the log; return how many.
 
         A queue is first in, first out: of the emails published to it, only the last `on_broker` can still be
-        there. Those that a task without this log may send are among them, but are not returned; see
+        there. Emails that a task without this log may send are counted, but are not returned; see
         `OwnTaskEmails`.
 
         Args:
@@ -122,7 +122,7 @@ class Recovery(Repository):
         )
         is_lost = and_(
             is_queued,
-            ~NEEDS_NO_LOG,
+            ~MAY_BE_SENT_WITHOUT_LOG,
             emails.c.id.in_(newest_first.scalar_subquery()),
             emails.c.queued_at < queued_before,
         )
@@ -133,8 +133,8 @@ class Recovery(Repository):
             return 0
         return self._return_to_pending(is_lost, _BROKER_LOST)
 
-    def return_forgotten(self, ids: Collection[str]) -> int:
-        """Return emails whose messages, published in full, the broker lost to the log; return how many."""
+    def return_lost_full_messages(self, ids: Collection[str]) -> int:
+        """Return to the log emails that were published in full and that the broker lost; return how many."""
         is_lost = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.QUEUED, emails.c.is_in_full.is_(True))
         return self._return_to_pending(is_lost, _BROKER_LOST)
 
@@ -167,7 +167,7 @@ class Recovery(Repository):
     def expire(self) -> int:
         """Expire emails that have too little lifetime left to be worth sending, and idempotency keys.
 
-        What a task without this log may have sent in time is not among them; see `OwnTaskEmails.expire`.
+        Emails that a task without this log may have sent in time are left out; see `OwnTaskEmails.expire`.
 
         Returns:
             How many emails expired.
@@ -178,7 +178,7 @@ class Recovery(Repository):
         is_late = and_(
             sql_text(IS_CLAIMABLE),
             emails.c.expires_at < limit,
-            not_(and_(UNINDEXED_STATE == State.QUEUED, NEEDS_NO_LOG)),
+            not_(and_(UNINDEXED_STATE == State.QUEUED, MAY_BE_SENT_WITHOUT_LOG)),
         )
         reason = Reason(code=ReasonCode.EXPIRED, text="it expired before it could be sent")
         with writing(self._engine) as connection:

@@ -76,9 +76,9 @@ def apply_reports(connection: Connection, new: Sequence[NewReport], *, now: date
     # Most reports say that an email arrived, and are the only ones about it: few statements serve them all.
     alike = [each for each in new if _is_delivery(each.report) and reports_of_emails[each.email.id] == 1]
     _deliver(connection, alike, now=now)
-    served = {each.email.id for each in alike}
+    applied = {each.email.id for each in alike}
     for each in new:
-        if each.email.id not in served:
+        if each.email.id not in applied:
             _apply(connection, each, now=now)
 
 

@@ -1,4 +1,4 @@
-"""Limits that all workers of a log keep together: each message takes a place in the row of its rate."""
+"""Limits that all workers of a log keep together: each message takes a permit for its rate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mailctl.domain.send_rates import (
     domain_scope,
     effective_rate,
     fastest_second,
-    learn_from_refusal,
+    rate_after_refusal,
     server_scope,
 )
 from mailctl.domain.states import State
@@ -62,31 +62,31 @@ class SendLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """Places in the row of a limit."""
+    """Permits that were requested under a limit."""
 
     #: Messages a second; None if there is no limit.
     per_second: float | None
-    #: Seconds until the first place.
+    #: Seconds until the first permit.
     wait_seconds: float = 0.0
-    #: Whether the places are taken; not if the wait would be too long.
+    #: Whether the permits are taken; not if the wait would be too long.
     is_taken: bool = True
-    #: When the rate was learned, as `SendLimits.learned_at` tells; places of before are void.
+    #: When the rate was learned, as `SendLimits.learned_at` returns it; earlier permits are void.
     learned_at: datetime | None = None
 
 
 class SendLimits(Repository):
-    """Gives out places at the rates that hold, and records what mail servers teach."""
+    """Gives out permits at the rates that hold, and records what mail servers teach."""
 
     def reserve(
         self, scope: str, *, configured: float | None, count: int, longest_wait: float
     ) -> Reservation:
-        """Take places for messages, one after the other at the rate of the limit.
+        """Take permits for messages, one after the other at the rate of the limit.
 
         Args:
             scope: the limit.
             configured: its rate by the settings in messages a second; None if it may only have been learned.
-            count: how many places.
-            longest_wait: no places are taken if the first would be later than after so many seconds.
+            count: how many permits.
+            longest_wait: no permits are taken if the first would be later than after so many seconds.
 
         Raises:
             LogUnavailable: the delivery log cannot be used.
@@ -120,7 +120,7 @@ class SendLimits(Repository):
             return connection.execute(query).scalar() is not None
 
     def learned_at(self, scope: str) -> datetime | None:
-        """Return when a mail server last taught a rate; None if it has not.
+        """Return when a rate was last learned from a mail server; None if never.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -157,10 +157,10 @@ class SendLimits(Repository):
         Args:
             scope: the limit.
             server: the name of the server.
-            accepted_ages: how many seconds ago it has accepted the last messages of this process, ascending.
+            accepted_ages: how many seconds ago it accepted the last messages of this process, ascending.
             reason: what it said.
             domain: counts only what it has accepted for recipients in this domain; None for all.
-            is_paced: whether the message had a place.
+            is_paced: whether the message had a permit.
 
         Returns:
             The new rate in messages a second; None if another refusal has just lowered it, or if there is one
@@ -179,18 +179,18 @@ class SendLimits(Repository):
                 return None
             age = (now - row.learned_at).total_seconds() if row.learned_at is not None else math.inf
             measured = max(_MEASURED_SECONDS, age if age <= COUNTED_SECONDS else 0.0)
-            of_all = _accepted_ages(connection, server, now, seconds=measured, domain=domain)
-            since = ([each for each in ages if each < age] for ages in (accepted_ages, of_all))
-            lesson = learn_from_refusal(
+            all_ages = _accepted_ages(connection, server, now, seconds=measured, domain=domain)
+            since_refusal = ([each for each in ages if each < age] for ages in (accepted_ages, all_ages))
+            adjustment = rate_after_refusal(
                 known,
-                accepted_per_second=max(fastest_second(accepted_ages), fastest_second(of_all)),
-                accepted_since=max(since, key=len),
+                accepted_per_second=max(fastest_second(accepted_ages), fastest_second(all_ages)),
+                accepted_since=max(since_refusal, key=len),
                 age_seconds=age,
             )
-            values = {"learned": lesson.rate, "learned_at": now, "reason": reason}
-            values["reserved_until"] = now + timedelta(seconds=lesson.pause_seconds)
+            values = {"learned": adjustment.rate, "learned_at": now, "reason": reason}
+            values["reserved_until"] = now + timedelta(seconds=adjustment.pause_seconds)
             connection.execute(update(send_limits).where(send_limits.c.scope == scope).values(**values))
-        return lesson.rate
+        return adjustment.rate
 
 
 def read_learned_rate(engine: Engine, *, server: str, domain: str, now: datetime) -> float | None:
@@ -267,7 +267,7 @@ def _rate_of(row: Any, *, configured: float | None, now: datetime) -> float | No
 def _accepted_ages(
     connection: Connection, server: str, now: datetime, *, seconds: float, domain: str | None
 ) -> list[float]:
-    """Return how many seconds ago a server has accepted the last emails of all workers, ascending."""
+    """Return how many seconds ago a server accepted the last emails of all workers, ascending."""
     since = now - timedelta(seconds=seconds)
     first = first_event_seq_since(connection, since)
     query = (

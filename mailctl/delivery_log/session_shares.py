@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: After so long without a report, a process has ended, and its sessions with it.
 _GONE = timedelta(seconds=10)
-#: How long it counts for others that a process uses its sessions, which it reports every second.
+#: How long after its last report, which comes every second, a process still counts as using its sessions.
 _FRESH = timedelta(seconds=5)
 
 
@@ -106,7 +106,7 @@ class SessionShares(Repository):
         return share_of(mine, list(holders.values()), total=limit, now=now) > 0
 
     def are_all_in_use(self) -> bool:
-        """Whether processes use all sessions that the server allows; not while no limit is known.
+        """Whether processes use all sessions that the server allows; False while no limit is known.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.

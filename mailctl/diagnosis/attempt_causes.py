@@ -43,7 +43,7 @@ _EXPLANATIONS: Mapping[str, _Explanation] = {
     "sender_refused": _Explanation(
         "the mail server does not allow EMAIL_FROM_ADDRESS as the sender", _CHECK_CONFIG
     ),
-    # A setting that was corrected since is in use only after a restart: `check-config` has no objection then.
+    # Workers use a corrected setting only after a restart; until then, `check-config` finds nothing wrong.
     "our_settings": _Explanation(
         "the content, or the settings that the worker read when it started, cannot be used", _CHECK_CONFIG
     ),

@@ -74,7 +74,7 @@ def _after_handover(case: Case) -> str:
 def _handover(case: Case) -> str:
     sent_at = case.email.sent_at
     when = f" at {wording.format_time(sent_at)}" if sent_at else ""
-    # Of several, a name says more: the settings of now may not be those of then.
+    # Name the server if there are several: the settings may have changed since then.
     is_named = case.email.server not in (None, DEFAULT_SERVER)
     return f"accepted by the mail server{f' {case.email.server}' if is_named else ''}{when}"
 

@@ -217,9 +217,11 @@ class EvidenceCollector:
             # that shares it may have discarded the message.
             is_asked = not is_consumed or (is_thorough and search.position is None)
             nodes = self.broker.queues_by_worker() if is_asked else {}
-            is_unsure = not is_consumed and not any(email.message_queue in found for found in nodes.values())
+            has_no_known_consumer = not is_consumed and not any(
+                email.message_queue in found for found in nodes.values()
+            )
             return {
-                "has_unheard_worker": is_unsure
+                "has_unresponsive_worker": has_no_known_consumer
                 and self.broker.has_silent_worker(nodes, queues=[email.message_queue]),
                 "publish_error": refusal,
                 "search": search,

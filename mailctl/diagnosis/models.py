@@ -74,7 +74,7 @@ class Evidence:
     #: The queues of all Celery workers that answer, by node name; None if they were not queried.
     consumers: Mapping[str, tuple[str, ...]] | None = None
     #: Whether a Celery worker that may consume its queue does not answer: it may be busy with a task.
-    has_unheard_worker: bool = False
+    has_unresponsive_worker: bool = False
     #: The workers that consume its queue and do not have its task: they discard its message.
     discarding: tuple[str, ...] = ()
     #: The result of looking for its message on the broker; None if that was not done.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailctl.domain.shell_command import ShellCommand
 
 
-#: What no id of mailctl looks like, and may be a part of an address.
+#: A text that cannot be an id of mailctl, and may be part of an address.
 _WORD = re.compile(r"(?=.*[g-z])[a-z][\w.+-]{0,63}", re.IGNORECASE | re.ASCII)
 #: The name of the cause that the service's own code sends email which nothing records.
 _UNRECORDED = "unrecorded_task"

@@ -77,7 +77,7 @@ def own_task_silent(case: Case) -> Cause | None:
 
 
 def message_gone(case: Case) -> Cause | None:
-    """Return the cause if a worker without this log has its message, or nobody."""
+    """Return the cause if its message is gone: a worker without this log has it, or it was lost."""
     email = case.email
     if not email.is_in_full or not _may_be_with_others(case) or email.queued_at is None:
         return None
@@ -130,8 +130,8 @@ def no_worker(case: Case) -> Cause | None:
         )
     if evidence.has_living_worker or _may_be_with_others(case):
         return None
-    if evidence.has_unheard_worker and case.email.state is State.QUEUED:
-        return _unheard_worker(case)
+    if evidence.has_unresponsive_worker and case.email.state is State.QUEUED:
+        return _unresponsive_worker(case)
     consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
     unsure = " in the log, and the broker could not be queried" if evidence.broker_error else ""
     silent = "".join(f"; {_describe_silence(each, case)}" for each in evidence.silent)
@@ -142,12 +142,12 @@ def no_worker(case: Case) -> Cause | None:
     )
 
 
-def _unheard_worker(case: Case) -> Cause:
+def _unresponsive_worker(case: Case) -> Cause:
     """Return the cause of an email for whose queue no worker answers, although one is connected."""
     return Cause(
         name="no_worker",
-        sentence=f"{describe_wait(case)}; no worker of queue {case.email.queue!r} answers; one on this broker"
-        " gives no answer at all, and may be busy with a task",
+        sentence=f"{describe_wait(case)}; no worker that answers consumes queue {case.email.queue!r};"
+        " a worker on this broker does not answer, and may be busy with a task",
         next_step=mailctl_command("workers"),
         certainty=Certainty.POSSIBLE,
     )
@@ -187,8 +187,8 @@ def wrong_queue(case: Case) -> Cause | None:
     evidence, queue = case.evidence, case.email.queue
     if not evidence.has_living_worker or evidence.consumes(queue):
         return None
-    if evidence.has_unheard_worker and case.email.state is State.QUEUED:
-        return _unheard_worker(case)
+    if evidence.has_unresponsive_worker and case.email.state is State.QUEUED:
+        return _unresponsive_worker(case)
     others = wording.join_names(
         f"{name} consumes {', '.join(queues)}" for name, queues in evidence.queues_by_worker.items()
     )
@@ -220,7 +220,7 @@ def sent_elsewhere(case: Case) -> Cause | None:
     if email.state is not State.QUEUED or email.is_own_task or result is None:
         return None
     state = result.value.get("state") if isinstance(result.value, dict) else None
-    # Of any other state, a worker that shared the log may have told at an earlier attempt.
+    # Any other state may come from an earlier attempt of a worker that shared the log.
     if state not in (State.SENT, State.CAPTURED):
         return None
     return Cause(
@@ -310,7 +310,7 @@ def in_line(case: Case) -> Cause | None:
 
 
 def _describe_return(case: Case) -> str:
-    """Return a clause about why a worker has left the email to others in the log; "" if none has."""
+    """Return a clause about why a worker returned the email to the log; "" if none did."""
     last = case.events[-1] if case.events else None
     is_left = last is not None and last.state is State.PENDING and last.reason_code is ReasonCode.NOT_STARTED
     return f"; {last.text}" if last is not None and is_left else ""

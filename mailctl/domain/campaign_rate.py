@@ -44,15 +44,15 @@ class CampaignRate:
     def allowed(self, now: datetime, *, queued: int) -> int:
         """Return how many emails may be released.
 
-        The rate is kept: what could not be released in time is released later, evenly. In no ten seconds are
-        more sent than 5 % and one email too many, and over the time of forty emails no more than 5 %.
+        The rate is kept: what could not be released in time is released later, evenly. In any ten seconds, at
+        most 5 % and one email too many are sent; over the time of forty emails, at most 5 % too many.
 
         Args:
             now: the current time.
             queued: how many released emails no worker has taken yet.
         """
         due = (now - self.released_until).total_seconds() * self.per_second
-        most = min(_whole(due), self._evenly(now))
+        most = min(_whole(due), self._bucket_room(now))
         for seconds, limit in self._limits:
             most = min(most, limit - self._sent_within(seconds, now))
         return max(0, min(most, max(1, ceil(self.per_second * _MAX_QUEUED_SECONDS - _TOLERANCE)) - queued))
@@ -86,11 +86,11 @@ class CampaignRate:
             recent=tuple(each for each in left if each.count > 0),
         )
 
-    def _evenly(self, now: datetime) -> int:
+    def _bucket_room(self, now: datetime) -> int:
         """Return how many emails may be released without a burst: a leaky bucket.
 
-        It drains at the pace of a campaign that catches up, and holds what a relay releases at once: it comes
-        by a few times a second. Without the one email more, a slow campaign would not even keep its rate.
+        The bucket drains at the pace of a campaign that catches up. It holds what a relay, which looks a few
+        times a second, releases at once, and one email more: else a slow campaign could not keep its rate.
         """
         level, before = 0.0, self.recent[0].at if self.recent else now
         for each in self.recent:

@@ -1,4 +1,4 @@
-"""The settings that name where mail with feedback arrives: a Maildir, a mailbox, an address for LMTP."""
+"""The settings of where mail with feedback arrives: a Maildir, an IMAP mailbox, or an LMTP address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(frozen=True, kw_only=True)
 class LmtpAddress:
-    """Where a server for LMTP listens: at the path of a socket, or at a port of this host."""
+    """The address where an LMTP server listens: the path of a Unix socket, or a port of this host."""
 
     path: str = ""
     host: str = ""
@@ -27,7 +27,7 @@ class LmtpAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class MailboxAddress:
-    """A mailbox.
+    """An IMAP mailbox.
 
     Args:
         host: the host name of the server, which its certificate must have.
@@ -71,7 +71,7 @@ def parse_mailbox_url(url: str, *, has_credentials: bool) -> MailboxAddress:
         has_credentials: whether there is a password or a source of tokens.
 
     Raises:
-        ConfigurationError: it is no such URL, or there is nothing to sign in with.
+        ConfigurationError: it is not such a URL, or there are no credentials.
     """
     try:
         parts = urlsplit(url)
@@ -98,15 +98,15 @@ def require_maildir(folder: Path) -> None:
     """Require that a folder is a Maildir.
 
     Raises:
-        ConfigurationError: it is none, or cannot be looked into.
+        ConfigurationError: it is not one, or cannot be read.
     """
     try:
-        is_one = (folder / "new").is_dir() and (folder / "cur").is_dir()
+        is_maildir = (folder / "new").is_dir() and (folder / "cur").is_dir()
     except OSError:
-        is_one = False
-    if not is_one:
+        is_maildir = False
+    if not is_maildir:
         raise ConfigurationError(
-            f"{MAILDIR} {folder} is not a Maildir.", fix="Name a folder with new and cur in it."
+            f"{MAILDIR} {folder} is not a Maildir.", fix="Give a folder that contains new and cur."
         )
 
 

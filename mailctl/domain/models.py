@@ -135,7 +135,7 @@ class Email:
     server: str | None = None
     #: The tenant of the service that it belongs to.
     tenant: str | None = None
-    #: Whether its message, while it is queued, is that of a group.
+    #: Whether, while it is queued, it is in the message of a group.
     is_grouped: bool = False
     #: Whether its message carries the whole email, so that a worker without this log can send it.
     is_in_full: bool = False

@@ -123,11 +123,11 @@ class Outcome:
 
     @property
     def text_with_stage(self) -> str:
-        """The outcome as text, with its stage, which our own words for an error without a reply name."""
+        """The outcome as text, with the stage of a reply; without a reply, our own text names the stage."""
         return f"at {self.stage}: {self}" if self.has_staged_reply else str(self)
 
     def text_after(self, word: str) -> str:
-        """Return what became of the email and why, as "refused at rcpt: 550 no" or "timed out at body"."""
+        """Return what happened to the email, such as "refused at rcpt: 550 no" or "timed out at body"."""
         return f"{word} {self.text_with_stage}" if self.has_staged_reply else str(self)
 
     @property
@@ -136,8 +136,8 @@ class Outcome:
         return bool(self.stage) and self.reply.code is not None
 
     @property
-    def _is_not_its_turn(self) -> bool:
-        """Whether no mail server was asked, because a rate, or all sessions that it allows, are used up."""
+    def _is_throttled(self) -> bool:
+        """Whether no mail server was contacted, because a rate or all allowed sessions are used up."""
         if self.category is ReplyCategory.CONNECTIONS:
             return self.reply.code is None
         return self.category is ReplyCategory.RATE and not self.stage
@@ -145,6 +145,6 @@ class Outcome:
     @property
     def reason_code(self) -> ReasonCode | None:
         """Why the email was not sent; None if it was sent or captured."""
-        if self.kind is OutcomeKind.DEFERRED and self._is_not_its_turn:
+        if self.kind is OutcomeKind.DEFERRED and self._is_throttled:
             return ReasonCode.SEND_RATE
         return _REASON_CODES.get(self.kind)

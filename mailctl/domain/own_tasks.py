@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ResultTranslator = Callable[[str, "Json"], object]
 #: The states that a result, or a translator, can report.
 REPORTABLE_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
-#: Who reports, for texts for operators.
+#: Who reports an outcome, in texts for operators.
 OWN_TASK = "the service's own task"
 OTHER_WORKER = "a worker without this delivery log"
 #: The maximum number of characters that are kept of a text in a result.
@@ -58,7 +58,7 @@ class OwnTaskOutcome:
     reason: Reason
     #: Whether a mail server may have accepted the email although the task failed.
     may_have_been_sent: bool = False
-    #: Who reports it.
+    #: Who reports the outcome.
     reporter: str = OWN_TASK
     #: When the task finished; None if that is not known.
     finished_at: datetime | None = None
@@ -126,10 +126,10 @@ def outcome_of_result(
     return replace(outcome, finished_at=result.finished_at)
 
 
-def outcome_of_other_log(result: CeleryResult) -> OwnTaskOutcome | None:
+def outcome_of_other_worker(result: CeleryResult) -> OwnTaskOutcome | None:
     """Return the outcome in the result that a worker of mailctl with another log stored; None if not final.
 
-    Such a worker says `sent` only of an email that a mail server has accepted.
+    Such a worker reports `sent` only if a mail server has accepted the email.
 
     Args:
         result: the stored result, of a task of mailctl.
@@ -137,12 +137,12 @@ def outcome_of_other_log(result: CeleryResult) -> OwnTaskOutcome | None:
     if result.state == "FAILURE":
         outcome = _failed(_with_text(f"{OTHER_WORKER} did not send it", result.text))
     else:
-        told = result.value.get("state") if isinstance(result.value, dict) else None
-        state = next((each for each in SENT_OR_CAPTURED if each == told), None)
+        reported = result.value.get("state") if isinstance(result.value, dict) else None
+        state = next((each for each in SENT_OR_CAPTURED if each == reported), None)
         if state is None:
             return None
         state = State.CAPTURED if state is State.CAPTURED else State.SENT
-        text = f"{OTHER_WORKER} says that it is {state}"
+        text = f"{OTHER_WORKER} reports that it was {state}"
         reason = Reason(code=ReasonCode.OWN_TASK_SUCCEEDED, text=text)
         outcome = OwnTaskOutcome(state=state, reason=reason)
     return replace(outcome, reporter=OTHER_WORKER, finished_at=result.finished_at)

@@ -30,7 +30,7 @@ MIN_DELAY_SECONDS = 1.0
 UNCLAIMED_GRACE_SECONDS = 10.0
 #: Seconds between searches for messages that the broker lost.
 LOST_MESSAGE_CHECK_SECONDS = 5.0
-#: Seconds for which the broker at least remembers that it got a message with a whole email.
+#: Minimum seconds for which the broker keeps the note that an email was published in full.
 PUBLICATION_NOTE_SECONDS = 24 * 3600
 #: Seconds for which an email of the service's own task whose message is gone counts as being sent.
 OWN_TASK_GRACE_SECONDS = 60.0

@@ -29,14 +29,14 @@ _RAISE_EMAILS, _RAISE_SECONDS = 150, 10.0
 _MOST_RAISES = 1000
 #: The share of a rate that is tried after a refusal.
 CAUTION = 0.95
-#: The least share of a rate that is kept after a refusal.
-_LEAST_SHARE = 0.75
-#: Within so many seconds of the refusal before, what was accepted since then tells the rate.
+#: The smallest share of a rate that is kept after a refusal.
+_MIN_SHARE = 0.75
+#: Up to so many seconds after the previous refusal, what was accepted since then determines the new rate.
 _CONVERGING_SECONDS = 10.0
-#: Seconds for which nobody sends after a refusal; the most while nothing is accepted between refusals.
-PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
-#: For so long after a refusal it counts whether anything has been accepted since.
-COUNTED_SECONDS = 2 * _LONGEST_PAUSE_SECONDS
+#: Seconds for which no worker sends after a refusal, and the maximum if nothing is accepted in between.
+PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 60.0
+#: Seconds after a refusal for which it matters whether anything was accepted since.
+COUNTED_SECONDS = 2 * _MAX_PAUSE_SECONDS
 #: The lowest learned rate in messages a second.
 MIN_RATE = 0.1
 #: How long what a mail server has taught holds without another refusal.
@@ -111,43 +111,43 @@ def effective_rate(*, configured: float | None, learned: float | None, age_secon
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateLesson:
-    """What is kept after a mail server has refused a message because it came too fast."""
+class RateAdjustment:
+    """The new rate and the pause after a mail server has refused a message that came too fast."""
 
     #: Messages a second.
     rate: float
-    #: Seconds for which nobody sends.
+    #: Seconds for which no worker sends.
     pause_seconds: float = PAUSE_SECONDS
 
 
-def learn_from_refusal(
+def rate_after_refusal(
     known: float | None, *, accepted_per_second: float, accepted_since: Sequence[float], age_seconds: float
-) -> RateLesson:
-    """Return what a refusal teaches.
+) -> RateAdjustment:
+    """Return the new rate and the pause after a refusal.
 
     Args:
         known: the rate that was kept until now; None if there was none.
         accepted_per_second: what the mail server has accepted of all workers in the fastest second before.
-        accepted_since: how many seconds ago it has accepted the messages since the refusal before; they do
-            not count after `COUNTED_SECONDS`.
-        age_seconds: how long ago that was; infinite if there was none.
+        accepted_since: how many seconds ago it accepted each message since the previous refusal; they do not
+            count if that refusal was more than `COUNTED_SECONDS` ago.
+        age_seconds: the seconds since the previous refusal; infinite if there was none.
 
     Returns:
-        A little less than was accepted at first. Later a little less than the rate, or, soon after the
-        refusal before, what was accepted since then. If that was nothing, the server counts over a longer
-        time than the pause: the next pause is twice as long.
+        At first a little less than was accepted. Later a little less than the known rate or, soon after the
+        previous refusal, than what was accepted since then. If nothing was accepted since then, the server
+        counts over a longer period than the pause, so the next pause is twice as long.
     """
     if known is None:
-        return RateLesson(rate=max(MIN_RATE, CAUTION * accepted_per_second))
+        return RateAdjustment(rate=max(MIN_RATE, CAUTION * accepted_per_second))
     if not accepted_since and age_seconds <= COUNTED_SECONDS:
-        pause = min(max(PAUSE_SECONDS, 2 * age_seconds), _LONGEST_PAUSE_SECONDS)
-        return RateLesson(rate=max(MIN_RATE, CAUTION * known), pause_seconds=pause)
+        pause = min(max(PAUSE_SECONDS, 2 * age_seconds), _MAX_PAUSE_SECONDS)
+        return RateAdjustment(rate=max(MIN_RATE, CAUTION * known), pause_seconds=pause)
     kept = known
     if age_seconds <= _CONVERGING_SECONDS:
         # Some servers would have accepted messages in the pause, too; others start counting after it.
         counted_seconds = (age_seconds + max(accepted_since)) / 2
         kept = min(known, len(accepted_since) / counted_seconds)
-    return RateLesson(rate=max(MIN_RATE, _LEAST_SHARE * known, CAUTION * kept))
+    return RateAdjustment(rate=max(MIN_RATE, _MIN_SHARE * known, CAUTION * kept))
 
 
 def fastest_second(times: Sequence[float]) -> int:

@@ -75,14 +75,14 @@ def start_worker_command(queue: str | None = None) -> ShellCommand | None:
     return mailctl_command("worker", Q=queue) if queue and "," not in queue else None
 
 
-def start_worker_fix(queue: str, *, usual: Collection[str]) -> str:
+def start_worker_fix(queue: str, *, default_queues: Collection[str]) -> str:
     """Return the fix for a queue that no worker consumes.
 
     Args:
         queue: the name of the queue.
-        usual: the queues that a worker consumes without `-Q`, which would leave the others of them alone.
+        default_queues: the queues that a worker consumes without `-Q`; with `-Q` it would consume only one.
     """
-    command = start_worker_command(None if queue in usual else queue)
+    command = start_worker_command(None if queue in default_queues else queue)
     return f"Start one: {command}" if command else "Rename the queue: -Q takes names without commas."
 
 

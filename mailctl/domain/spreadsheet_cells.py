@@ -2,8 +2,8 @@
 
 The texts of a cell come from outside: a mail server's reply, an address, the name of a campaign. One that
 begins with `=`, `+`, `-` or `@`, also in full width, gets an apostrophe in front, as OWASP advises against
-CSV injection; a spreadsheet then shows it as text. Whatever of mailctl reads such files removes the
-apostrophe again.
+CSV injection; a spreadsheet then shows it as text. mailctl removes the apostrophe again when it reads such
+files.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ FINAL_STATES = frozenset(
         State.COMPLAINED,
     }
 )
-#: States that only feedback leads to, the one that prevails last: none gives way to one before it.
+#: States that only feedback leads to, in ascending precedence: none is replaced by one before it.
 FEEDBACK_STATES = (State.DELIVERED, State.BOUNCED, State.COMPLAINED)
 #: States of emails that a mail server accepted, whatever became of them later.
 ACCEPTED_STATES = frozenset({State.SENT, *FEEDBACK_STATES})

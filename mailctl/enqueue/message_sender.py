@@ -136,10 +136,10 @@ class MessageSender:
             return adapter_for(self._connection).is_loss_provable(exchange, workers)
 
     def note_publication(self, email_id: str) -> None:
-        """Note on the broker that a message with a whole email comes; see `BrokerAdapter.forgotten`.
+        """Write a note to the broker that an email is about to be published in full; see `BrokerAdapter`.
 
         Raises:
-            BrokerRefused: the broker takes no note, and would not take the message.
+            BrokerRefused: the broker refuses the note, and would refuse the message.
             BrokerUnavailable: the broker does not answer.
         """
         with self._broker_errors():

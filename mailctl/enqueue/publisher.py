@@ -252,7 +252,7 @@ class Publisher:
         self._sender.reach_broker()
         for email, _ in calls:
             if isinstance(email, Email):
-                # It may have been tried before, and that result would be taken for the one that comes.
+                # It may have been tried before, and the old result would be mistaken for the new one.
                 forget_result(self._app, email.id)
         is_provable = self._sender.is_loss_provable(workers=len(self._runtime.workers.list_alive()))
         waiting = self._runtime.publications.mark_in_full(
@@ -262,7 +262,7 @@ class Publisher:
         unsent = [email.id for email, _ in marked]
         try:
             for email, call in marked:
-                # First, so that what a crash in between leaves is held, and not taken for lost.
+                # Before the message: after a crash in between, the email is held, and not mistaken for lost.
                 self._sender.note_publication(email.id)
                 unsent.remove(email.id)
                 self._send_recorded(email, call)
@@ -298,7 +298,7 @@ class Publisher:
         return call.is_repeated or call.task in self._own_tasks
 
     def _reports_by_result(self, call: _TaskCall) -> bool:
-        """Whether a worker may take a call that tells what became of it by its result only."""
+        """Whether the worker that takes a call may report its outcome only in the Celery result."""
         return call.is_in_full or self._is_for_own_task(call)
 
     def _options(self, email: Email | Draft, call: _TaskCall) -> dict[str, Any]:
@@ -359,7 +359,7 @@ class Publisher:
             task=kind.task,
             kwargs=to_arguments(kind, content, urls=urls),
             headers=headers,
-            # What is in the memory of this process, no other worker gets.
+            # No other worker gets a message that is in the memory of this process.
             is_in_full=not self._is_in_memory,
         )
 

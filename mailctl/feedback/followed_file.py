@@ -38,7 +38,7 @@ class Place:
 
     inode: int
     offset: int
-    #: A hash of how the file begins: a file that was emptied may have grown beyond the place.
+    #: A hash of the first octets: a file that was truncated may have grown beyond the offset since.
     head: str = ""
 
 
@@ -62,8 +62,8 @@ class FollowedFile:
         self._file = (self._open_rotated(saved) if saved else None) or self._open()
         #: The beginning of a line whose end has not been read, and how much of that line is not kept.
         self._rest, self._left_out = b"", 0
-        #: Why the next file cannot be read, as far as it was logged.
-        self._is_told = ""
+        #: The reason, as last logged, why the next file cannot be read.
+        self._logged_reason = ""
         self._start = self._seek(saved, from_start=from_start)
         self._head = self._head_before(self._start)
 
@@ -80,7 +80,7 @@ class FollowedFile:
             ) from None
 
     def _open_rotated(self, saved: Place) -> BinaryIO | None:
-        """Return the file in which reading has ended, under its new name; None if it has none."""
+        """Return the file that was read last, under its name after rotation; None if it is not found."""
         with contextlib.suppress(OSError):
             for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
                 if path.stat().st_ino == saved.inode:
@@ -104,7 +104,7 @@ class FollowedFile:
 
     def lines(self) -> Iterator[str]:
         """Yield the complete lines that are there now, also of the file that took the place of this one."""
-        if self._was_emptied():
+        if self._was_truncated():
             self._begin(self._file)
         yield from self._read()
         if self._was_rotated() and (following := self._open_following()) is not None:
@@ -145,7 +145,7 @@ class FollowedFile:
         partial = self._state.with_suffix(".new")
         try:
             self._state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # A new file: a symbolic link of somebody else would lead to another one.
+            # Create a new file: opening an existing one would follow a symbolic link of another user.
             partial.unlink(missing_ok=True)
             with partial.open("x") as file:
                 json.dump(asdict(place), file)
@@ -175,24 +175,24 @@ class FollowedFile:
         except OSError:
             return False  # between the two steps of a rotation
 
-    def _was_emptied(self) -> bool:
-        """Whether the file is another one by now, although it has kept its place on the disk."""
+    def _was_truncated(self) -> bool:
+        """Whether the file was emptied since it was last read; it may have been filled again since."""
         read = self._file.tell()
         return self._size() < read or self._head != self._head_before(read)
 
     def _head_before(self, offset: int) -> str:
-        """Return a hash of how the file begins, by nothing that comes after an offset."""
+        """Return a hash of the first octets of the file, none of which is beyond an offset."""
         head = os.pread(self._file.fileno(), min(offset, _HEAD), 0)
         return hashlib.sha256(head).hexdigest()[:16] if head else ""
 
     def _open_following(self) -> BinaryIO | None:
-        """Return the file that took the place of this one; None as long as it cannot be read."""
+        """Return the new file that rotation has put at the path; None while it cannot be read."""
         try:
             return self._path.open("rb")
         except OSError as error:
-            if self._is_told != (reason := error.strerror or type(error).__name__):
-                _log.warning("the log that has taken the place of %s cannot be read: %s", self._path, reason)
-            self._is_told = reason
+            if self._logged_reason != (reason := error.strerror or type(error).__name__):
+                _log.warning("%s was rotated, and the new file cannot be read: %s", self._path, reason)
+            self._logged_reason = reason
             return None
 
     def _inode(self) -> int:

@@ -36,14 +36,14 @@ _TIMEOUT_SECONDS = 60.0
 #: Seconds of one IDLE: after that, the folder is read in any case.
 _IDLE_SECONDS = 20.0
 _POLL_SECONDS = 0.5
-#: Octets of a line, which has the numbers of all unseen messages, of a literal, and of an answer, at most;
-#: seconds for an answer; and octets that are read of the connection at once.
+#: The maximum number of octets of a line (one line lists all unseen messages), of a literal and of a
+#: response; the maximum time for a response in seconds; and the number of octets that are received at once.
 _MAX_LINE, _MAX_LITERAL, _MAX_ANSWER = 16 * 1024 * 1024, MAX_OCTETS + 65_536, 64 * 1024 * 1024
 _ANSWER_SECONDS, _RECEIVED_AT_ONCE = 900.0, 65_536
 #: Seconds before a message is tried again that the server did not hand over, or mark as seen.
 _SET_ASIDE_SECONDS = 300.0
-#: Messages that may end the connection while a mailbox is read once.
-_MAX_ENDED = 10
+#: How often a message may end the connection while a mailbox is read once.
+_MAX_RECONNECTS = 10
 #: Messages that are read before the process looks whether it should stop.
 _BATCH = 50
 
@@ -88,7 +88,7 @@ def describe_imap_error(error: imaplib.IMAP4.error) -> str:
 
 
 class _Connection(imaplib.IMAP4):
-    """A connection of which it is known whether the server has said more than was read.
+    """A connection that knows whether it has received data that was not read yet.
 
     `imaplib` reads ahead into a buffer of its own, which `select` does not see: what a server says together
     with an answer would be noticed with the next one.
@@ -97,7 +97,7 @@ class _Connection(imaplib.IMAP4):
     _received = b""
     #: Which it was received from.
     _source: object = None
-    #: Octets since the last command, and until when its answer has to end.
+    #: Octets received since the last command, and the deadline of the response to it.
     _answered, _deadline = 0, math.inf
 
     @property
@@ -173,12 +173,12 @@ class ImapSource:
         Raises:
             IMAP_ERRORS: the connection failed, or the server refused something.
         """
-        for _ in range(_MAX_ENDED if once else 0):
+        for _ in range(_MAX_RECONNECTS if once else 0):
             was_set_aside = len(self._set_aside)
             try:
                 return self._run(take, stopped=stopped, once=once)
             except IMAP_ERRORS:
-                # By a message of which the server makes nothing: the next connection leaves it out.
+                # A message on which the server failed is set aside, so the next connection skips it.
                 if len(self._set_aside) == was_set_aside:
                     raise
                 _log.warning("the source %s cannot read a message", self.name)
@@ -205,7 +205,7 @@ class ImapSource:
         now = time.monotonic()
         self._set_aside = {uid: until for uid, until in self._set_aside.items() if until > now}
         uids = [uid for uid in (found[0] or b"").split() if uid not in self._set_aside][:_BATCH]
-        # By one that ends the connection as well, and that the next connection would begin with.
+        # A message that ends the connection is set aside as well: the next connection would begin with it.
         taken = [self._take_one(connection, uid, take) for uid in uids if not stopped.is_set()]
         return any(taken)
 

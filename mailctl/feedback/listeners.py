@@ -114,8 +114,8 @@ def _event(email_id: str, report: Report, *, state: str | None) -> FeedbackEvent
     )
 
 
-def finish_calls() -> None:
-    """Wait for the functions that are still called, for 10 seconds at most: a process is about to end."""
+def wait_for_listeners() -> None:
+    """Wait for listeners that are still running, for 10 seconds at most, before the process ends."""
     _calls.wait(_PATIENCE_AT_EXIT_SECONDS)
 
 
@@ -167,7 +167,7 @@ class _Calls:
 
 
 _calls = _Calls()
-atexit.register(finish_calls)
+atexit.register(wait_for_listeners)
 
 
 def _call(listener: Callable[[FeedbackEvent], object], event: FeedbackEvent) -> None:

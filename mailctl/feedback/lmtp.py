@@ -42,8 +42,8 @@ _GREETING = (
 )
 
 
-class _TooMuch(Exception):
-    """A client has sent so much that the end of it is not waited for."""
+class _InputTooLarge(Exception):
+    """A client has sent a command or a message that is too large to be read to its end."""
 
 
 @dataclass
@@ -59,17 +59,17 @@ class LmtpSource:
 
     Args:
         address: HOST:PORT of a loopback address, or the path of a Unix socket.
-        refuse: counts what is refused before it is a message, given the name of the source.
+        on_refused: counts input that is refused before it is a message; called with the name of the source.
 
     Raises:
         ConfigurationError: the address is neither.
     """
 
     def __init__(
-        self, address: str, *, refuse: Callable[[str, FeedbackResult], object] | None = None
+        self, address: str, *, on_refused: Callable[[str, FeedbackResult], object] | None = None
     ) -> None:
         self.name = "lmtp"
-        self._refuse = refuse
+        self._on_refused = on_refused
         self._address = parse_lmtp_address(address)
         #: The port that it listens on, once it does.
         self.port: int | None = None
@@ -120,7 +120,7 @@ class LmtpSource:
             session.say(b"421 4.3.2 Stopping; try again later")
         except TimeoutError:
             session.say(b"421 4.4.2 Too slow")
-        except _TooMuch:
+        except _InputTooLarge:
             await self._count(FeedbackResult.OVERSIZED)
             await session.hang_up(b"421 4.3.0 Too much")
         except (OSError, asyncio.IncompleteReadError):
@@ -129,8 +129,8 @@ class LmtpSource:
             session.close()
 
     async def _count(self, result: FeedbackResult) -> None:
-        if self._refuse is not None:
-            await asyncio.to_thread(self._refuse, self.name, result)
+        if self._on_refused is not None:
+            await asyncio.to_thread(self._on_refused, self.name, result)
 
 
 def _bind(path: str) -> socket.socket:
@@ -182,11 +182,11 @@ class _Session:
         Raises:
             OSError: the client is gone, or (TimeoutError) too slow.
             IncompleteReadError: the client is gone.
-            _TooMuch: the client has sent more than is read.
+            _InputTooLarge: the client has sent more than is read.
         """
         self.say(b"220 mailctl LMTP")
         while (line := await self._read_line()).strip().upper() != b"QUIT":
-            await self._obey(line)
+            await self._execute(line)
             await self._drain()
         self.say(b"221 2.0.0 Bye")
         await self._drain()
@@ -196,7 +196,7 @@ class _Session:
         self._writer.write(line + b"\r\n")
 
     async def hang_up(self, line: bytes) -> None:
-        """Send a last reply to a client that is sending: what it has sent until it reads that is dropped."""
+        """Send a last reply to a client that is still sending, and discard what it sends meanwhile."""
         self.say(line)
         with contextlib.suppress(OSError):
             self._writer.write_eof()
@@ -208,7 +208,7 @@ class _Session:
         """Close the connection."""
         self._writer.close()
 
-    async def _obey(self, line: bytes) -> None:
+    async def _execute(self, line: bytes) -> None:
         command = line.strip().upper()
         if len(line) > _MAX_COMMAND:
             self.say(b"500 5.5.2 Line too long")
@@ -272,13 +272,13 @@ class _Session:
     async def _read_message(self) -> bytes:
         """Return a message without the dots that were added (RFC 5321 section 4.5.2).
 
-        No more of one that is too large is kept than what shows that.
+        Of a message that is too large, only one octet more than the limit is kept.
         """
         message, size, begins_line = bytearray(), 0, True
         while not ((chunk := await self._read_chunk()) in _END and begins_line):
             text = chunk.removeprefix(b".") if begins_line else chunk
             message += text[: max(0, MAX_OCTETS + 1 - len(message))]
-            size = _within(size + len(chunk), _MAX_READ)
+            size = _checked_size(size + len(chunk), _MAX_READ)
             begins_line = chunk.endswith(b"\n")
         return bytes(message)
 
@@ -289,7 +289,7 @@ class _Session:
             size = len(line)
             while not chunk.endswith(b"\n"):
                 chunk = await self._read_chunk()
-                size = _within(size + len(chunk), _MAX_LINE)
+                size = _checked_size(size + len(chunk), _MAX_LINE)
             return line
 
     async def _read_chunk(self) -> bytes:
@@ -304,12 +304,12 @@ class _Session:
             await self._writer.drain()
 
 
-def _within(size: int, limit: int) -> int:
-    """Return a number of octets that have been read.
+def _checked_size(size: int, limit: int) -> int:
+    """Return the number of octets that have been read.
 
     Raises:
-        _TooMuch: they are more than are read at all.
+        _InputTooLarge: the number exceeds the limit.
     """
     if size > limit:
-        raise _TooMuch
+        raise _InputTooLarge
     return size

@@ -32,7 +32,7 @@ _BATCH = 500
 _SECONDS_FOR_OUTCOME = 120.0
 _MAX_WAITING = 10_000
 _POLL_SECONDS = 1.0
-#: Lines of a log, of which some are about emails.
+#: Lines after which a log without a line about an email probably has another format.
 _MANY_LINES = 1_000
 
 
@@ -68,7 +68,7 @@ class LogTail:
         self._reader: MtaLog | None = LOGS[format]() if format else None
         self._clock = clock
         self._new: list[LogEntry] = []
-        #: Whether a line had the form of the log; and how many lines had not until then.
+        #: Whether a line had the format of the log, and how many lines did not until then.
         self._is_recognized, self._unrecognized = False, 0
         #: How many lines were longer than any.
         self._oversized = 0
@@ -102,7 +102,7 @@ class LogTail:
         self._unrecognized += 1
 
     def warn_if_unrecognized(self, *, is_end: bool = False) -> None:
-        """Say once if many lines were read, or all, and none is about an email in the form of the log."""
+        """Warn once if no line, of many or of all at the end, is about an email in the format of the log."""
         if not self._is_recognized and self._unrecognized >= (1 if is_end else _MANY_LINES):
             form = self._format or " or ".join(LOGS)
             _log.warning(

@@ -97,7 +97,7 @@ class MaildirSource:
 
 
 def _read(path: Path) -> bytes | None:
-    """Return a message; None for what is none.
+    """Return the content of a message; None if the path is not a regular file.
 
     Raises:
         OSError: it cannot be read, or is not there any more.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _OWN_MESSAGE_ID = re.compile(r"[0-9a-f]{32}@[A-Za-z0-9.-]{1,253}")
 #: Queue ids that are remembered; the oldest are forgotten.
 _MAX_QUEUED = 100_000
-#: Characters of a line, at most: programs cut theirs.
+#: The maximum length of a line in characters: MTAs truncate longer ones.
 MAX_LINE = 8_192
 _MAX_DIAGNOSTIC = 2_000
 

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 MAX_OCTETS = 20 * 1024 * 1024
 #: Octets that are read: reports come before the message that they return.
 _MAX_READ_OCTETS = 512 * 1024
-#: Lines that are read: most messages have far longer ones, and each costs time on each level of nesting.
+#: The maximum number of lines that are read, which most messages do not reach, because their lines are far
+#: longer: each line costs time on each level of nesting.
 _MAX_LINES = 20_000
 _LINE_END = re.compile(rb"\r\n?|\n")
 #: Characters of text that are looked at.
 _MAX_TEXT = 64 * 1024
 #: Characters of the value of a field that are looked at: searching one may take quadratic time.
 _MAX_VALUE = 2_000
-#: Parts of a message, at most, with one for each recipient of a report. Each level of nesting costs time for
-#: each line.
+#: The maximum number of parts of a message; each recipient of a report counts as a part. Each level of
+#: nesting costs time for each line.
 _MAX_PARTS = 150
 _TAG = re.compile(r"<[^<>]{0,2000}>")
 #: The type of an address, a host or a diagnostic, one word (RFC 3464 section 2.1.2).
@@ -51,7 +52,7 @@ class UnreadableMail(Exception):
 
 
 class _BoundedFields(Compat32):
-    """The parsing of messages as they come, with the values of their fields cut."""
+    """The policy `compat32` with truncated values of fields."""
 
     @override
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
@@ -63,7 +64,7 @@ _POLICY = _BoundedFields()
 
 
 class _PartCounter:
-    """Makes the parts of one message, as long as there are not too many."""
+    """Creates the parts of one message, and refuses too many."""
 
     def __init__(self) -> None:
         self._count = 0

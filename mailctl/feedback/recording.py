@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 _MAX_SERVER = 255
-#: Seconds that a delivery log in PostgreSQL may take for a call that somebody waits for, as SQLite may; and
-#: those that several calls wait together for a lock of another transaction.
+#: Seconds that a delivery log in PostgreSQL may take while a client waits (SQLite has the same limit); and
+#: seconds that a batch of several calls waits for a lock of another transaction.
 _SECONDS, _LOCK_SECONDS = 10.0, 0.1
 #: How far the clock of a source may be ahead; and a time before any email of mailctl.
 _CLOCK_SKEW, _EARLIEST = timedelta(days=1), datetime(2001, 1, 2, tzinfo=UTC)
@@ -94,13 +94,13 @@ def record(runtime: Runtime, items: Sequence[Feedback]) -> FeedbackReceipt:
 
 
 def record_each(runtime: Runtime, calls: Sequence[Sequence[Feedback]]) -> list[Exception | None]:
-    """Record the feedback of several calls in one transaction; one that fails does so alone.
+    """Record the feedback of several calls in one transaction; if one call fails, the others are recorded.
 
-    A call by itself waits for a lock of another transaction. One of several does not hold up the others: it
-    fails, and `should_wait_alone` is true.
+    A single call waits for a lock of another transaction. One of several calls does not, so that it does not
+    hold up the others: it fails, and `should_wait_alone` is true for its error.
 
     Returns:
-        What `record` raises for each call, in 10 seconds at most; None for one that is recorded.
+        The error that `record` raises for each call, after 10 seconds at most; None if it was recorded.
     """
     with time_limit(_SECONDS, lock_seconds=_LOCK_SECONDS if len(calls) > 1 else None):
         return _record_each(runtime, calls)
@@ -193,7 +193,7 @@ def is_hard_bounce(reply: SmtpReply, *, is_permanent: bool | None) -> bool:
 
 
 def _plausible(at: datetime | None, now: datetime) -> datetime | None:
-    """Return when something was reported to have happened; None if the clock that says so is wrong."""
+    """Return the reported time of an event; None if the clock of the source is obviously wrong."""
     return at if at is not None and _EARLIEST <= at <= now + _CLOCK_SKEW else None
 
 

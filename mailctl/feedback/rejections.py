@@ -52,7 +52,7 @@ class RejectionCounter:
     def flush(self) -> None:
         """Write what was counted; while the delivery log cannot be written, it is kept for the next time.
 
-        If another thread writes, it is left for later: a flood would take all threads of a service.
+        If another thread is writing, this is postponed: a flood of requests must not occupy all threads.
         """
         if not self._writing.acquire(blocking=False):
             self._flush_later()

@@ -44,13 +44,13 @@ class Source(Protocol):
 
 
 def sources_from_settings(
-    settings: Settings, *, refuse: Callable[[str, FeedbackResult], object] | None = None
+    settings: Settings, *, on_refused: Callable[[str, FeedbackResult], object] | None = None
 ) -> list[Source]:
     """Return the sources that the settings name.
 
     Args:
         settings: the settings.
-        refuse: counts what a source refuses before it is a message, given the name of the source.
+        on_refused: counts input that a source refuses before it is a message; called with its name.
 
     Raises:
         ConfigurationError: a setting is not usable.
@@ -59,7 +59,7 @@ def sources_from_settings(
     if settings.mailctl_feedback_maildir:
         found.append(MaildirSource(settings.mailctl_feedback_maildir))
     if settings.mailctl_feedback_lmtp:
-        found.append(LmtpSource(settings.mailctl_feedback_lmtp, refuse=refuse))
+        found.append(LmtpSource(settings.mailctl_feedback_lmtp, on_refused=on_refused))
     if settings.mailctl_feedback_imap:
         command = settings.mailctl_feedback_imap_token_command.get_secret_value()
         mailbox = parse_mailbox(
@@ -81,7 +81,7 @@ def require_sources(runtime: Runtime) -> list[Source]:
     Raises:
         ConfigurationError: a setting is not usable, or none names a source.
     """
-    found = sources_from_settings(runtime.settings, refuse=rejections_of(runtime).add)
+    found = sources_from_settings(runtime.settings, on_refused=rejections_of(runtime).add)
     if not found:
         raise ConfigurationError(
             "No source of feedback is configured.",

@@ -232,7 +232,7 @@ def _workers(
                 name="workers",
                 ok=False,
                 detail=f"no worker consumes queue {queue!r}",
-                fix=start_worker_fix(queue, usual=consumed_queues(app)),
+                fix=start_worker_fix(queue, default_queues=consumed_queues(app)),
                 exit_code=ExitCode.FAILED,
             )
 

@@ -78,18 +78,18 @@ def _clock(worker: Worker) -> str:
 
 def _settings(known: Mapping[str, ProcessIdentity | None]) -> Iterator[Difference]:
     values = {name: each.settings if each else None for name, each in known.items()}
-    yield from _named(values, prefix="", missing=_DEFAULT)
+    yield from _differences_by_name(values, prefix="", missing=_DEFAULT)
 
 
 def _templates(known: Mapping[str, ProcessIdentity | None]) -> Iterator[Difference]:
     values = {name: each.templates if each else None for name, each in known.items()}
-    yield from _named(values, prefix="template ", missing=_MISSING)
+    yield from _differences_by_name(values, prefix="template ", missing=_MISSING)
 
 
-def _named(
+def _differences_by_name(
     known: Mapping[str, Mapping[str, str] | None], *, prefix: str, missing: str
 ) -> Iterator[Difference]:
-    """Compare, name by name, what each process has; None of one of which that is unknown."""
+    """Yield the values of each name by process; None stands for a process whose values are unknown."""
     for name in sorted({name for each in known.values() if each for name in each}):
         values = {
             process: _UNKNOWN if each is None else each.get(name, missing) for process, each in known.items()

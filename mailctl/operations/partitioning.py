@@ -71,7 +71,7 @@ class Partitioning:
 
         Raises:
             LogUnavailable: the delivery log cannot be reached or changed.
-            Refused: others use the log without a pause.
+            Refused: the delivery log is too busy.
         """
         with self._opened() as engine:
             if plan.action in (PartitionAction.CONVERT, PartitionAction.UNDO):

@@ -133,7 +133,7 @@ def find_ids(runtime: Runtime, references: Iterable[str]) -> tuple[str, ...]:
 
 def _how_to_find(given: str) -> str:
     if may_be_part_of_address(given):
-        return f"If it is a part of an address, run: {search_command(given)}"
+        return f"If it is part of an address, run: {search_command(given)}"
     return f"For possible reasons, run: {mailctl_command('why', arguments=[given])}"
 
 

@@ -26,13 +26,13 @@ _LONGEST_RUN_SECONDS = 3600
 
 
 class Rounds:
-    """Looks at emails page by page, round by round, and knows whose messages were missing before.
+    """Goes through the published emails page by page, and remembers whose messages were missing last time.
 
-    A message that moves from the broker to a worker is missing once. However many emails wait on one queue,
-    those of others have their turn.
+    A message that moves from the broker to a worker is missing once, so only a second time counts. With
+    pages, emails of other queues are reached however many wait on one queue.
 
     Args:
-        page_size: the maximum number of emails in one look.
+        page_size: the maximum number of emails in a page.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -121,7 +121,7 @@ class MissingMessages:
         return free if in_hand.is_complete else self._older_than_a_run(free)
 
     def late(self, emails: Sequence[Email]) -> list[Email]:
-        """Return those of some emails that expired so long ago that a task is not just sending them."""
+        """Return the emails that expired so long ago that no task can still be sending them."""
         latest = self._runtime.clock() - timedelta(seconds=OWN_TASK_GRACE_SECONDS)
         return [email for email in emails if email.expires_at is not None and email.expires_at < latest]
 
@@ -131,7 +131,7 @@ class MissingMessages:
 
 
 def published_before(emails: Sequence[Email], *, before: datetime) -> list[Email]:
-    """Return those of some emails that were published before a time."""
+    """Return the emails that were published before a time."""
     return [email for email in emails if (email.queued_at or email.updated_at) < before]
 
 

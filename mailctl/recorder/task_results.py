@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.opening import open_log
 from mailctl.delivery_log.own_task_emails import OwnTaskEmails
-from mailctl.domain.own_tasks import outcome_of_other_log, outcome_of_result
+from mailctl.domain.own_tasks import outcome_of_other_worker, outcome_of_result
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.json_logging import log_extra
 from mailctl.security.address_masking import masking_logger
@@ -69,7 +69,7 @@ class OwnTaskResults:
             return None
         if result.is_from_mailctl:
             # A task of mailctl with this log has written to it itself.
-            return None if email.is_own_task else outcome_of_other_log(result)
+            return None if email.is_own_task else outcome_of_other_worker(result)
         kind = self._runtime.catalog.find(email.kind)
         task = kind.full_task if kind is not None else email.kind
         return outcome_of_result(result, task=task, translate=self._runtime.result_translator)

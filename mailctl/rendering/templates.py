@@ -162,8 +162,8 @@ class Templates:
 
         Args:
             name: the name of the template.
-            with_optional: whether to include those that a template itself provides for being missing, by the
-                filter `default` or the test `defined`.
+            with_optional: whether to include variables that may be missing, because a template uses the
+                filter `default` or the test `defined` for them.
 
         Raises:
             RenderError: as for `check`.

@@ -222,7 +222,7 @@ class Settings(SettingsFields):
 
 
 def _in_effect(from_file: Mapping[str, str]) -> list[str]:
-    """Return the names in a `.env` file that have a value, which the environment does not replace."""
+    """Return the names in a `.env` file that have a value and that the environment does not override."""
     replaced = os.environ.keys()
     return [
         name

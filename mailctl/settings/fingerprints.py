@@ -1,4 +1,4 @@
-"""Fingerprints of settings and templates, by which processes are compared: equal ones are the same."""
+"""Fingerprints of settings and templates, for comparing processes: equal values have equal fingerprints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ADDRESSES = ("redis_", "celery_", "database_", "mailctl_database_")
 _LENGTH = 8
 _TEMPLATE_SUFFIXES = (".html", ".txt")
 _MAX_TEMPLATES = 100
-#: Stands for all templates beyond the first ones.
+#: The name under which all templates beyond the first `_MAX_TEMPLATES` are listed.
 OTHER_TEMPLATES = "others"
 
 
@@ -45,7 +45,7 @@ def fingerprint_settings(settings: Settings) -> dict[str, str]:
 def fingerprint_templates(folder: Path | None) -> dict[str, str]:
     """Return the fingerprints of a service's own templates by the names of their files.
 
-    Those of the files beyond a hundred are one, `OTHER_TEMPLATES`: each heartbeat of a worker has them all.
+    Files beyond the first hundred share one, `OTHER_TEMPLATES`, because each heartbeat contains all of them.
 
     Args:
         folder: the folder of the templates; None if there is none. Files that cannot be read are left out,

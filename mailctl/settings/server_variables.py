@@ -81,7 +81,7 @@ def read_server_variables(
 
 
 def loads_file_or_code(name: str) -> bool:
-    """Whether a name is that of a variable about a named mail server that is run or names a secret's file."""
+    """Whether a variable of a named mail server contains code that is run, or names a file with a secret."""
     parts = _VARIABLE.fullmatch(name)
     return parts is not None and parts["value"].lower() in _LOADED
 

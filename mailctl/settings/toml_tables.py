@@ -1,4 +1,4 @@
-"""Reads TOML and JSON files that settings name, strictly: each error says file, place and what is allowed."""
+"""Reads the TOML and JSON files of settings strictly: errors name the file, the place and what is allowed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_TEXT = 1000
 
 
 class TomlTable:
-    """A table of such a file, whose values are taken one by one; `finish` refuses those that nobody took.
+    """A table of a TOML or JSON file; values are taken one by one, and `finish` refuses the rest.
 
     Args:
         values: the table.
@@ -158,7 +158,7 @@ def read_toml_file(path: Path, *, setting: str, runs_code: Callable[[str], bool]
     """
     source = f"{setting} ({path})"
     values = _parse(_read_text(path, source), source, is_json=path.suffix == ".json")
-    # Not the text of the file: an escape in it would hide a name.
+    # The parsed values, not the text of the file: an escape sequence could hide a name.
     if runs_code is not None and runs_code(str(values)) and (writer := find_foreign_writer(path)):
         raise ConfigurationError(
             f"{source}: the file names code that is run, and {writer}.",
@@ -218,7 +218,7 @@ def _reason(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         place = f"at line {error.lineno}, column {error.colno}"
     if str(error).startswith(("Cannot declare", "Cannot overwrite", "Cannot mutate")) and place:
-        return f"a name is there twice, {place}"
+        return f"a name is defined twice, {place}"
     return f"there is a mistake {place}" if place.startswith("at ") else "there is a mistake"
 
 

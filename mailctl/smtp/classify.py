@@ -127,8 +127,8 @@ def is_server_failure(outcome: Outcome) -> bool:
         return True
     is_about_system, is_closing = _is_about_mail_system(outcome), outcome.reply.code == CLOSING_CODE
     if outcome.stage != "mail":
-        return is_about_system and is_closing  # which a server may say at any stage (RFC 5321 section 3.8)
-    # MAIL names our own sender: no recipient or content explains what happens there.
+        return is_about_system and is_closing  # 421 may come at any stage (RFC 5321 section 3.8)
+    # MAIL names only our own sender: a failure there is not about a recipient or the content.
     is_closing = is_closing and outcome.category is ReplyCategory.OTHER
     return is_about_system or is_closing or is_unanswered(outcome)
 
@@ -141,7 +141,7 @@ def _is_about_mail_system(outcome: Outcome) -> bool:
 
 
 def is_unanswered(outcome: Outcome) -> bool:
-    """Whether the mail server was silent or hung up before it got the message, of which it said nothing."""
+    """Whether the mail server timed out or disconnected before it got the message, without a reply."""
     return outcome.kind is OutcomeKind.DEFERRED and bool(outcome.stage) and outcome.reply.code is None
 
 

@@ -31,7 +31,7 @@ class TokenSource:
     """Keeps an access token until the mail server refuses it.
 
     Args:
-        fetch: returns a token that is valid now, within a number of seconds.
+        fetch: returns a valid token, within the number of seconds that it is given.
         setting: the setting that names it, for error messages.
     """
 
@@ -50,12 +50,12 @@ class TokenSource:
             within: the seconds that fetching it may take.
 
         Raises:
-            ConfigurationError: the function or the command fails, takes longer, or returns no token.
+            ConfigurationError: the function or the command fails, takes too long, or returns no token.
         """
         asked_at = time.monotonic()
         with self._lock:
             if self._failure is not None and self._failure[0] > asked_at:
-                raise self._failure[1]  # it has failed while others waited for it, who need not wait again
+                raise self._failure[1]  # it failed while this call waited for the lock: do not repeat it
             if self._token is None or self._token == instead_of:
                 self._token = self._fetch_token(within)
             return self._token
@@ -114,7 +114,7 @@ def token_source_of_command(command: str, *, setting: str) -> TokenSource:
 
 
 def _call(spec: str, setting: str, within: float) -> object:
-    """Call a function of the service; one that cannot be loaded is found when a token is needed."""
+    """Load and call a function of the service; one that cannot be loaded fails when a token is needed."""
     try:
         return call_with_deadline(lambda: _load(spec, setting)(), service=setting, seconds=within)
     except ConfigurationError:
@@ -160,6 +160,6 @@ def _run(command: str, setting: str, within: float) -> str:
 
 def _too_slow(setting: str, within: float) -> ConfigurationError:
     return ConfigurationError(
-        f"{setting} has not returned an access token within {within:g} s.",
+        f"{setting} did not return an access token within {within:g} s.",
         fix="Run it by hand as the user of the worker.",
     )

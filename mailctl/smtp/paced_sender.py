@@ -1,4 +1,4 @@
-"""Keeps the rates that all workers of a delivery log share: a message waits for its place before it goes."""
+"""Keeps the rates that all workers of a delivery log share: a message waits for its permit before it goes."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.delivery")
 
-#: Seconds ahead for which places are taken, and for which a message waits in the worker until it gets one of
+#: Seconds ahead for which permits are taken, and for which a message waits in the worker until it gets one of
 #: the mail server's; then it goes back to the log.
 LONGEST_WAIT_SECONDS = 5.0
-#: Seconds between two tries to take a place of a mail server, and until a message without one is tried again.
+#: Seconds between two tries to take a permit of a mail server, and until a message without one is retried.
 _AGAIN_SECONDS = 0.5
 _SOON_SECONDS = 1.0
 #: The stages of outcomes by which no message was offered.
 _NOT_OFFERED = frozenset({"", "connect", "tls", "auth"})
-#: Seconds of a rate for which places are taken together.
+#: Seconds of a rate for which permits are taken together.
 _BLOCK_SECONDS = 0.5
 #: Seconds after which it is looked up again whether another worker has learned a rate.
 _REFRESH_SECONDS = 2.0
-#: The same for the time at which it was learned, while there is one.
+#: The same for the time at which the rate was learned, while there is a learned rate.
 _VERIFY_SECONDS = 0.1
-#: The most domains whose places a process remembers; the log has those of all.
+#: The most domains whose permits a process remembers; the log has those of all.
 _MAX_DOMAINS = 1000
 #: Domains that a mail server refuses because of their rate within so many seconds: then it means all email.
 _MANY_DOMAINS = 3
@@ -54,7 +54,7 @@ _MEASURED_SECONDS = 4.0
 
 
 class _RateLearnedError(Exception):
-    """While a message waited for a session, it was learned that it has to wait for a place first."""
+    """While a message waited for a session, it was learned that it has to wait for a permit first."""
 
 
 class PacedSender:
@@ -65,7 +65,7 @@ class PacedSender:
         limits: the rates in the delivery log.
         rates: the rates of the settings for domains.
         servers: the rates of the settings for mail servers by name, in messages a second; None for no limit.
-        patience_seconds: how long a message waits until a place of its mail server can be taken.
+        patience_seconds: how long a message waits until a permit of its mail server can be taken.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class PacedSender:
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
         while True:
-            with contextlib.suppress(_RateLearnedError):  # now it waits for a place
+            with contextlib.suppress(_RateLearnedError):  # now it waits for a permit
                 return await self._send_in_turn(envelope, fence)
 
     async def _send_in_turn(self, envelope: Envelope, fence: Callable[[], None]) -> Outcome:
@@ -113,7 +113,7 @@ class PacedSender:
                     continue
                 # For a slow domain nobody waits here, because emails to others would wait behind it.
                 patience = self._patience_seconds if lane is server else 0.0
-                if problem := await lane.wait_for_place(patience):
+                if problem := await lane.wait_for_permit(patience):
                     return _not_its_turn(
                         problem, server=envelope.server, after_seconds=_SOON_SECONDS if patience else None
                     )
@@ -122,7 +122,7 @@ class PacedSender:
             outcome = await self._sender.send(envelope, fence=_checking(server, fence, is_paced=is_paced))
             is_used = outcome.stage not in _NOT_OFFERED
         finally:
-            if not is_used:  # the next message of this process has its places
+            if not is_used:  # the next message of this process has its permits
                 for lane in taken:
                     lane.give_back()
         await self._learn(envelope, outcome, server=server, domain=domain, is_paced=is_paced)
@@ -186,11 +186,11 @@ class PacedSender:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A time at which a message may be sent, by the event loop's clock."""
+class _Permit:
+    """Permits one message to be sent at a time, by the event loop's clock."""
 
     at: float
-    #: When the rate was learned by which it was taken; None for that of the settings.
+    #: When the rate of the permit was learned; None for the rate of the settings.
     learned_at: datetime | None
 
 
@@ -204,9 +204,9 @@ class _Lane:
         self._lock = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._waiting = 0
-        #: Places that were taken and not used yet.
-        self._places: deque[_Place] = deque()
-        #: When the rate was learned, as this process knows, and when it last looked.
+        #: Permits that were taken and not used yet.
+        self._permits: deque[_Permit] = deque()
+        #: When the rate was learned, as far as this process knows, and when it was last looked up.
         self._learned_at: datetime | None = None
         self._verified_at = -math.inf
         self.is_limited = configured is not None
@@ -215,21 +215,21 @@ class _Lane:
         self._looked_at = -math.inf
         self._accepted: deque[float] = deque()
 
-    async def wait_for_place(self, patience: float) -> str:
-        """Wait for the next place; return "", or why the message does not get one in time.
+    async def wait_for_permit(self, patience: float) -> str:
+        """Wait for the next permit; return "", or why the message does not get one in time.
 
         Args:
-            patience: for how many seconds to try, while the places of the next seconds are all taken.
+            patience: for how many seconds to try, while the permits of the next seconds are all taken.
         """
         until = time.monotonic() + patience if patience else None
         try:
             while await self._has_limit():
-                place = await self._next_place(until)
-                if place is None:
+                permit = await self._next_permit(until)
+                if permit is None:
                     return f"the rate of {self.scope} is used up"
-                await asyncio.sleep(max(0.0, place.at - time.monotonic()))
+                await asyncio.sleep(max(0.0, permit.at - time.monotonic()))
                 # If this process was held up, others would follow too closely.
-                if time.monotonic() <= place.at + _BLOCK_SECONDS and await self._is_valid(place):
+                if time.monotonic() <= permit.at + _BLOCK_SECONDS and await self._is_valid(permit):
                     return ""
         except LogUnavailable as error:
             _log.warning("cannot reserve a send within the rate of %s: %s", self.scope, error)
@@ -237,15 +237,15 @@ class _Lane:
         return ""
 
     def limit_capacity(self, most: int) -> int:
-        """Return how many messages to send at a time: those of a second, so that few wait for places."""
+        """Return how many messages to send at a time: those of a second, so that few wait for permits."""
         if not self.is_limited or self._per_second is None:
             return most
         return min(most, max(1, math.ceil(self._per_second)))
 
     def give_back(self) -> None:
-        """Return the place of a message that the mail server was not offered."""
+        """Return the permit of a message that the mail server was not offered."""
         if self.is_limited:
-            self._places.appendleft(_Place(time.monotonic(), self._learned_at))
+            self._permits.appendleft(_Permit(time.monotonic(), self._learned_at))
 
     async def learn(
         self, envelope: Envelope, outcome: Outcome, *, is_domain: bool = False, is_paced: bool = True
@@ -256,7 +256,7 @@ class _Lane:
             envelope: the message.
             outcome: its outcome.
             is_domain: whether the rate is that of the recipient's domain, not of the mail server.
-            is_paced: whether the message had a place; a refusal of another one says nothing about the rate
+            is_paced: whether the message had a permit; a refusal of another one says nothing about the rate
                 that others keep already.
         """
         now = time.monotonic()
@@ -270,7 +270,7 @@ class _Lane:
 
     async def _lower(self, server: str, outcome: Outcome, *, domain: str | None, is_paced: bool) -> None:
         reason, now = outcome.text_with_stage, time.monotonic()
-        self.is_limited, self._places, self._verified_at = True, deque(), -math.inf
+        self.is_limited, self._permits, self._verified_at = True, deque(), -math.inf
         learn = partial(
             self._limits.learn,
             self.scope,
@@ -296,19 +296,19 @@ class _Lane:
                     self.is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
         return self.is_limited
 
-    async def _is_valid(self, place: _Place) -> bool:
-        """Whether no worker has learned another rate since a place was taken."""
+    async def _is_valid(self, permit: _Permit) -> bool:
+        """Whether no worker has learned another rate since a permit was taken."""
         if time.monotonic() > self._verified_at + _VERIFY_SECONDS:
             self._verified_at = time.monotonic()
-            self._know(await asyncio.to_thread(self._limits.learned_at, self.scope))
-        return place.learned_at == self._learned_at
+            self._update_learned_at(await asyncio.to_thread(self._limits.learned_at, self.scope))
+        return permit.learned_at == self._learned_at
 
-    def _know(self, learned_at: datetime | None) -> None:
+    def _update_learned_at(self, learned_at: datetime | None) -> None:
         if learned_at != self._learned_at:
-            self._learned_at, self._places = learned_at, deque()
+            self._learned_at, self._permits = learned_at, deque()
 
-    async def _next_place(self, until: float | None) -> _Place | None:
-        """Return the next place of this process; None if there is none, or by the time until which to try."""
+    async def _next_permit(self, until: float | None) -> _Permit | None:
+        """Return the next permit of this process; None if it gets none until a time."""
         self._waiting += 1
         try:
             async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
@@ -317,38 +317,38 @@ class _Lane:
             return None
         else:
             try:
-                return await self._try_for_place(until)
+                return await self._try_for_permit(until)
             finally:
                 self._lock.release()
         finally:
             self._waiting -= 1
 
-    async def _try_for_place(self, until: float | None) -> _Place | None:
+    async def _try_for_permit(self, until: float | None) -> _Permit | None:
         while True:
-            while self._places and self._places[0].at < time.monotonic() - _BLOCK_SECONDS:
-                self._places.popleft()  # unused time is not saved
-            if self._places or await self._take_places():
-                return self._places.popleft()
+            while self._permits and self._permits[0].at < time.monotonic() - _BLOCK_SECONDS:
+                self._permits.popleft()  # unused time is not saved
+            if self._permits or await self._take_permits():
+                return self._permits.popleft()
             if until is None or time.monotonic() >= until:
                 return None
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _take_places(self) -> bool:
+    async def _take_permits(self) -> bool:
         count = 1
         while True:
             found = await asyncio.to_thread(self._reserve, count)
             if not found.is_taken:
-                return bool(self._places)
+                return bool(self._permits)
             begin, rate = time.monotonic() + found.wait_seconds, found.per_second
             self._per_second = rate
-            self._know(found.learned_at)
+            self._update_learned_at(found.learned_at)
             times = [begin] if rate is None else [begin + number / rate for number in range(count)]
-            self._places.extend(_Place(at, found.learned_at) for at in times)
+            self._permits.extend(_Permit(at, found.learned_at) for at in times)
             if rate is None:
                 return True
-            # The first place tells the rate; more are taken together for those that wait already.
-            more = min(self._waiting - len(self._places), math.ceil(rate * _BLOCK_SECONDS))
-            if len(self._places) > 1 or more < 1:
+            # The first permit tells the rate; more are taken together for those that wait already.
+            more = min(self._waiting - len(self._permits), math.ceil(rate * _BLOCK_SECONDS))
+            if len(self._permits) > 1 or more < 1:
                 return True
             count = more
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mailctl.domain.session_shares import FIRST_TRIAL_SECONDS, MAX_TRIAL_SECONDS
 
-#: Seconds after the refusal of the only session: another process has those that the server allows.
+#: Seconds to wait after the only session was refused: other processes have all that the server allows.
 FIRST_RECONNECT_SECONDS = 1.0
-#: Seconds after the refusal of another one. The server counts sessions that other processes have not reported
-#: yet, so that there may seem to be a free one.
+#: Seconds to wait after a further session was refused. The server counts sessions that other processes have
+#: not reported yet, so a session may seem to be free when none is.
 _FIRST_PAUSE_SECONDS = 0.25
 MAX_RECONNECT_SECONDS = 60.0
 

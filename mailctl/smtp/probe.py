@@ -37,7 +37,7 @@ class ProbeStep:
     category: ReplyCategory | None = None
     #: Whether it is certain that only other settings help; not of a refusal by the server.
     is_misconfigured: bool = False
-    #: What to do, if the error itself says so.
+    #: The fix that the error itself suggests, if any.
     fix: str = ""
 
 

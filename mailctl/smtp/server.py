@@ -123,9 +123,9 @@ def _load_client_certificate(context: ssl.SSLContext, cert: Path, key: Path | No
 
 
 def _reason(error: OSError, otherwise: str) -> str:
-    """Return why a file cannot be used: what the system says of the file, or what is wrong in it."""
+    """Return why a file cannot be used: the error of the operating system, or what is wrong in the file."""
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return "the key belongs to another certificate"
+        return "the key does not match the certificate"
     if isinstance(error, ssl.SSLError) or error.strerror is None:
         return otherwise
     return error.strerror.lower()

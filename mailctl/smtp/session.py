@@ -35,7 +35,7 @@ SESSION_ERRORS = (aiosmtplib.SMTPException, ConfigurationError, OSError, ValueEr
 #: Seconds for RSET and QUIT, whose replies do not matter to the outcome.
 RESET_AND_QUIT_SECONDS = 2.0
 #: The stages that show whether a server works at all; replies at the others may depend on slow checks.
-_SIGN_OF_LIFE_STAGES = frozenset({"connect", "tls", "mail"})
+_LIVENESS_STAGES = frozenset({"connect", "tls", "mail"})
 #: Reply codes of servers that do not know EHLO and may accept HELO (RFC 5321 section 4.1.1.1).
 _EHLO_UNKNOWN = frozenset({500, 502, 504})
 #: Reply codes after which the session cannot be used any more.
@@ -194,7 +194,7 @@ class SmtpSession:
         server = self._server
         if self.body_handed_over:
             return server.data_timeout_seconds
-        shorter = server.connect_timeout_seconds if self.stage in _SIGN_OF_LIFE_STAGES else None
+        shorter = server.connect_timeout_seconds if self.stage in _LIVENESS_STAGES else None
         return server.timeout_seconds if shorter is None else shorter
 
     def can_be_reused(self, outcome: Outcome) -> bool:
@@ -280,7 +280,7 @@ class SmtpSession:
             if error.code in _EHLO_UNKNOWN and await self._speaks_lmtp():
                 raise ConfigurationError(
                     "the server speaks LMTP, not SMTP",
-                    fix="Name a server that speaks SMTP and relays the emails.",
+                    fix="Use a server that speaks SMTP and relays email.",
                 ) from None
             raise
 

@@ -48,7 +48,7 @@ class View(BaseModel):
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
-        """Return the names of the fields; a field of an object within this one is like `smtp.code`."""
+        """Return the names of the fields; the name of a nested field is a path such as `smtp.code`."""
         return tuple(
             f"{field.serialization_alias or name}{inner and '.'}{inner}"
             for name, field in cls.model_fields.items()

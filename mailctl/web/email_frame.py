@@ -21,7 +21,7 @@ _DOCUMENT_START = (
     f'<!doctype html><meta http-equiv="Content-Security-Policy" content="{_EMAIL_CSP}"><base target="_blank">'
 )
 #: Elements for which a browser connects to a host before it asks the policy (`rel=preconnect` does not ask it
-#: at all): to whoever wrote the email, that tells who reads it. In an email, they show nothing.
+#: at all), which tells the author of the email who reads it. In an email, they show nothing.
 _CONNECTING = re.compile(r"<(?=(?:link|i?frame|object|embed)\b)", re.IGNORECASE)
 _NO_HTML = "<title>No HTML part</title>"
 

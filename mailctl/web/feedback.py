@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from mailctl import runtime
-from mailctl.feedback.listeners import finish_calls
+from mailctl.feedback.listeners import wait_for_listeners
 from mailctl.web.api import health
 from mailctl.web.problem import problem_response
 from mailctl.web.routing import add_security_headers, escape_json
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def _finishing_calls(_: FastAPI) -> AsyncIterator[None]:
-    """Let the functions registered with on_feedback return: uvicorn ends its process by the signal again."""
+async def _wait_at_shutdown(_: FastAPI) -> AsyncIterator[None]:
+    """Wait for on_feedback functions: after the shutdown, uvicorn raises the signal that ends the process."""
     yield
-    await run_in_threadpool(finish_calls)
+    await run_in_threadpool(wait_for_listeners)
 
 
 def make_feedback_router() -> APIRouter:
@@ -36,7 +36,7 @@ def make_feedback_router() -> APIRouter:
 
     It needs no key of the dashboard: a provider proves who it is, and a recipient has a sealed link.
     """
-    router = APIRouter(lifespan=_finishing_calls)
+    router = APIRouter(lifespan=_wait_at_shutdown)
     router.include_router(webhook_router())
     router.include_router(unsubscribe_router())
     return router
@@ -53,7 +53,8 @@ def create_feedback_app() -> FastAPI:
     app = FastAPI(title="mailctl", openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.include_router(health.public_router)
-    # Before the route of the router: providers send many, and FastAPI takes as long as recording does.
+    # Before the router's own route: providers send many requests, and FastAPI's overhead for each would be as
+    # large as the time for recording it.
     app.add_route(WEBHOOK_PATH, answer_webhook, methods=["POST"])
     app.include_router(make_feedback_router())
     app.add_exception_handler(HTTPException, _error_handler)

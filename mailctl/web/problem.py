@@ -137,7 +137,7 @@ def _problem(status: int, detail: str, fix: str = "") -> Problem:
 
 
 def _detail(error: HTTPException) -> str:
-    """Return what the error says, or, of an unknown path, more than the name of the status."""
+    """Return the detail of the error; for an unknown path, a sentence instead of the status phrase."""
     is_unknown_path = error.detail == HTTPStatus.NOT_FOUND.phrase
     return "There is no page at this address." if is_unknown_path else str(error.detail)
 

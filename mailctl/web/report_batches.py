@@ -1,4 +1,4 @@
-"""Records reports of requests that come together in one call, which one thread makes for all of them."""
+"""Records the reports of concurrent requests in batches: one call in one thread for each batch."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 
     _Waiting = tuple[Sequence[Feedback], asyncio.Future[None]]
 
-#: Requests in one call, and reports, at most, unless a single request has more: while they are written, the
-#: workers wait for the log.
-_MOST, _MOST_REPORTS = 32, 500
-#: Turns of the loop from the octets of a request to its reports.
-_TURNS = 6
-#: Calls at once: while one is written to disk, the others wait for their turn in the delivery log already.
-_AT_ONCE = 4
-#: How long the next call waits for one that takes long, as behind a lock of another transaction; and how many
-#: may do so: the threads of the process serve others, too.
-_PATIENCE_SECONDS, _MOST_CALLS = 0.1, 8
-#: Seconds until a request is answered whatever the log does: after its own limit, before providers give up.
+#: The maximum number of requests, and of reports, in a batch, unless a single request has more reports:
+#: workers wait for the log while a batch is written.
+_MAX_REQUESTS, _MAX_REPORTS = 32, 500
+#: Iterations of the event loop from the arrival of a request to its parsed reports.
+_ITERATIONS = 6
+#: Batches that are written at a time: while one goes to disk, the others already wait for the delivery log.
+_CONCURRENT_BATCHES = 4
+#: If these take long, such as behind a lock of another transaction, another batch begins after this time; and
+#: the maximum number of batches at a time: the threads of the process serve other requests, too.
+_WAIT_SECONDS, _MAX_BATCHES = 0.1, 8
+#: Seconds after which a request is answered in any case: longer than the time limit of the delivery log,
+#: shorter than the timeouts of providers.
 _SECONDS = 14.0
 
 
 class ReportBatches:
-    """Records reports for the requests of an event loop: a thread for each would cost more than recording.
+    """Records the reports of the requests of one event loop: a thread per request would cost too much.
 
-    A request that comes alone waits for nobody; those that come meanwhile are recorded together.
+    A single request is recorded at once. Requests that arrive in the meantime form the next batch.
 
     Args:
         runtime: the parts of this process, with a delivery log that may be written.
@@ -50,9 +51,9 @@ class ReportBatches:
         self._runtime = runtime
         self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
-        #: Calls that nobody else keeps: the loop does not.
+        #: References to the running tasks: the event loop keeps only weak ones.
         self._running: set[asyncio.Task[None]] = set()
-        self._threads = CapacityLimiter(_MOST_CALLS)
+        self._threads = CapacityLimiter(_MAX_BATCHES)
 
     async def record(self, reports: Sequence[Feedback]) -> None:
         """Record the reports of a request; when this returns, they are on disk.
@@ -65,7 +66,7 @@ class ReportBatches:
         request = reports, done
         self._waiting.append(request)
         if self._task is None:
-            # In a context of its own: it serves more than the request that begins it.
+            # In an empty context: the task also serves other requests than the one that starts it.
             self._task = asyncio.create_task(self._record_waiting(), context=contextvars.Context())
         try:
             async with asyncio.timeout(_SECONDS):
@@ -81,32 +82,32 @@ class ReportBatches:
         try:
             while self._waiting:
                 await self._read_arrived()
-                self._begin(self._take())
-                if len(self._running) >= _AT_ONCE:
+                self._start_batch(self._take())
+                if len(self._running) >= _CONCURRENT_BATCHES:
                     await asyncio.wait(
-                        self._running, timeout=_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                        self._running, timeout=_WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED
                     )
-                while len(self._running) >= _MOST_CALLS:
+                while len(self._running) >= _MAX_BATCHES:
                     await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._task = None
 
     async def _read_arrived(self) -> None:
-        """Let the loop read the requests that have arrived already, and those that arrive meanwhile."""
+        """Let the event loop read the requests that have arrived, and those that arrive in the meantime."""
         known = 0
-        while known < len(self._waiting) < _MOST:
+        while known < len(self._waiting) < _MAX_REQUESTS:
             known = len(self._waiting)
-            for _ in range(_TURNS):
+            for _ in range(_ITERATIONS):
                 await asyncio.sleep(0)
 
     def _take(self) -> Sequence[_Waiting]:
-        """Return the requests of the next call, which wait no longer."""
-        sizes = accumulate(len(reports) for reports, _ in self._waiting[:_MOST])
-        number = max(1, sum(size <= _MOST_REPORTS for size in sizes))
+        """Remove the requests of the next batch from the waiting ones, and return them."""
+        sizes = accumulate(len(reports) for reports, _ in self._waiting[:_MAX_REQUESTS])
+        number = max(1, sum(size <= _MAX_REPORTS for size in sizes))
         taken, self._waiting = self._waiting[:number], self._waiting[number:]
         return taken
 
-    def _begin(self, requests: Sequence[_Waiting]) -> None:
+    def _start_batch(self, requests: Sequence[_Waiting]) -> None:
         running = asyncio.create_task(self._record(requests))
         self._running.add(running)
         running.add_done_callback(self._running.discard)
@@ -119,20 +120,21 @@ class ReportBatches:
         except Exception as error:
             errors = [_no_thread(error)] * len(calls)
         except BaseException:
-            # The loop ends.
+            # The event loop is shutting down.
             for _, done in requests:
                 done.cancel()
             raise
         for request, failed in zip(requests, errors, strict=True):
             if failed is not None and len(requests) > 1 and should_wait_alone(failed):
-                self._begin([request])
+                self._start_batch([request])
             else:
                 _answer(request, failed)
 
 
 def _no_thread(error: Exception) -> ServiceUnavailable:
     return ServiceUnavailable(
-        f"This process cannot start a thread ({type(error).__name__}).", fix="Allow it more of them."
+        f"This process cannot start a thread ({type(error).__name__}).",
+        fix="Raise the limit of threads for it.",
     )
 
 
@@ -143,8 +145,8 @@ def _answer(request: _Waiting, failed: Exception | None) -> None:
         done.set_result(None) if failed is None else done.set_exception(failed)
 
 
-class BatchesOfLoops:
-    """The batches of each event loop of a process, of which a service has one.
+class PerLoopBatches:
+    """The `ReportBatches` of each event loop of a process; most services have one event loop.
 
     Args:
         runtime: the parts of this process.

@@ -1,4 +1,4 @@
-"""Closes connections whose client does not send or take anything in time: uvicorn itself waits for ever."""
+"""Closes connections whose client does not send or read in time; uvicorn itself waits forever."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
-#: Seconds for what has to arrive next: the line and the headers of a request, and then its body. A webhook,
-#: which answers a body that is late, waits for less.
+#: Seconds in which the next part of a request must arrive: the request line and the headers, then the body. A
+#: webhook has a shorter limit for the body, because it answers a late body itself.
 _SECONDS: Mapping[Any, float] = {h11.IDLE: 10.0, h11.SEND_BODY: 60.0}
-#: Seconds without the client taking any octet of a response.
+#: Seconds for which a client may leave a response unread.
 _UNREAD_SECONDS = 60.0
 
 
-class PunctualProtocol(H11Protocol):
-    """A connection over which each request has to arrive in time, however slowly its client sends.
+class DeadlineProtocol(H11Protocol):
+    """An HTTP connection with deadlines for the parts of each request.
 
-    A client that does not read its responses is given up, too, where the system can do that (Linux).
+    On Linux, the connection is also closed if the client does not read its responses.
     """
 
-    #: What has to arrive next, and until when.
+    #: The part of a request that must arrive next, and its deadline.
     _expected: Any = None
     _deadline: asyncio.TimerHandle | None = None
 
@@ -43,12 +43,12 @@ class PunctualProtocol(H11Protocol):
 
     @override
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: an upgrade is an offer, which a server may ignore (RFC 9110 section 7.8)."""
+        """Log nothing: an upgrade is an offer, which a server may ignore (RFC 9110 section 7.8)."""
 
     @override
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # Of the next request, all that will ever come may be here already.
+        # Part of the next request has been received with this one; the rest may never arrive.
         if self.conn.their_state is h11.SEND_BODY:
             self._set_deadline()
 
@@ -58,7 +58,7 @@ class PunctualProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _set_deadline(self) -> None:
-        """Give what has to arrive next its time, unless it has it already."""
+        """Start the deadline of the part that must arrive next, unless it is running."""
         if self.conn.their_state is self._expected:
             return
         self._cancel_deadline()
@@ -73,7 +73,7 @@ class PunctualProtocol(H11Protocol):
 
 
 def _limit_unread(transport: asyncio.Transport) -> None:
-    """Let the system end a connection of which nothing has been taken for a while (RFC 5482)."""
+    """Let the system close a connection whose client has read nothing for a while (RFC 5482)."""
     connection = transport.get_extra_info("socket")
     if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(_UNREAD_SECONDS * 1000))

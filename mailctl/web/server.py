@@ -25,7 +25,7 @@ from mailctl.web.app import create_app
 from mailctl.web.auth import AccessControl
 from mailctl.web.feedback import create_feedback_app
 from mailctl.web.hosts import names_of_server
-from mailctl.web.request_deadlines import PunctualProtocol
+from mailctl.web.request_deadlines import DeadlineProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,15 +117,18 @@ def serve_feedback(
 
 
 def make_config(app: FastAPI, *, proxy_headers: bool) -> uvicorn.Config:
-    """Return how an application is served: to strangers, too, who send slowly and whose links hold tokens.
+    """Return the configuration of uvicorn for an application that strangers can reach.
+
+    Slow clients are disconnected, and no request is logged, because links contain tokens.
 
     Args:
+        app: the application.
         proxy_headers: whether the headers of a trusted proxy say where a request comes from.
     """
     return uvicorn.Config(
         app,
-        http=PunctualProtocol,
-        # None is accepted, and uvicorn would log the query of each.
+        http=DeadlineProtocol,
+        # No WebSocket is accepted, and uvicorn would log the query of each attempt.
         ws="none",
         log_config=None,
         access_log=False,

@@ -24,7 +24,8 @@ from mailctl.web.routing import PageRoute
 from mailctl.web.templating import render
 
 _PATH = "/unsubscribe"
-#: Seconds that a delivery log in PostgreSQL may take, as SQLite may: mail programs wait no longer.
+#: Seconds that a delivery log in PostgreSQL may take (SQLite has the same limit); mail programs wait no
+#: longer.
 _SECONDS = 10.0
 _Token = Annotated[str, Query(alias="t")]
 
@@ -77,7 +78,7 @@ def _without_token(value: object) -> object:
     if not isinstance(value, str):
         return value
     path, _, _ = value.partition("?")
-    # Also one with a slash too many, which is redirected.
+    # This includes a path with an extra slash, which is redirected.
     return path if _PATH in path.lower() else value
 
 

@@ -29,7 +29,7 @@ from mailctl.feedback.rejections import RejectionCounter, rejections_of
 from mailctl.feedback.webhooks import webhooks_from_settings
 from mailctl.process.per_process import PerProcess
 from mailctl.web.problem import AccessDenied, problem_response, without_details
-from mailctl.web.report_batches import BatchesOfLoops
+from mailctl.web.report_batches import PerLoopBatches
 from mailctl.web.routing import ApiRoute, answer
 
 _log = logging.getLogger("mailctl.feedback")
@@ -39,7 +39,7 @@ WEBHOOK_PATH = "/webhooks/{provider}"
 _RETRY_SECONDS = 60
 #: How long the body of a request may take: whoever sends it slowly would hold a connection for nothing.
 _BODY_SECONDS = 30.0
-#: The octets of a body that is read in less time than another thread takes to begin.
+#: Octets of a body that is parsed in less time than a call in another thread takes to begin.
 _MAX_QUICK_BYTES = 16_384
 _STATUS = {RefusalReason.OVERSIZED: 413, RefusalReason.MALFORMED: 400, RefusalReason.INCOMPLETE: 408}
 _RESULTS = {
@@ -59,7 +59,7 @@ class _Webhooks:
     runtime: runtime.Runtime
     providers: Mapping[str, WebhookProvider]
     rejections: RejectionCounter
-    batches: BatchesOfLoops
+    batches: PerLoopBatches
 
     def find(self, name: str) -> WebhookProvider:
         if (provider := self.providers.get(name)) is None:
@@ -78,7 +78,7 @@ def webhook_router() -> APIRouter:
 
 
 async def answer_webhook(request: Request) -> Response:
-    """Answer a request to WEBHOOK_PATH as its route does, without what FastAPI does for others."""
+    """Answer a request to WEBHOOK_PATH as its route does, without the overhead of FastAPI."""
     return await answer(request, _receive_webhook, problem_response)
 
 
@@ -126,7 +126,7 @@ def _make_webhooks(parts: runtime.Runtime) -> _Webhooks:
         runtime=parts,
         providers=webhooks_from_settings(parts.settings),
         rejections=rejections_of(parts),
-        batches=BatchesOfLoops(parts),
+        batches=PerLoopBatches(parts),
     )
 
 

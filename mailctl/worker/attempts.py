@@ -40,7 +40,7 @@ class Attempts:
     async def make(
         self, claim: Claim, *, is_campaign: bool = False, seconds: float | None = None
     ) -> AttemptResult:
-        """Attempt to send an email; return how that ended, also if it was interrupted.
+        """Attempt to send an email; return the result, also if the attempt was interrupted.
 
         Args:
             claim: the email.
@@ -69,7 +69,7 @@ class Attempts:
         return envelope, outcome
 
     async def _hand_over(self, claim: Claim, envelope: Envelope, *, is_campaign: bool) -> Outcome:
-        """Offer a message to its mail server, and to those that follow as long as none works."""
+        """Offer a message to its mail server, and to the next ones of its route until one works."""
         server, tried = claim.plan.server, []
         while True:
             tried.append(server)

@@ -14,7 +14,7 @@ from celery.worker import state
 from typing_extensions import override
 
 from mailctl import runtime
-from mailctl.broker.shared_queues import tell_keys
+from mailctl.broker.shared_queues import expose_key_fingerprints
 from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.checks.placeholders import find_placeholders
 from mailctl.delivery_log.claim_tokens import begin_worker
@@ -67,7 +67,7 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             on_tick=partial(_wake_if_stopping, parent),
         )
         self._relay.start()
-        tell_keys(parent.app, parts.identity.keys)
+        expose_key_fingerprints(parent.app, parts.identity.keys)
         # After the pool has forked: a thread that asks the broker may hold locks of the driver.
         warn_of_other_workers(parent.app)
 

@@ -1,4 +1,4 @@
-"""The activity of a worker's consumer, by which the relay sees that it takes no messages, and its end."""
+"""The activity of a worker's consumer, for the relay, and whether the worker is stopping."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ class ConsumerActivity:
 
 
 def is_stopping() -> bool:
-    """Whether the worker ends: Celery then has an exit code, which may be 0, where False or None was."""
+    """Whether the worker is stopping: Celery then has an exit code, even 0, in place of False or None."""
     codes = (state.should_stop, state.should_terminate)
     return any(code is not None and code is not False for code in codes)

@@ -64,7 +64,7 @@ class CeleryConsumer:
 
 
 def _raise_stalled() -> None:
-    if is_stopping():  # the event loop calls what is left when it is closed
+    if is_stopping():  # a closing event loop still runs its pending callbacks
         return
     raise ConsumerStalled("the consumer took no message")
 

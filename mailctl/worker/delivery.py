@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailctl.delivery")
 #: Seconds of a turn.
 TURN_SECONDS = 1.0
-#: Seconds between tries to leave a message to others: it may come before the log says that it was published,
-#: which would undo that.
-_UNTIL_QUEUED = (0.0, 0.05, 0.1, 0.2)
+#: Seconds before each try to return an email to the log: its message may arrive before the log records that
+#: it was published, which would undo the return.
+_RETRY_DELAYS = (0.0, 0.05, 0.1, 0.2)
 _NO_OTHERS, _NO_TIME = "other emails go first", "the time limit of its message was reached"
 _DEFAULT_OPTIONS = DeliveryOptions()
 
@@ -94,7 +94,7 @@ class Delivery:
             take_waiting=self._take_waiting,
         )
         self._backlog = LogBacklog(runtime, capacity=sender.capacity)
-        #: The worker and the options of the last message: so are emails sent that wait in the log.
+        #: The worker and the options of the last message, also for emails that wait in the log.
         self._taking: tuple[str, DeliveryOptions] | None = None
 
     def finish(self) -> None:
@@ -130,7 +130,7 @@ class Delivery:
         else:
             result = self._deliver_one(email_id, servers, worker=worker, options=options)
             streak.end(began_at, is_known=result.state is not None)
-        self._look(worker, options)
+        self._look_for_waiting(worker, options)
         return result
 
     def _deliver_one(
@@ -157,9 +157,9 @@ class Delivery:
         return self._send(claimed.claims[0], options)
 
     def _leave_to_others(self, ids: Sequence[str], servers: Iterable[str], *, queue: str) -> str:
-        """Return emails to the log from where others send them sooner; return why, or "" if they do not."""
-        why = self._backlog.why_left(servers, queue=queue, has_room=lambda: self._room(servers) > 0)
-        return why if why and any(self._return_after(each, ids, reason=why) for each in _UNTIL_QUEUED) else ""
+        """Return emails to the log if others can send them sooner; return the reason, or "" if not."""
+        why = self._backlog.reason_to_leave(servers, queue=queue, has_room=lambda: self._room(servers) > 0)
+        return why if why and any(self._return_after(each, ids, reason=why) for each in _RETRY_DELAYS) else ""
 
     def _return_after(self, seconds: float, ids: Sequence[str], *, reason: str) -> bool:
         """Return emails to the log after a while; return whether there were any that nobody had claimed."""
@@ -171,15 +171,15 @@ class Delivery:
         wanted = dict.fromkeys(servers, GROUP_SIZE)
         return self._in_flight.wait_for_room(is_campaign=False, wanted=wanted, until=0.0)[1]
 
-    def _look(self, worker: str, options: DeliveryOptions) -> None:
+    def _look_for_waiting(self, worker: str, options: DeliveryOptions) -> None:
         """Look for emails that wait in the log, to be sent like those of the last message."""
         self._taking = worker, replace(options, is_campaign=False, soft_limit=NO_LIMIT)
-        with suppress(LogUnavailable):  # what this message was for is done
+        with suppress(LogUnavailable):  # the emails of this message are handled
             if self._backlog.may_take():
-                self._in_flight.look()
+                self._in_flight.look_for_waiting()
 
     def _take_waiting(self) -> bool:
-        """Begin emails that wait in the log, as far as there is room; return whether more may come soon."""
+        """Send emails that wait in the log, as far as there is room; return whether more may come soon."""
         may_take = self._taking is not None and self._backlog.may_take()
         if not may_take or (taking := self._taking) is None:  # it was closed meanwhile
             return False
@@ -341,7 +341,7 @@ class Delivery:
             for attempt in attempts:
                 attempt.interrupt()
             raise
-        self._look(worker, options)
+        self._look_for_waiting(worker, options)
         return started
 
     def _claim_group(self, ids: Sequence[str], *, worker: str, options: DeliveryOptions) -> Group:

@@ -33,8 +33,8 @@ _log = logging.getLogger("mailctl.relay")
 
 #: The maximum number of emails in one check.
 _LIMIT = 200
-#: How long before an email was published a worker without this log must have been heard, to count for it.
-_MEMORY = timedelta(days=1)
+#: How long a worker without this log still counts as a consumer after it was last seen.
+_OTHER_WORKER_WINDOW = timedelta(days=1)
 _WHY_UNKNOWN = (
     "its message, which carried the whole email, is no longer on the broker,"
     " and no result tells what became of it"
@@ -63,7 +63,7 @@ class FullMessageWatch:
         self._rounds = Rounds(_LIMIT)
 
     def check(self) -> None:
-        """Look at emails of which the log does not know who has them.
+        """Check the emails that were published in full and have no outcome yet.
 
         Raises:
             BrokerUnavailable: the broker or the result backend does not answer.
@@ -80,24 +80,24 @@ class FullMessageWatch:
         if not gone:
             return
         lost = self._lost(gone)
-        if lost and self._runtime.recovery.return_forgotten([email.id for email in lost]):
+        if lost and self._runtime.recovery.return_lost_full_messages([email.id for email in lost]):
             _log.warning("the broker lost %s; publishing again", pluralize(len(lost), "message"))
         self._hold([email for email in gone if email not in lost])
 
     def _lost(self, emails: Sequence[Email]) -> list[Email]:
         """Return the emails whose messages the broker never got, or has lost with its other data.
 
-        Where a worker without this log consumes the queue, or was heard when emails were published to it, it
-        may have taken them before that.
+        Emails are left out if a worker without this log consumes their queue, or was seen when emails were
+        published to it: it may have taken the messages first.
         """
-        latest = self._runtime.clock() - timedelta(seconds=PUBLICATION_NOTE_SECONDS)
-        old = published_before(emails, before=latest)  # the broker keeps no note of these any more
-        forgotten = self._broker.forgotten([email.id for email in emails if email not in old])
-        lost = [email for email in emails if email.id in forgotten]
+        noted_since = self._runtime.clock() - timedelta(seconds=PUBLICATION_NOTE_SECONDS)
+        old = published_before(emails, before=noted_since)  # the broker keeps no note of these any more
+        lost_ids = self._broker.find_lost_messages([email.id for email in emails if email not in old])
+        lost = [email for email in emails if email.id in lost_ids]
         consumed = self._consumed_by_others({email.queue for email in lost}) if lost else None
         if consumed is None:
             return []
-        since = min(email.queued_at or email.updated_at for email in lost) - _MEMORY
+        since = min(email.queued_at or email.updated_at for email in lost) - _OTHER_WORKER_WINDOW
         consumed |= self._runtime.own_task_emails.queues_of_other_workers(since=since)
         return [email for email in lost if email.queue not in consumed]
 

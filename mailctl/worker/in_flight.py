@@ -100,7 +100,7 @@ class EmailsInFlight:
         self._lease_seconds = lease_seconds
         self._capacity = capacity
         self._take_waiting = take_waiting
-        #: Whether emails may wait in the log.
+        #: Whether to look for emails that wait in the log.
         self._is_looking = False
         self._changed = threading.Condition()
         self._sending: dict[tuple[str, str], tuple[Claim, Group]] = {}
@@ -130,7 +130,7 @@ class EmailsInFlight:
 
     @contextmanager
     def counting(self, server: str) -> Iterator[None]:
-        """Count a single email by a mail server while its task waits for it."""
+        """Count a single email as in flight through a mail server during the block."""
         with self._changed:
             load = self._loads.setdefault(server, _Load())
             load.count += 1
@@ -149,7 +149,7 @@ class EmailsInFlight:
                 self._load(claim).begin(is_campaign=group.is_campaign)
             self._ensure_thread()
 
-    def look(self) -> None:
+    def look_for_waiting(self) -> None:
         """Look now, and for a while, for emails that wait in the log."""
         with self._changed:
             if not self._is_looking:
@@ -222,12 +222,12 @@ class EmailsInFlight:
             except Exception as error:  # without the traceback, which may quote the emails
                 # Of the emails that are not recorded the lease runs out, and another worker has them then.
                 _log.error("cannot record %d outcomes (%s)", len(ended), type(error).__name__)
-            is_looking = (self._is_looking or bool(ended)) and self._take()
+            is_looking = (self._is_looking or bool(ended)) and self._take_waiting_or_log()
             with self._changed:
                 self._recording, self._is_looking = 0, is_looking
                 self._changed.notify_all()
 
-    def _take(self) -> bool:
+    def _take_waiting_or_log(self) -> bool:
         try:
             return self._take_waiting()
         except Exception as error:  # without the traceback, which may quote the emails

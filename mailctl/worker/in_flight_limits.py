@@ -47,8 +47,8 @@ def campaign_limit(*, pace: int, sessions: int) -> int:
 def group_limit(*, pace: int, sessions: int) -> int:
     """Return how many emails of groups without a campaign may be in flight: little more than sessions.
 
-    After a crash it is unknown of each of them whether it was sent. Two more than the sessions are claimed at
-    least, unless nothing is finished, so that no session waits for the delivery log.
+    After a crash it is unknown whether each of them was sent. At least two more are claimed than there are
+    sessions, unless nothing is finished, so that no session waits for the delivery log.
 
     Args:
         pace: as for `campaign_limit`.

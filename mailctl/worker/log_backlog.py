@@ -1,8 +1,9 @@
 """Emails that are better left in the delivery log than in a process that would only keep them waiting.
 
 A broker gives messages to all processes alike, one by one. If a mail server allows fewer sessions than there
-are processes, most come to one that has none; if it takes long for each email, they keep a process busy with
-one at a time. What such a process returns to the log is sent in a group, or by a process with a session.
+are processes, most messages reach a process without a session. If the server takes long for each email, a
+process that gets single emails sends only one at a time. Emails that such a process returns to the log are
+sent in a group, or by a process with a session.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NO_SESSION = "other processes have all sessions that the mail server allows"
 _IN_GROUP = "single emails take long, so it is sent in a group"
 #: Seconds for which it is cached whether all sessions are in use.
 _LOOK_SECONDS = 0.2
-#: The seconds beyond which an email takes long, and within which the next one comes without a pause.
+#: An email that takes more seconds than the first is slow; a gap of more than the second ends a streak.
 _LONG_SECONDS, _PAUSE_SECONDS = 0.05, 0.5
 
 
@@ -50,7 +51,7 @@ class SlowStreak:
         return now
 
     def end(self, began_at: float, *, is_known: bool = True) -> None:
-        """Note that the email which came at a time has ended; one that the log does not have yet has not."""
+        """Note that the email of a time has ended; one that the log does not have yet is ignored."""
         if not is_known:
             return
         self._ended_at = time.monotonic()
@@ -61,8 +62,8 @@ class SlowStreak:
         self._ended_at = time.monotonic()
 
     @property
-    def is_on(self) -> bool:
-        """Whether it is so, and more wait on the broker than relays publish one by one."""
+    def is_active(self) -> bool:
+        """Whether so many were slow that more must wait on the broker than relays publish one by one."""
         return self._count >= MAX_SINGLE_EMAILS and time.monotonic() <= self._ended_at + _PAUSE_SECONDS
 
 
@@ -97,14 +98,14 @@ class LogBacklog:
         return grouped_queues(self._workers.list()) if is_possible else frozenset()
 
     def are_single_emails_slow(self) -> bool:
-        """Whether single emails come faster than this process can send each by the only mail server.
+        """Whether single emails come faster than this process can send them through the only mail server.
 
-        Not if it is a rate that they wait for: groups are no faster then.
+        False if they wait for a rate: groups would not be faster.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        if self._shares is None or not self.streak.is_on:
+        if self._shares is None or not self.streak.is_active:
             return False
         is_paced = self._runtime.mail_servers.by_name[DEFAULT_SERVER].rate is not None
         return not is_paced and not self._is_rate_learned()
@@ -115,7 +116,7 @@ class LogBacklog:
         Raises:
             LogUnavailable: the delivery log cannot be read.
         """
-        if self._shares is None or self._has_enough():
+        if self._shares is None or self._has_all_connections():
             return False
         if self._look_timer.restart_if_due():
             # A process of another worker might have all sessions, and not send these emails.
@@ -132,15 +133,15 @@ class LogBacklog:
     def _is_rate_learned(self) -> bool:
         return SendLimits(self._runtime.engine).is_learned(server_scope(DEFAULT_SERVER))
 
-    def _has_enough(self) -> bool:
-        """Whether no limit of sessions has reached this process."""
+    def _has_all_connections(self) -> bool:
+        """Whether this process may open as many sessions as its settings allow."""
         if self._capacity is None:
             return False
         connections = self._runtime.mail_servers.by_name[DEFAULT_SERVER].connections
         return self._capacity(DEFAULT_SERVER) >= connections
 
-    def why_left(self, servers: Iterable[str], *, queue: str, has_room: Callable[[], bool]) -> str:
-        """Return why emails of a message are left to the log, from where others send them sooner.
+    def reason_to_leave(self, servers: Iterable[str], *, queue: str, has_room: Callable[[], bool]) -> str:
+        """Return why emails of a message are left in the log, because others can send them sooner.
 
         Args:
             servers: the mail servers that they would go by.
@@ -163,7 +164,7 @@ class LogBacklog:
         return why if not is_single or queue in self.grouped_queues() else ""
 
     def may_take(self) -> bool:
-        """Whether emails are left to the log that this process may take from there.
+        """Whether emails may wait in the log that this process may take.
 
         Raises:
             LogUnavailable: the delivery log cannot be read.
@@ -171,7 +172,7 @@ class LogBacklog:
         return self.are_single_emails_slow() or self.are_sessions_in_use()
 
     def find_waiting(self, *, limit: int) -> list[str]:
-        """Return emails for which a session of this process may be used; a claim decides who gets them.
+        """Return emails that this process may send; they are not reserved until a worker claims them.
 
         Args:
             limit: how many at most.

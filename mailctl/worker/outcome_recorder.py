@@ -150,7 +150,7 @@ class OutcomeRecorder:
         return []
 
     def _record_deferrals(self, deferrals: Sequence[Deferral]) -> list[DeliveryResult]:
-        """Record emails that are tried again; one that cannot be recorded keeps back no other."""
+        """Record emails that are tried again; one that cannot be recorded does not block the others."""
         recorded = _record_together(deferrals, lambda some: self._defer(*some))
         return [_log_deferral(each) for each in recorded]
 
@@ -162,7 +162,7 @@ class OutcomeRecorder:
         return []
 
     def _record_sent(self, sent: Sequence[SentClaim]) -> list[DeliveryResult]:
-        """Record emails that were sent or captured; one that cannot be recorded keeps back no other."""
+        """Record emails that were sent or captured; one that cannot be recorded does not block the others."""
         return [_result_of(each) for each in _record_together(sent, self._finish_all)]
 
     def _follow_up(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
@@ -305,7 +305,7 @@ class OutcomeRecorder:
 
 
 def _record_together(results: Sequence[_R], record: Callable[[Sequence[_R]], object]) -> Sequence[_R]:
-    """Record results, each by itself if all together fail; return those that are recorded."""
+    """Record results together, or one by one if that fails; return those that were recorded."""
     if not results:
         return []
     try:

@@ -1,7 +1,7 @@
-"""Says when a list in Redis may have a new message, without taking it.
+"""Detects when a list in Redis may have a new message, without taking the message.
 
-A worker whose lists were empty waits until Redis reports a change: the server-assisted client-side caching of
-Redis 6, whose reports it sends to a second connection (CLIENT TRACKING with REDIRECT).
+A worker whose lists were empty waits until Redis reports a change. It uses the server-assisted client-side
+caching of Redis 6, which sends its reports to a second connection (CLIENT TRACKING with REDIRECT).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from redis.exceptions import RedisError, ResponseError
 _log = logging.getLogger("mailctl.worker")
 #: The channel to which Redis publishes the keys that have changed.
 _REPORTS_CHANNEL = "__redis__:invalidate"
-#: The version of the protocol since which Redis sends reports without a subscription.
+#: The first version of the protocol (RESP3) in which Redis sends reports without a subscription.
 _PUSHING_PROTOCOL = 3
-#: Seconds after which the lists are read again although no change was reported; and the least seconds between
-#: two looks if the first found nothing: each message of a busy queue is reported to all workers that wait.
+#: Seconds after which empty lists are read again although no change was reported, and the minimum after a
+#: change: each message of a busy queue is reported to all workers that wait.
 _LONGEST_WAIT, _SHORTEST_WAIT = 1.0, 0.01
-#: Seconds of silence after which the connection for reports is tried, and those that Redis has to reply:
-#: what drops idle connections may not tell either side.
+#: Seconds of silence after which the connection for reports is pinged, and seconds that Redis has to reply:
+#: a firewall may drop an idle connection without telling either side.
 _SILENT_SECONDS, _REPLY_SECONDS = 15.0, 5.0
 #: Bytes that are read at a time.
 _READ_BYTES = 65536
 
 
 class RedisListWatch:
-    """The changes of the lists that one connection to Redis has read.
+    """Watches the lists that one connection to Redis has read.
 
     Args:
         channel: the kombu channel that owns the connection.
@@ -40,8 +40,8 @@ class RedisListWatch:
     def __init__(self, channel: Any, hub: Any) -> None:
         self._channel = channel
         self._hub = hub
-        #: Whether Redis does not allow it, or there is no event loop that could wait.
-        self._is_refused = hub is None
+        #: Whether Redis does not allow tracking, or there is no event loop that could wait.
+        self._is_disabled = hub is None
         self._reports: Any = None
         #: The file descriptor of that connection, which the event loop watches.
         self._descriptor: int | None = None
@@ -66,7 +66,7 @@ class RedisListWatch:
         Raises:
             ConnectionError: Redis cannot be reached (of `redis.exceptions`).
         """
-        if self._is_refused:
+        if self._is_disabled:
             return False
         self._waits_since, self._has_changed = None, False
         if connection._sock is not self._tracked_socket or not self._is_alive():
@@ -74,17 +74,17 @@ class RedisListWatch:
             try:
                 self._connect(connection)
             except ResponseError as error:
-                self.refuse(error)
-        return not self._is_refused
+                self.disable(error)
+        return not self._is_disabled
 
-    def refuse(self, error: ResponseError) -> None:
-        """Give up, because the user of Redis may not execute what this needs."""
+    def disable(self, error: ResponseError) -> None:
+        """Stop watching, because the Redis user may not execute the commands that this needs."""
         _log.warning(
-            "Redis does not let its user execute EVAL and CLIENT TRACKING (%s): a worker that is killed may"
+            "the Redis user may not execute EVAL and CLIENT TRACKING (%s): a worker that is killed may"
             " lose a message that it has just taken",
             type(error).__name__,
         )
-        self._is_refused = True
+        self._is_disabled = True
         self.close()
 
     def wait(self) -> None:
@@ -105,7 +105,7 @@ class RedisListWatch:
                 reports.disconnect()
 
     def _is_alive(self) -> bool:
-        """Whether the connection for reports works, as far as is known; if it was silent for long, ask."""
+        """Whether the connection for reports works, as far as is known; ping it after a long silence."""
         now = time.monotonic()
         if self._asked_at > self._heard_at:
             return now - self._asked_at < _REPLY_SECONDS
@@ -124,7 +124,7 @@ class RedisListWatch:
         client_id = _execute(reports, "CLIENT", "ID")
         if int(reports.protocol) < _PUSHING_PROTOCOL:
             _execute(reports, "SUBSCRIBE", _REPORTS_CHANNEL)
-        # Not what this connection changes itself.
+        # NOLOOP: without the changes that this connection makes itself.
         _execute(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "NOLOOP")
         reports._sock.settimeout(0)
         self._descriptor = reports._sock.fileno()
@@ -147,7 +147,7 @@ class RedisListWatch:
         self.close()  # Redis has closed the connection
 
     def _wake(self) -> None:
-        """Make the event loop turn as soon as the lists may be read again."""
+        """Wake the event loop as soon as the lists may be read again."""
         if self.is_waiting:
             self._hub.call_later(_SHORTEST_WAIT, _do_nothing)
 

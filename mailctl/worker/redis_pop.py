@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mailctl.worker.redis_unread import UnreadMessages
 
 #: Takes the oldest message of the first list that has one, and replies as BRPOP does. Redis reports the next
-#: change of the lists that it has read. It refuses the last command where it may not write, such as on a
-#: replica. What remains of a script that it refuses at HSET is removed by kombu.
+#: change of the lists that the script has read. The last command makes Redis refuse the script where it may
+#: not write, such as on a replica. If Redis refuses HSET, kombu removes what the script has recorded.
 #: Keys: the lists, the hash and the index of unacknowledged messages, the index of heartbeats.
 #: Arguments: the tag; the time of this host; the time of Redis, or nothing for no heartbeat; the name of each
 #: list's queue in JSON.
@@ -70,7 +70,7 @@ class RecordedPop:
         pending: the settlements that Redis has not confirmed.
         heartbeats: the heartbeats of the channel's messages.
         watch: waits for a change while the lists are empty.
-        at_exit: called before the channel of a worker that ends is closed.
+        at_exit: called before the channel of a stopping worker is closed.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class RecordedPop:
         self._at_exit = at_exit
         self._start_brpop, self._read_reply = channel._brpop_start, channel._brpop_read
         self._close_channel = channel.close
-        #: The tag of what was requested last; empty for a BRPOP.
+        #: The tag of the last request; empty for a BRPOP.
         self._tag = ""
         #: The tag under which Redis has recorded the message that is delivered now.
         self.recorded_tag = ""
@@ -110,7 +110,7 @@ class RecordedPop:
         """
         if self._watch.is_waiting:
             return
-        self._unread.lose(self._tag)
+        self._unread.mark_lost(self._tag)
         self._tag = ""
         channel = self._channel
         connection = channel.client.connection
@@ -147,10 +147,10 @@ class RecordedPop:
         except ResponseError as error:
             if not self._tag or not _is_refusal(error):
                 raise
-            self._watch.refuse(error)
+            self._watch.disable(error)
             self.settle()
             raise Empty from None
-        # Nobody has to acknowledge it, or kombu has put it back by another channel.
+        # If still recorded, nobody has to acknowledge it, or kombu has put it back over another channel.
         self.discard()
         self.settle()
         return result
@@ -199,7 +199,7 @@ class RecordedPop:
 
 
 def pop_of(channel: Any) -> RecordedPop | None:
-    """Return what takes messages for a channel; None for kombu itself."""
+    """Return the `RecordedPop` of a channel; None if it has only kombu's BRPOP."""
     pop: RecordedPop | None = getattr(channel, POP_ATTRIBUTE, None)
     return pop
 

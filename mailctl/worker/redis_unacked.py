@@ -75,7 +75,7 @@ def _connect(
 ) -> Any:
     connection = connect(*args, **options)
     if broker_type_of(connection) is BrokerType.REDIS:
-        unread.lose_all()
+        unread.mark_all_lost()
         guard = partial(_guard, app=app, hub=hub, pending=pending, unread=unread)
         transport = connection.transport
         for channel in transport.channels:
@@ -103,7 +103,7 @@ def _guard(
 def _guard_acknowledgements(
     channel: Any, app: Celery, hub: Any, pending: PendingSettlements, unread: UnreadMessages
 ) -> Callable[[], None]:
-    """Guard the unacknowledged messages of a channel; return what puts back those that were not received."""
+    """Guard the unacknowledged messages of a channel; return a function that puts back unreceived ones."""
     qos = channel.qos
     heartbeats = MessageHeartbeats(channel)
     put_back_unread = partial(unread.put_back, partial(_return_unread, channel))
@@ -177,7 +177,7 @@ def _append(
 def _append_recorded(
     channel: Any, append: Callable[..., None], message: Any, tag: str, recorded: str
 ) -> None:
-    """Hold a message that Redis has recorded; one that was repaired replaces the one that is recorded."""
+    """Hold a message that Redis has recorded; a repaired message replaces the recorded one."""
     message.delivery_tag = recorded
     if message._raw["properties"].get("delivery_tag") == tag:
         append(message, recorded)
@@ -257,7 +257,7 @@ def _restore(
 
 
 def _return_unread(channel: Any, tags: Sequence[str]) -> Iterator[str]:
-    """Return messages that this worker has not received to their queues; the results are the tags of these.
+    """Return messages that this worker has not received to their queues, and yield their tags.
 
     Raises:
         RedisError: Redis does not answer.
@@ -296,8 +296,8 @@ def _running_tags() -> set[str]:
 def _is_due(channel: Any, app: Celery, tag: bytes | str, stored: bytes, client: Any) -> bool:
     """Whether this worker may restore a message: it is for one of its queues, and old enough.
 
-    Messages that workers of mailctl have taken have heartbeats. Others are with workers that would execute
-    their tasks, too, whatever mailctl does meanwhile.
+    Messages that workers of mailctl have taken have heartbeats. Other messages are with other workers, which
+    would execute the tasks, too, even if mailctl restored the messages meanwhile.
 
     Raises: as `_read_stored`.
     """

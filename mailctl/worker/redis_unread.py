@@ -24,9 +24,9 @@ class UnreadMessages:
 
     def __init__(self) -> None:
         self._expected: set[str] = set()
-        #: For each tag whose reply cannot come any more, when nothing is expected of it any longer.
+        #: The tags whose reply can no longer come, each with the time until which to look for its message.
         self._lost: dict[str, float] = {}
-        #: Whether messages were lost that have not been looked for.
+        #: Whether tags were lost that have not been looked for yet.
         self.is_due = False
 
     def __len__(self) -> int:
@@ -40,24 +40,24 @@ class UnreadMessages:
         """Note that the message was received, or that there is none."""
         self._expected.discard(tag)
 
-    def lose(self, tag: str) -> None:
-        """Note that the reply will not be read, if it has not been."""
+    def mark_lost(self, tag: str) -> None:
+        """Note that the reply for a tag will not be read, unless it was read already."""
         if tag in self._expected:
             self._expected.remove(tag)
             self._lost[tag] = time.monotonic() + _LATE_SECONDS
             self.is_due = True
 
-    def lose_all(self) -> None:
+    def mark_all_lost(self) -> None:
         """Note that all connections are lost."""
         for tag in tuple(self._expected):
-            self.lose(tag)
+            self.mark_lost(tag)
 
     def put_back(self, return_messages: Callable[[Sequence[str]], Iterable[str]]) -> None:
         """Return the messages that Redis has recorded.
 
         Args:
-            return_messages: returns the messages of tags to their queues, as far as they are recorded. Its
-                results are the tags of these.
+            return_messages: returns the recorded messages of these tags to their queues, and yields the tags
+                of the messages that it has returned.
         """
         if not self._lost:
             return

@@ -142,7 +142,7 @@ def _run(worker: Any) -> int:
 
 
 def _queue_names(given: str | None) -> list[str]:
-    """Return the names in a list with commas; Celery would take blanks for a part of them, and "" for one."""
+    """Return the names in a comma-separated list; Celery would keep blanks and empty names."""
     return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 

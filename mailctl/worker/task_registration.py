@@ -1,7 +1,7 @@
 """Registers mailctl's tasks in every Celery app; a task that the service defines itself takes precedence.
 
-Celery's `shared_task` cannot do this: Celery keeps the first task of a name, so that the order of imports, or
-between two shared tasks chance, would decide.
+Celery's `shared_task` cannot do this: Celery keeps the first task of a name, so the order of imports would
+decide, or chance if both are shared tasks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REPLACING_ATTRIBUTE = "mailctl_replaces"
 def register_in_every_app(function: Callable[..., Any], *, name: str, **options: Any) -> Task:
     """Register a function as a task of every app of this process, now or when the app is finalized.
 
-    Mailctl's own app gets it whatever tasks the service shares; another app only if it has no such task.
+    mailctl's own app gets it whatever tasks the service shares; another app only if it has no such task.
 
     Args:
         function: the function.
@@ -51,7 +51,7 @@ def register_in_every_app(function: Callable[..., Any], *, name: str, **options:
 
 def _register(app: Celery, function: Callable[..., Any], *, name: str, **options: Any) -> None:
     _let_service_replace_tasks(app)
-    # Celery 5.7 warns of two tasks of a name, and this is no mistake.
+    # Celery 5.7 warns of two tasks with the same name, but here that is intended.
     warned: set[str] = getattr(app, "_duplicate_task_names_warned", set())
     warned.add(name)
     if is_built_in_app(app) and is_service_task(app, name):

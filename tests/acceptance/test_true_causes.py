@@ -263,7 +263,7 @@ def test_this_process_has_another_key(production: Terminal, operator: Operator, 
     production.worker(*ALONE, "-n", "b@%h")
     production.set(SECRET_KEY=OTHER_KEY)
     _, failed = operator.health()
-    assert failed["keys"].startswith("The SECRET_KEY of this process differs from that of workers"), failed
+    assert failed["keys"].startswith("The SECRET_KEY of this process differs from the key of workers"), failed
     assert operator.monitor()["keys"] == failed["keys"]
     assert operator.check_config()["keys"].startswith(failed["keys"])
     assert failed["content"].startswith("This process cannot decrypt 1 of 1 waiting email"), failed

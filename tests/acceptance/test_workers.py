@@ -93,7 +93,7 @@ def test_a_worker_with_another_log_and_key_is_named(production: Terminal, desk: 
     _, [checked], _ = desk.run("check-config")
     warned = {each["name"]: each["detail"] for each in checked["checks"] if each["status"] == "warn"}
     assert "Worker mail@here consumes celery and has another delivery log" in warned["log"]
-    assert "has a SECRET_KEY that differs from that of this process" in warned["keys"]
+    assert "has a SECRET_KEY that differs from the key of this process" in warned["keys"]
     task_id = desk.send()
     desk.wait_for(lambda: desk.run("list", task_id)[1][0]["state"] == "sent", task_id)
     assert desk.cause(task_id) == "accepted"

@@ -188,7 +188,7 @@ def converse(said: list[bytes]) -> None:
         reader.feed_eof()
         session = lmtp._Session(reader, replies, lambda message, _: taken.append(message), count)  # type: ignore[arg-type]
         # As the server takes it: the connection ends.
-        with suppress(lmtp._TooMuch, asyncio.IncompleteReadError):
+        with suppress(lmtp._InputTooLarge, asyncio.IncompleteReadError):
             await session.run()
         return replies.octets
 

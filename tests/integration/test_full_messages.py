@@ -188,7 +188,7 @@ def test_a_missing_note_is_no_proof_if_redis_has_evicted_keys(site: Site) -> Non
     [email_id] = site.publish(site.draft())
     site.redis.flushall()
     broker = BrokerInspector(site.runtime.app)
-    assert broker.forgotten([email_id]) == {email_id}
+    assert broker.find_lost_messages([email_id]) == {email_id}
     site.redis.set("some result", "x", ex=1000)
     site.redis.config_set("maxmemory-policy", "volatile-lru")
     site.redis.config_set("maxmemory", 1)
@@ -196,12 +196,12 @@ def test_a_missing_note_is_no_proof_if_redis_has_evicted_keys(site: Site) -> Non
         with pytest.raises(RedisError):
             site.redis.set("another result", "x")
         site.redis.config_set("maxmemory", 0)
-        assert broker.forgotten([email_id]) == frozenset()
+        assert broker.find_lost_messages([email_id]) == frozenset()
         # It does not remember after a restart.
         site.redis.config_resetstat()
-        assert broker.forgotten([email_id]) == {email_id}
+        assert broker.find_lost_messages([email_id]) == {email_id}
         site.redis.config_set("maxmemory", 10**9)
-        assert broker.forgotten([email_id]) == frozenset()
+        assert broker.find_lost_messages([email_id]) == frozenset()
     finally:
         site.redis.config_set("maxmemory", 0)
         site.redis.config_set("maxmemory-policy", "noeviction")
@@ -217,11 +217,11 @@ def test_a_missing_note_is_no_proof_if_this_user_may_not_write_notes(site: Site,
     try:
         with closing(MessageSender(app)) as publisher._sender:
             publisher.publish_all([draft])
-        assert BrokerInspector(app).forgotten([draft.id]) == frozenset()
+        assert BrokerInspector(app).find_lost_messages([draft.id]) == frozenset()
     finally:
         site.redis.acl_deluser("web")
     take(site)
-    assert BrokerInspector(site.runtime.app).forgotten([draft.id]) == {draft.id}
+    assert BrokerInspector(site.runtime.app).find_lost_messages([draft.id]) == {draft.id}
     site.watch()
     assert site.email(draft.id).state is State.HELD
 

@@ -63,7 +63,7 @@ def tail_log(
 
     if not once:
         session.refuse_json("mailctl feedback tail-log")
-        # It ends in order then: functions registered with on_feedback return.
+        # SIGTERM then ends the command like Ctrl-C: functions registered with on_feedback can return.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = None if format is None else require_choice(format, list(LOGS), noun="format")
     tail = LogTail(session.runtime, format=chosen)

@@ -18,36 +18,36 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Seconds after which an interrupt is raised again that came while an object was destroyed.
-_RAISED_AGAIN_AFTER = 0.05
+#: Seconds after which an interrupt that arrived while an object was destroyed is raised again.
+_RERAISE_SECONDS = 0.05
 
 
-def expect_interrupts() -> None:
-    """Let no traceback be printed for an interrupt, and none be lost, wherever it arrives.
+def install_interrupt_hooks() -> None:
+    """Ensure that an interrupt is neither printed as a traceback nor lost, wherever it arrives.
 
-    SQLAlchemy logs what interrupts the reset of a connection, although it raises it as well. The interpreter
-    prints what is raised while an object is destroyed, and continues.
+    SQLAlchemy logs an interrupt that arrives while it resets a connection, and raises it as well. The
+    interpreter prints an exception that is raised while an object is destroyed, and continues.
     """
     # Imported here, because it takes time.
     import logging
 
     if logging.lastResort is not None:
-        logging.lastResort.addFilter(_is_no_interrupt)
-    sys.unraisablehook = _raise_interrupt_again
+        logging.lastResort.addFilter(_is_not_interrupt)
+    sys.unraisablehook = _reraise_interrupt
 
 
-def _is_no_interrupt(record: logging.LogRecord) -> bool:
+def _is_not_interrupt(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, KeyboardInterrupt)
 
 
-def _raise_interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+def _reraise_interrupt(unraisable: sys.UnraisableHookArgs) -> None:
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
-    # Raised in here, it would be printed, too. Only a signal wakes a main thread that waits.
+    # Raised in this hook, it would be printed as well. Only a signal wakes a main thread that is waiting.
     main_thread = threading.main_thread().ident
-    again = threading.Timer(_RAISED_AGAIN_AFTER, signal.pthread_kill, (main_thread, signal.SIGINT))
+    again = threading.Timer(_RERAISE_SECONDS, signal.pthread_kill, (main_thread, signal.SIGINT))
     again.daemon = True
     again.start()
 
@@ -94,8 +94,8 @@ def deferred_interrupts() -> Iterator[Interrupt]:
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until all is drawn: the next lines would be printed over half of it."""
+def uninterrupted_drawing() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM until the drawing is complete, so that no later line is printed into it."""
     with deferred_interrupts() as interrupt:
         yield
     if interrupt.number is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mailctl.cli.terminal.interrupts import drawing
+from mailctl.cli.terminal.interrupts import uninterrupted_drawing
 from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.cli.terminal.streams import is_unicode
 from mailctl.cli.terminal.styles import COLORS
@@ -212,7 +212,7 @@ class Output:
             def show(draw: Callable[[int, int], Sequence[Text]]) -> None:
                 size = self._stdout.size
                 lines = draw(size.width, size.height)[: size.height]
-                with drawing():
+                with uninterrupted_drawing():
                     live.update(Group(*lines), refresh=True)
 
             yield show
@@ -229,7 +229,7 @@ class Output:
         with Live(console=self._stdout, auto_refresh=False, vertical_overflow="crop") as live:
 
             def show(rows: Sequence[Sequence[str]]) -> None:
-                with drawing():
+                with uninterrupted_drawing():
                     live.update(Group(*self._table(columns, rows)), refresh=True)
 
             yield show, lambda: max(1, self._stdout.height - 2)

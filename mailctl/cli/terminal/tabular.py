@@ -75,9 +75,9 @@ def format_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, table_
 
 
 def _field_names(objects: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the fields of objects, also of those that none of the objects has.
+    """Return the names of the fields of objects, including fields that none of the objects has.
 
-    Only the objects tell which names a field has that maps names to values.
+    A field that maps names to values has no fixed names; they are read from the objects.
     """
     found = tuple(dict.fromkeys(name for each in objects for name in each))
     known = [
@@ -88,7 +88,7 @@ def _field_names(objects: Sequence[Mapping[str, Any]], fields: Sequence[str]) ->
 
 
 def _is_within(name: str, field: str) -> bool:
-    """Whether a name is that of a field, or of one within it."""
+    """Whether a name is the name of a field, or of a field nested in it."""
     return name == field or name.startswith(f"{field}.")
 
 

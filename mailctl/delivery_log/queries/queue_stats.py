@@ -209,7 +209,7 @@ class QueueStats(Repository):
         if email.state is State.QUEUED:
             before = and_(emails.c.state == State.QUEUED, emails.c.queued_at < email.queued_at)
         else:
-            # Those that were recorded in one call have the same time.
+            # Emails that were recorded in one call have the same time.
             recorded = tuple_(emails.c.created_at, emails.c.seq)
             seq = select(emails.c.seq).where(emails.c.id == email.id).scalar_subquery()
             is_before = recorded < tuple_(literal(email.created_at, UtcDateTime), seq)

@@ -125,7 +125,7 @@ def find_unpublished(engine: Engine, workers: Sequence[Worker], *, now: datetime
     """Return the emails that no relay publishes although they are due; None if relays publish.
 
     Campaigns, whose emails are released gradually, and paused emails are left out. While the circuit of a
-    mail server is open, or all sessions that it allows are in use, emails wait for a good reason.
+    mail server is open, or all sessions that it allows are in use, it is normal that emails wait.
 
     Args:
         engine: of the delivery log.
@@ -181,7 +181,7 @@ def _backlogs(
     """Return for each queue the emails on the broker that have waited for a while.
 
     Relays publish an email again that no worker takes, so the time at which it was published says little.
-    What was published in full before there was a worker with this log, another may have taken.
+    A worker without this log may have taken what was published in full before `known_since`.
     """
     is_known = or_(emails.c.is_in_full.is_(False), emails.c.queued_at > known_since)
     waits = and_(

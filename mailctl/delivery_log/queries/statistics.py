@@ -297,7 +297,7 @@ def _group_expression(dimension: Dimension) -> ColumnElement[Any]:
             reply = func.trim(
                 cast(emails.c.smtp_code, String) + " " + func.coalesce(emails.c.smtp_enhanced, "")
             )
-            # What came back later was accepted first: that reply is no error.
+            # A bounced email was accepted first, so its SMTP reply is not an error.
             refusal = case((emails.c.smtp_code >= 400, reply))
             return func.coalesce(refusal, func.substr(emails.c.error, 1, _MAX_REASON))
         case Dimension.DOMAIN:

@@ -50,7 +50,7 @@ class ChangeDetector:
     def _close_connection(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            # The versions that different connections tell cannot be compared.
+            # Versions that different connections report cannot be compared.
             self._connection = self._version = None
 
     def _read(self) -> int | None:
@@ -69,6 +69,6 @@ class ChangeDetector:
             self._close_connection()
         if self._connection is None:
             self._connection = self._engine.raw_connection()
-            # It stays open between two looks, during which a fork need not wait.
+            # Forks do not wait for a detached connection, which stays open between two reads.
             self._connection.detach()
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

@@ -1,4 +1,4 @@
-"""The connections of an engine: closed with it, and for SQLite before this process is forked."""
+"""Connection pools that close their connections with the engine, and for SQLite also before a fork."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # SQLAlchemy logs each step of a pool under the name of its class, and sets the same level for its own pools.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
-#: The key in the information of a connection with the thread that delays forks while it uses the connection.
+#: The key in `record_info` of a connection for the thread that delays forks while it uses the connection.
 _THREAD = "mailctl_thread"
 
 
@@ -25,7 +25,7 @@ class ClosingPool(QueuePool):
     _is_disposed = False
 
     def dispose(self) -> None:
-        """Close the connections that nobody uses, and each other one when it is returned."""
+        """Close idle connections now, and the others when they are returned."""
         self._is_disposed = True
         super().dispose()
 
@@ -38,7 +38,7 @@ class ClosingPool(QueuePool):
 class ForkSafePool(ClosingPool):
     """Delays forks while a connection is in use, and closes the others before a fork.
 
-    SQLite forbids to carry a connection into a forked process, even one that is not used there.
+    SQLite does not allow a connection to survive a fork, even if the child does not use it.
     """
 
     def __init__(self, *positional: Any, **named: Any) -> None:
@@ -57,11 +57,11 @@ class ForkSafePool(ClosingPool):
         return connection
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses; others are opened when they are needed."""
+        """Close idle connections; new ones are opened when they are needed."""
         QueuePool.dispose(self)
 
     def dispose(self) -> None:
-        """Close the connections that nobody uses, and each other one when it is returned."""
+        """Close idle connections now, and the others when they are returned."""
         with no_fork():
             super().dispose()
 

@@ -44,8 +44,8 @@ def time_limit(
         seconds: from now on.
         is_for_server: whether the server also ends a statement in time, so that the connection can be used
             again; otherwise the connection is closed.
-        lock_seconds: how much of that a statement may wait for a lock of another transaction, if the server
-            gives up in time; None for all of it.
+        lock_seconds: how long a statement may wait for a lock of another transaction, if the limit also
+            applies to the server; None for the whole time.
     """
     outer, deadline = _limit.get(), time.monotonic() + seconds
     if outer is not None:

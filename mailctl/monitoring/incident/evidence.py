@@ -72,7 +72,9 @@ class LogFacts:
         #: cannot be asked.
         self.ask_workers: Callable[[], Mapping[str, tuple[str, ...]]] | None = None
         #: Returns which of these workers are mailctl's and consume queues of emails.
-        self.find_sharing: Callable[[Mapping[str, tuple[str, ...]]], Sequence[MailctlWorker]] | None = None
+        self.find_other_workers: Callable[[Mapping[str, tuple[str, ...]]], Sequence[MailctlWorker]] | None = (
+            None
+        )
 
     @cached_property
     def workers(self) -> tuple[Worker, ...]:
@@ -131,10 +133,10 @@ class LogFacts:
     @cached_property
     def other_logs(self) -> Sequence[MailctlWorker]:
         """The workers of mailctl that consume queues of emails and have another log."""
-        if self.find_sharing is None or not self.other_consumers:
+        if self.find_other_workers is None or not self.other_consumers:
             return ()
         try:
-            return self.find_sharing(self.other_consumers)
+            return self.find_other_workers(self.other_consumers)
         except MailctlError:
             return ()
 

@@ -48,7 +48,7 @@ def find_worker_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
     yield from _dead_processes(facts)
     yield from _overdue(facts)
     if facts.workers:
-        if not facts.other_logs:  # they take what seems to be left
+        if not facts.other_logs:  # workers with another log take the messages
             yield from _stalled(facts)
         yield from _unpublished(facts)
         yield from _captures(facts)
@@ -67,13 +67,13 @@ def _unconsumed_queues(facts: LogFacts) -> Iterator[IncidentProblem]:
             subject=ProblemSubject.WORKERS,
             name="wrong_queue",
             sentence=f"No worker consumes queue {queue!r}: {consumed}",
-            fix=start_worker_fix(queue, usual=consumed_queues(facts.runtime.app)),
+            fix=start_worker_fix(queue, default_queues=consumed_queues(facts.runtime.app)),
             held_up=count,
         )
 
 
 def _other_logs(facts: LogFacts) -> Iterator[IncidentProblem]:
-    """Yield what workers do that take emails of this log and have another one, or another key."""
+    """Yield a problem for workers that take emails of this log and have another log or key."""
     runtime = facts.runtime
     queues = {worker.name: worker.queues for worker in facts.other_logs}
     for each in compare_other_workers(

@@ -56,7 +56,7 @@ def find_incident(
     broker, in_the_way = _ask_broker(facts)
     if broker is not None and not in_the_way:
         facts.ask_workers = broker.queues_by_worker
-        facts.find_sharing = partial(_find_sharing, broker, facts)
+        facts.find_other_workers = partial(_find_other_workers, broker, facts)
     problems += [*in_the_way, *find_problems_in_log(facts)]
     problems += [*find_user_problems(runtime), *find_template_problems(runtime)]
     return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
@@ -104,7 +104,7 @@ def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[Incident
     return broker, tuple(find_broker_problems(broker, waiting=lambda: count_waiting(facts)))
 
 
-def _find_sharing(
+def _find_other_workers(
     broker: BrokerInspector, facts: LogFacts, nodes: Mapping[str, tuple[str, ...]]
 ) -> list[MailctlWorker]:
     """Return the workers of mailctl among these that consume the queues of this log's emails.

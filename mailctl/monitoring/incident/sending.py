@@ -159,7 +159,7 @@ def _error_sentence(group: ErrorGroup) -> str:
 
 
 def _settled_sentence(group: ErrorGroup) -> str:
-    """Return what has happened and is over, so that nothing is said to be wrong that is not."""
+    """Return a sentence in the past tense about errors that are over."""
     first, last = (format_time(at, TimeStyle.SENTENCE_CLOCK) for at in (group.first_at, group.last_at))
     period = f"at {last}" if first == last else f"between {first} and {last}"
     verb = "is" if group.emails == 1 else "are"
@@ -186,7 +186,7 @@ def _is_settled(group: ErrorGroup) -> bool:
 
 
 def _is_failure(group: ErrorGroup) -> bool:
-    """Whether a group of errors needs a repair; that single recipients are refused is everyday life."""
+    """Whether a group of errors needs fixing; refusals of single recipients are normal."""
     if _is_settled(group):
         return False
     is_single = group.cause.name == "bounced" or is_everyday(_reply_of(group), stage=group.fingerprint.stage)

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from mailctl.web import request_deadlines
-from mailctl.web.request_deadlines import PunctualProtocol
+from mailctl.web.request_deadlines import DeadlineProtocol
 from tests.web_server import serving
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def address() -> Iterator[tuple[str | None, int | None]]:
 
         return StreamingResponse(chunks())
 
-    with serving(app, http=PunctualProtocol) as url:
+    with serving(app, http=DeadlineProtocol) as url:
         parts = urlsplit(url)
         yield parts.hostname, parts.port
 

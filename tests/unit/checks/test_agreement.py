@@ -52,7 +52,7 @@ def test_this_process_has_another_key_than_all_workers() -> None:
     """Then it is the one that differs."""
     found = only([running("a", keys=("bbb",)), running("b", keys=("bbb",))])
     assert found.workers == ()
-    assert found.detail.startswith("the SECRET_KEY of this process differs from that of workers a, b, which")
+    assert found.detail.startswith("the SECRET_KEY of this process differs from the key of workers a, b, so")
 
 
 def test_a_key_that_is_being_rotated_is_no_disagreement() -> None:

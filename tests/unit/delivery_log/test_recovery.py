@@ -152,7 +152,7 @@ def test_an_email_that_was_published_in_full_is_returned_only_with_proof(log: Lo
     assert log.recovery.return_lost(queue="celery", queued_before=log.now, on_broker=0) == 0
     assert log.recovery.release_stale(max_resends=2) == 1
     assert (log.email(claimed).state, log.email(lost).state) == (State.PENDING, State.QUEUED)
-    assert log.recovery.return_forgotten([claimed, lost]) == 1
+    assert log.recovery.return_lost_full_messages([claimed, lost]) == 1
     assert log.email(lost).reason_code is None
 
 

@@ -31,7 +31,7 @@ def two_workers(log: Log) -> tuple[SendLimits, SendLimits]:
 
 
 def reserve(limits: SendLimits, count: int = 1, *, rate: float | None = 2.0) -> float | None:
-    """Return the wait for the first of some places; None if they are not taken."""
+    """Return the wait for the first of some permits; None if they are not taken."""
     found = limits.reserve(SERVER, configured=rate, count=count, longest_wait=5.0)
     return found.wait_seconds if found.is_taken else None
 
@@ -80,7 +80,7 @@ def test_what_one_worker_learns_holds_for_all(log: Log) -> None:
     assert second.learn(SERVER, server="default", accepted_ages=[0.1], reason="again") is None
     assert [reserve(second, rate=None), reserve(first, rate=None)] == [1.0, pytest.approx(1 + 1 / 9.5)]
     log.forward(10.4)
-    # One that had no place does not tell whether the places are too close.
+    # One that had no permit does not tell whether the permits are too close.
     assert second.learn(SERVER, server="", accepted_ages=[0.1] * 9, reason="", is_paced=False) is None
     assert second.learn(SERVER, server="default", accepted_ages=[0.1] * 10, reason="again") == pytest.approx(
         9.025

@@ -95,7 +95,7 @@ def test_what_happened_after_the_handover_is_told_in_one_sentence(
 
 def test_without_a_reply_the_cause_is_what_was_said() -> None:
     """By a task of the service, or by a worker with another log."""
-    said = "a worker without this delivery log says that it is sent"
+    said = "a worker without this delivery log reports that it was sent"
     [cause] = causes(replace(EMAIL, state=State.SENT, reply=SmtpReply()), event(State.SENT, said))
     assert cause.sentence == said
 

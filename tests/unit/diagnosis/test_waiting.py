@@ -131,7 +131,7 @@ def test_a_worker_with_another_log_may_have_sent_it() -> None:
 def test_a_worker_that_does_not_answer_may_consume_its_queue(nodes: dict[str, tuple[str, ...]]) -> None:
     """One without processes of its own answers nothing while it executes a task."""
     known: dict[str, Any] = {"workers": (), "consumers": nodes, "search": place(0)}
-    [silent] = causes(EMAIL, **known, has_unheard_worker=True)
+    [silent] = causes(EMAIL, **known, has_unresponsive_worker=True)
     assert (silent.certainty, "may be busy" in silent.sentence) == (Certainty.POSSIBLE, True)
     [first, *_] = causes(EMAIL, **known)
     assert (first.certainty, "no worker consumes queue" in first.sentence) == (Certainty.CERTAIN, True)

@@ -10,8 +10,8 @@ from mailctl.domain.send_rates import (
     SendRates,
     effective_rate,
     fastest_second,
-    learn_from_refusal,
     parse_rate,
+    rate_after_refusal,
     send_rates_from_settings,
 )
 from mailctl.errors import ConfigurationError
@@ -105,13 +105,13 @@ def test_a_refusal_teaches_a_rate_and_a_pause(
     pause: float,
 ) -> None:
     """If nothing was accepted between two refusals, the server counts over a longer time."""
-    lesson = learn_from_refusal(
+    adjustment = rate_after_refusal(
         known,
         accepted_per_second=accepted_per_second,
         accepted_since=accepted_since,
         age_seconds=age_seconds,
     )
-    assert (lesson.rate, lesson.pause_seconds) == (pytest.approx(rate), pause)
+    assert (adjustment.rate, adjustment.pause_seconds) == (pytest.approx(rate), pause)
 
 
 @pytest.mark.parametrize(

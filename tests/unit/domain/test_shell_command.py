@@ -119,8 +119,8 @@ def test_simple_commands_are_not_quoted() -> None:
         == "mailctl list --state failed --state held --watch"
     )
     assert str(start_worker_command("reports")) == "mailctl worker -Q reports"
-    assert start_worker_fix("reports", usual=["celery"]) == "Start one: mailctl worker -Q reports"
-    assert start_worker_fix("celery", usual=["celery"]) == "Start one: mailctl worker"
+    assert start_worker_fix("reports", default_queues=["celery"]) == "Start one: mailctl worker -Q reports"
+    assert start_worker_fix("celery", default_queues=["celery"]) == "Start one: mailctl worker"
     assert (
         str(mailctl_command("why").with_environment(MAILCTL_HOME="/a b")) == "MAILCTL_HOME='/a b' mailctl why"
     )

@@ -35,7 +35,7 @@ def refused() -> list[tuple[str, FeedbackResult]]:
 def lmtp(refused: list[tuple[str, FeedbackResult]]) -> Iterator[tuple[Taken, int]]:
     """A source that listens, with what it took, and its port."""
     taken, stopped, port = Taken(), threading.Event(), free_port()
-    thread = _listening(port, taken, stopped, refuse=lambda *each: refused.append(each))
+    thread = _listening(port, taken, stopped, on_refused=lambda *each: refused.append(each))
     yield taken, port
     stopped.set()
     thread.join()
@@ -46,9 +46,9 @@ def _listening(
     taken: Taken,
     stopped: threading.Event,
     *,
-    refuse: Callable[[str, FeedbackResult], object] | None = None,
+    on_refused: Callable[[str, FeedbackResult], object] | None = None,
 ) -> threading.Thread:
-    source = LmtpSource(f"127.0.0.1:{port}", refuse=refuse)
+    source = LmtpSource(f"127.0.0.1:{port}", on_refused=on_refused)
     thread = threading.Thread(
         target=source.run, args=(taken,), kwargs={"stopped": stopped, "once": False}, daemon=True
     )

@@ -1,4 +1,4 @@
-"""Messages wait for their places, which all workers of a log share."""
+"""Messages wait for their permits, which all workers of a log share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Limits:
         self.error: Exception | None = None
         #: The domains for which another worker has learned a rate.
         self.domains: frozenset[str] = frozenset()
-        #: The limits that have no places.
+        #: The limits that have no permits.
         self.full: set[str] = set()
 
     def reserve(self, scope: str, *, count: int, **_: Any) -> Reservation:
@@ -171,7 +171,7 @@ def test_a_process_remembers_only_so_many_domains() -> None:
 
 
 class RelearnedLimits(Limits):
-    """Another worker learns a rate after the first place was taken."""
+    """Another worker learns a rate after the first permit was taken."""
 
     def reserve(self, scope: str, **arguments: Any) -> Reservation:
         found = super().reserve(scope, **arguments)
@@ -189,7 +189,7 @@ def test_a_place_is_void_if_another_worker_has_learned_a_rate_since() -> None:
 
 
 def test_a_refusal_of_the_rate_is_taught_to_all_workers() -> None:
-    """With what this one has sent; from then on places are taken."""
+    """With what this one has sent; from then on permits are taken."""
     limits, inner = Limits(), Inner(SENT, SENT, TOO_FAST)
     sender = make(limits, inner)
     for _ in range(3):
@@ -202,8 +202,8 @@ def test_a_refusal_of_the_rate_is_taught_to_all_workers() -> None:
 NO_SESSION = Outcome(kind=OutcomeKind.DEFERRED, stage="connect", category=ReplyCategory.CONNECTIONS)
 
 
-def test_a_message_that_was_not_offered_uses_up_no_place() -> None:
-    """The mail server allowed no session, or the lease had ended: the next message has its places."""
+def test_a_message_that_was_not_offered_uses_up_no_permit() -> None:
+    """The mail server allowed no session, or the lease had ended: the next message has its permits."""
     limits = Limits()
     sender = make(limits, Inner(NO_SESSION), rate=5.0, domains={"x.example": 2.0})
     assert send(sender, "a@x.example") == [NO_SESSION]

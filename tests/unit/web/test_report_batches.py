@@ -18,7 +18,7 @@ from mailctl.feedback import Feedback, FeedbackKind, Proof
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 from mailctl.web import report_batches
-from mailctl.web.report_batches import BatchesOfLoops, ReportBatches
+from mailctl.web.report_batches import PerLoopBatches, ReportBatches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_a_request_that_is_given_up_takes_no_other_with_it(parts: Runtime) -> No
 
 def test_each_event_loop_has_batches_of_its_own(parts: Runtime) -> None:
     """A future belongs to one loop."""
-    all_batches = BatchesOfLoops(parts)
+    all_batches = PerLoopBatches(parts)
 
     async def current() -> list[ReportBatches]:
         return [all_batches.current(), all_batches.current()]
@@ -155,5 +155,5 @@ def test_a_process_without_threads_says_so(parts: Runtime, monkeypatch: pytest.M
 def test_a_service_on_trio_records_each_request_by_itself(parts: Runtime) -> None:
     """It has no loop of asyncio."""
     pytest.importorskip("trio")
-    anyio.run(BatchesOfLoops(parts).record, report("first"), backend="trio")
+    anyio.run(PerLoopBatches(parts).record, report("first"), backend="trio")
     assert counted(parts) == 1

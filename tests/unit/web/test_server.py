@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from mailctl.errors import InvalidInput, Refused
 from mailctl.settings import Settings
-from mailctl.web.request_deadlines import PunctualProtocol
+from mailctl.web.request_deadlines import DeadlineProtocol
 from mailctl.web.server import make_config, make_process_key, serve
 
 
@@ -34,5 +34,5 @@ def test_an_unknown_log_format_is_refused_first() -> None:
 def test_no_server_waits_for_ever_for_a_request() -> None:
     """Nor logs the paths, some of which hold tokens."""
     config = make_config(FastAPI(), proxy_headers=False)
-    assert (config.http, config.ws, config.access_log) == (PunctualProtocol, "none", False)
+    assert (config.http, config.ws, config.access_log) == (DeadlineProtocol, "none", False)
     assert config.timeout_graceful_shutdown is not None

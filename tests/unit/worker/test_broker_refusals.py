@@ -67,7 +67,7 @@ def test_a_refusal_is_told_without_the_command(caplog: pytest.LogCaptureFixture)
     [line] = caplog.messages
     assert line == (
         "the broker refuses a request of this worker: WRONGTYPE Operation. "
-        "Check the memory, the role, the keys and the number of the database of this Redis; a node of Redis "
+        "Check the memory, the role, the keys and the database number of this Redis server; a node of Redis "
         "Cluster cannot be used. Trying again in 1 s."
     )
 

@@ -82,7 +82,7 @@ class Log:
             sender=SimpleNamespace(capacity=lambda _: SESSIONS),  # type: ignore[arg-type]
             turn_seconds=turn_seconds,
         )
-        self.backlog = Calls(why_left="", may_take=False)
+        self.backlog = Calls(reason_to_leave="", may_take=False)
         self.backlog.streak = SlowStreak()
         self.delivery._backlog = self.backlog  # type: ignore[assignment]
         self.recorder = Calls(expire_if_too_late=None, record_all=(), record="recorded")
@@ -181,7 +181,7 @@ def test_a_single_email_waits_for_its_turn_while_others_take_long() -> None:
 def test_emails_are_left_to_others_that_send_them_sooner() -> None:
     """But for one whose publication is not recorded soon: it would be recorded after the return."""
     log, options = Log(claim=claimed()), DeliveryOptions(queue="celery")
-    log.backlog.answers["why_left"] = "so it is"
+    log.backlog.answers["reason_to_leave"] = "so it is"
     log.claims.answers["return_unstarted"] = 1
     result = log.delivery.deliver("a", worker="w", options=options)
     assert (result.state, result.text) == (State.PENDING, "so it is")
@@ -192,7 +192,7 @@ def test_emails_are_left_to_others_that_send_them_sooner() -> None:
     assert log.claims.names[-2:] == ["return_unstarted", "claim"]
     log.claims.answers["return_unstarted"] = [0, 0, 1]
     assert log.delivery.deliver("d", worker="w", options=options).text == "so it is"
-    queues = [how["queue"] for name, _, how in log.backlog.calls if name == "why_left"]
+    queues = [how["queue"] for name, _, how in log.backlog.calls if name == "reason_to_leave"]
     assert queues == ["celery", GROUPS_QUEUE, "celery", "celery"]
     log.delivery.close()
 

@@ -156,7 +156,7 @@ def test_waiting_emails_are_looked_for_until_none_come_any_more() -> None:
 
     in_flight = make(Recorder(), take_waiting=take)
     for rest in (1, 0):
-        in_flight.look()
+        in_flight.look_for_waiting()
         in_flight.finish()
         assert len(answers) == rest
     in_flight.close()

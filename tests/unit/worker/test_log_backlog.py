@@ -73,14 +73,14 @@ def test_emails_that_take_long_and_come_without_a_pause_are_a_streak() -> None:
     """One that does not, or a pause, ends it."""
     streak, ages = SlowStreak(), []
     for _ in range(MAX_SINGLE_EMAILS + 1):
-        ages.append(streak.is_on)
+        ages.append(streak.is_active)
         streak.end(streak.begin() - 1)
     assert ages == [False] * MAX_SINGLE_EMAILS + [True]
     streak.leave()
     streak.begin()
-    assert streak.is_on
+    assert streak.is_active
     streak.end(streak.begin())
-    assert not streak.is_on
+    assert not streak.is_active
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_single_emails_that_wait_for_a_rate_are_not_slow(
 def test_a_process_without_a_session_leaves_its_emails_to_others() -> None:
     """Of those that others may take, which those in groups always are."""
     found = backlog(GROUPS)
-    left = [bool(found.why_left(["default"], queue=each, has_room=bool)) for each in (*GROUPS, *OTHER)]
+    left = [bool(found.reason_to_leave(["default"], queue=each, has_room=bool)) for each in (*GROUPS, *OTHER)]
     assert left == [True, True, False]
-    assert not backlog(GROUPS, sessions=1).why_left(["default"], queue="celery", has_room=bool)
+    assert not backlog(GROUPS, sessions=1).reason_to_leave(["default"], queue="celery", has_room=bool)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_single_emails_that_take_long_go_on_in_groups(sessions: int, has_room: b
     found = backlog(GROUPS, sessions=sessions)
     for _ in range(MAX_SINGLE_EMAILS):
         found.streak.end(found.streak.begin() - 1)
-    assert bool(found.why_left(["default"], queue="celery", has_room=lambda: has_room)) is expected
-    assert not found.why_left(["default"], queue=GROUPS_QUEUE, has_room=lambda: has_room)
+    assert bool(found.reason_to_leave(["default"], queue="celery", has_room=lambda: has_room)) is expected
+    assert not found.reason_to_leave(["default"], queue=GROUPS_QUEUE, has_room=lambda: has_room)
 
 
 def test_a_pause_ends_a_streak() -> None:
@@ -124,7 +124,7 @@ def test_a_pause_ends_a_streak() -> None:
     for _ in range(MAX_SINGLE_EMAILS + 1):
         streak.end(streak.begin() - 1)
     streak._ended_at = time.monotonic() - 1
-    assert not streak.is_on
+    assert not streak.is_active
     streak.begin()
     streak.leave()
-    assert not streak.is_on
+    assert not streak.is_active

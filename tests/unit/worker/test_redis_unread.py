@@ -42,13 +42,14 @@ def test_what_may_still_be_received_is_not_returned(unread: UnreadMessages) -> N
     """Nor what was received."""
     queue = Queue("a", "b")
     unread.settle("a")
-    unread.lose("a")
+    unread.mark_lost("a")
     unread.put_back(queue.put_back)
     assert queue.asked == []
 
 
 @pytest.mark.parametrize(
-    ("lose", "returned"), [(lambda all_: all_.lose("a"), ["a"]), (UnreadMessages.lose_all, ["a", "b"])]
+    ("lose", "returned"),
+    [(lambda all_: all_.mark_lost("a"), ["a"]), (UnreadMessages.mark_all_lost, ["a", "b"])],
 )
 def test_what_was_lost_is_returned_once(
     unread: UnreadMessages, lose: Callable[[UnreadMessages], None], returned: list[str]
@@ -64,19 +65,19 @@ def test_what_was_lost_is_returned_once(
 def test_redis_may_record_it_later(unread: UnreadMessages, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command was on its way when the connection broke; it is waited for, but not for ever."""
     queue = Queue()
-    unread.lose("a")
+    unread.mark_lost("a")
     for _ in range(2):
         unread.put_back(queue.put_back)
     assert (queue.asked, len(unread)) == (["a", "a"], 1)
     monkeypatch.setattr(redis_unread, "_LATE_SECONDS", -1.0)
-    unread.lose("b")
+    unread.mark_lost("b")
     unread.put_back(queue.put_back)
     assert len(unread) == 1
 
 
 def test_what_was_looked_for_is_not_due_before_the_next_connection_is_lost(unread: UnreadMessages) -> None:
     """One look for each connection is enough."""
-    unread.lose_all()
+    unread.mark_all_lost()
     assert unread.is_due
     unread.put_back(Queue("a").put_back)
     assert (unread.is_due, len(unread)) == (False, 1)
@@ -84,6 +85,6 @@ def test_what_was_looked_for_is_not_due_before_the_next_connection_is_lost(unrea
 
 def test_an_error_of_redis_keeps_all(unread: UnreadMessages) -> None:
     """They are looked for over the next connection."""
-    unread.lose_all()
+    unread.mark_all_lost()
     unread.put_back(Queue("a", "b", error=RedisConnectionError("secret")).put_back)
     assert (unread.is_due, len(unread)) == (True, 2)

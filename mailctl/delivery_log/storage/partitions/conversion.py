@@ -80,7 +80,7 @@ class Conversion:
 
         Raises:
             LogUnavailable: the delivery log cannot be used, or this user does not own its tables.
-            Refused: others use the log without a pause.
+            Refused: the delivery log is too busy.
         """
         self._begin()
         yield from self._copy()
@@ -92,7 +92,7 @@ class Conversion:
                 connection.execute(text(f"ANALYZE {table}"))
 
     def _begin(self) -> None:
-        with _turn(self._engine) as connection:
+        with _exclusive_transaction(self._engine) as connection:
             if not state.is_converting(connection):
                 _begin_on(connection, self._ranges)
 
@@ -127,7 +127,7 @@ class Conversion:
         for attempt in range(_ATTEMPTS):
             yield from self._catch_up()
             yield Progress(step=Step.REPLACING, done=attempt)
-            with suppress(Refused), _turn(self._engine) as connection:
+            with suppress(Refused), _exclusive_transaction(self._engine) as connection:
                 if state.is_converting(connection):
                     _replace_on(connection)
                 return
@@ -151,15 +151,15 @@ def discard_conversion(engine: Engine) -> None:
 
     Raises:
         LogUnavailable: the delivery log cannot be used.
-        Refused: others use the log without a pause.
+        Refused: the delivery log is too busy.
     """
-    with _turn(engine) as connection:
+    with _exclusive_transaction(engine) as connection:
         state.discard(connection)
 
 
 @contextmanager
-def _turn(engine: Engine) -> Iterator[Connection]:
-    """Yield a transaction that no other conversion shares, and that waits for others' locks only briefly."""
+def _exclusive_transaction(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that excludes other conversions, and that waits only briefly for locks."""
     try:
         with writing(engine) as connection:
             limit_lock_waits(connection)

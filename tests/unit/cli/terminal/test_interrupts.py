@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from mailctl.cli.terminal.interrupts import Interrupt, deferred_interrupts, drawing, watching
+from mailctl.cli.terminal.interrupts import Interrupt, deferred_interrupts, uninterrupted_drawing, watching
 
 
 def test_the_first_signal_is_recorded_and_the_second_raises() -> None:
@@ -70,7 +70,7 @@ def test_what_is_being_drawn_is_drawn_to_its_end(number: signal.Signals) -> None
     drawn = []
 
     def draw() -> None:
-        with drawing():
+        with uninterrupted_drawing():
             signal.raise_signal(number)
             drawn.append("the rest")
 
@@ -105,8 +105,8 @@ def test_an_interrupt_is_neither_printed_nor_lost_wherever_it_arrives(arrival: s
     """Libraries and the interpreter print a traceback of it, and the interpreter goes on."""
     program = f"""
 import signal, time
-from mailctl.cli.terminal.interrupts import expect_interrupts, watching
-expect_interrupts()
+from mailctl.cli.terminal.interrupts import install_interrupt_hooks, watching
+install_interrupt_hooks()
 with watching():
     {arrival.strip().replace(chr(10), chr(10) + "    ")}
     time.sleep(60)

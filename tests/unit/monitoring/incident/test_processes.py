@@ -68,7 +68,7 @@ def has_another_log(facts: LogFacts, *, keys: tuple[str, ...] = ()) -> None:
     facts.ask_workers = lambda: (
         {worker.name: worker.queues for worker in facts.workers} | {stranger.name: ("celery", "reports")}
     )
-    facts.find_sharing = lambda _nodes: [stranger]
+    facts.find_other_workers = lambda _nodes: [stranger]
 
 
 def test_a_worker_with_another_log_may_send_where_no_worker_shares_it(scene: Scene) -> None:
@@ -80,7 +80,7 @@ def test_a_worker_with_another_log_may_send_where_no_worker_shares_it(scene: Sce
     assert (log.name, log.is_failure, log.held_up) == ("other_log", False, 0)
     assert log.sentence.endswith("it sends emails of this log, which does not show what became of them")
     assert (key.name, key.is_failure) == ("wrong_key", False)
-    assert "has a SECRET_KEY that differs from that of this process" in key.sentence
+    assert "has a SECRET_KEY that differs from the key of this process" in key.sentence
 
 
 def test_the_emails_of_a_dead_worker_wait_for_its_lease(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""Emails remember that their message was published in full, so that a worker without this log can send it."""
+"""Record which emails were published in full, so that a worker without this log can send them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,7 +25,7 @@ def upgrade() -> None:
     )
     columns = ("email_id", "at", "state", "attempt", "text", "reason_code")
     events = sa.table("mailctl_events", *(sa.column(name) for name in columns))
-    # An earlier version did not record which were in full, and made no notes on the broker.
+    # An earlier version did not record which emails were in full, and wrote no notes to the broker.
     may_be_in_full = sa.and_(
         emails.c.state == "queued",
         emails.c.queued_in.is_(None),
