@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.benchmarks.__main__ import BENCHMARKS
 
 #: Name, mailctl's figure, the other one, their ratio and the bar, as the table of the benchmarks has them.
-_ROW = re.compile(r"^(?P<name>.{44,}?) +(?P<ours>[\d.]+) +[\d.]+ +[\d.]+  (?P<bar>[<>]=)")
+_ROW = re.compile(r"^(?P<name>.{44,}?) +(?P<ours>[\d.,]+) +[\d.,]+ +[\d.]+  (?P<bar>[<>]=)")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Checkout:
         rows = [row for line in run.stdout.splitlines() if (row := _ROW.match(line))]
         if not rows:
             raise RuntimeError(f"{benchmark} measured nothing in {self.folder}:\n{run.stderr}")
-        return {row["name"].strip(): (float(row["ours"]), row["bar"]) for row in rows}
+        return {row["name"].strip(): (float(row["ours"].replace(",", "")), row["bar"]) for row in rows}
 
 
 def compare(benchmark: str, older: Checkout, newer: Checkout, *, pairs: int) -> None:
