@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, true
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.storage.partial_indices import IS_CLAIMABLE
@@ -27,6 +27,9 @@ GROUP_SIZE = 50
 EMAILS_OF_MESSAGE = {BULK_QUEUE: BATCH_SIZE, GROUPS_QUEUE: GROUP_SIZE}
 #: The states of emails that wait for a relay.
 WAITING_STATES = (State.DEFERRED, State.PENDING)
+_NEXT_CAMPAIGN = select(func.min(emails.c.campaign)).where(
+    emails.c.state == bindparam("state"), emails.c.campaign > bindparam("last")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +112,8 @@ def waiting_since() -> ColumnElement[datetime]:
 def waiting_campaigns(connection: Connection) -> Iterator[str]:
     """Yield the campaigns that have waiting emails, without reading the emails."""
     for state in WAITING_STATES:
-        last = ""
-        while True:
-            query = select(func.min(emails.c.campaign)).where(
-                emails.c.state == state, emails.c.campaign > last
-            )
-            following = connection.execute(query).scalar()
-            if following is None:
-                break
-            last = following
+        last: str | None = ""
+        while (
+            last := connection.execute(_NEXT_CAMPAIGN, {"state": state, "last": last}).scalar()
+        ) is not None:
             yield last

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select, updat
 from mailctl.delivery_log.due import starts_later
 from mailctl.delivery_log.queries.search import conditions_of
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row
 from mailctl.delivery_log.rule_enforcement import is_to_suppressed_address
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
@@ -173,7 +173,7 @@ class OperatorActions(Repository):
             append_events_where(
                 connection, is_mine, text=text, now=now, code=ReasonCode.STOPPED, actor=audit.actor
             )
-            left: Any = select(*EMAIL_COLUMNS).where(*matches).order_by(emails.c.seq)
+            left: Any = SELECT_EMAILS.where(*matches).order_by(emails.c.seq)
             others = tuple(email_from_row(row) for row in connection.execute(left))
         return StoppedBatch(stopped=stopped, on_broker=on_broker, others=others, cursor=last)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.transitions import change_state, reason_values
@@ -157,7 +157,7 @@ class OwnTaskEmails(Repository):
     def _select(
         self, where: ColumnElement[bool], order: ColumnElement[Any], *, limit: int, offset: int = 0
     ) -> list[Email]:
-        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(order, emails.c.seq)
+        query: Any = SELECT_EMAILS.where(where).order_by(order, emails.c.seq)
         query = query.limit(limit).offset(offset)
         with reading(self._engine) as connection:
             return [email_from_row(row) for row in connection.execute(query)]

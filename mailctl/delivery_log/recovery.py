@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, delete, func, not_, or_, select, true, update
 from sqlalchemy import text as sql_text
 
 from mailctl.delivery_log.campaign_rates import return_to_log
@@ -25,6 +25,8 @@ from mailctl.domain.states import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import datetime
+
+    from sqlalchemy import Connection, Table
 
 _IS_OWN = emails.c.is_own_task.is_(True)
 _BROKER_LOST = Reason(code=ReasonCode.BROKER_LOST, text="the broker lost its message")
@@ -50,6 +52,10 @@ def _count_doubts() -> ScalarSelect[int]:
         .correlate(emails)
         .scalar_subquery()
     )
+
+
+def _has_rows(connection: Connection, table: Table, where: ColumnElement[bool]) -> bool:
+    return connection.execute(select(true()).select_from(table).where(where).limit(1)).first() is not None
 
 
 class Recovery(Repository):
@@ -89,6 +95,9 @@ class Recovery(Repository):
 
     def _release(self, where: ColumnElement[bool], *, why: str, code: ReasonCode, max_resends: int) -> int:
         """Release emails that nobody is sending any more, and that the mail server may have accepted."""
+        # Mostly there are none, and then nothing waits for the lock of a transaction that writes.
+        if not self._has_any(where):
+            return 0
         text = f"{why}; {MAYBE_SENT}"
         self._hold_own(where, why=why)
         where = and_(where, ~_IS_OWN)
@@ -158,6 +167,8 @@ class Recovery(Repository):
             emails.c.queued_in.not_in(alive),
             UNINDEXED_STATE == State.QUEUED,
         )
+        if not self._has_any(is_orphan):
+            return 0
         text = "the worker that held its message is gone"
         self._hold_own(is_orphan, why=text)
         return self._return_to_pending(
@@ -180,9 +191,15 @@ class Recovery(Repository):
             emails.c.expires_at < limit,
             not_(and_(UNINDEXED_STATE == State.QUEUED, MAY_BE_SENT_WITHOUT_LOG)),
         )
+        is_old = idempotency_keys.c.expires_at <= now
+        with reading(self._engine) as connection:
+            if not (
+                _has_rows(connection, emails, is_late) or _has_rows(connection, idempotency_keys, is_old)
+            ):
+                return 0
         reason = Reason(code=ReasonCode.EXPIRED, text="it expired before it could be sent")
         with writing(self._engine) as connection:
-            connection.execute(delete(idempotency_keys).where(idempotency_keys.c.expires_at <= now))
+            connection.execute(delete(idempotency_keys).where(is_old))
             expired = change_state(
                 connection,
                 is_late,
@@ -228,11 +245,14 @@ class Recovery(Repository):
 
     def _hold_own(self, where: ColumnElement[bool], *, why: str) -> None:
         """Hold those of the emails that the service's own tasks send: nothing may publish them again."""
-        with reading(self._engine) as connection:
-            if connection.execute(select(emails.c.seq).where(where, _IS_OWN).limit(1)).first() is None:
-                return
+        if not self._has_any(and_(where, _IS_OWN)):
+            return
         with writing(self._engine) as connection:
             hold_as_unknown(connection, where, why=why, now=self._clock())
+
+    def _has_any(self, where: ColumnElement[bool]) -> bool:
+        with reading(self._engine) as connection:
+            return _has_rows(connection, emails, where)
 
     def _return_to_pending(self, where: ColumnElement[bool], reason: Reason) -> int:
         now = self._clock()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, select
 
 from mailctl.delivery_log.storage.encryption import RowIdentity
 from mailctl.delivery_log.storage.tables import emails
@@ -52,6 +54,10 @@ EMAIL_COLUMNS = (
     emails.c.is_grouped,
     emails.c.is_in_full,
 )
+#: The fields of an `Email` that have the values of these columns; three of them are its `SmtpReply`.
+_EMAIL_FIELDS = tuple("to" if column is emails.c.to_address else column.name for column in EMAIL_COLUMNS)
+#: Built once, because building it takes longer than many queries.
+SELECT_EMAILS: Select[Any] = select(*EMAIL_COLUMNS)
 
 
 #: The columns of a `RowIdentity`.
@@ -63,40 +69,19 @@ def identity_from_row(row: Row[tuple[object, ...]]) -> RowIdentity:
     return RowIdentity(id=row.id, kind=row.kind, recipient=row.to_address, expires_at=row.expires_at)
 
 
-def email_from_row(row: Row[tuple[object, ...]]) -> Email:
-    """Return the email in a row of `EMAIL_COLUMNS`."""
-    return Email(
-        id=row.id,
-        kind=row.kind,
-        state=_STATES.get(row.state) or State(row.state),
-        queue=row.queue,
-        to=row.to_address,
-        user_id=row.user_id,
-        attempts=row.attempts,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        due_at=row.due_at,
-        not_before=row.not_before,
-        queued_at=row.queued_at,
-        sent_at=row.sent_at,
-        expires_at=row.expires_at,
-        lease_until=row.lease_until,
-        worker=row.worker,
-        message_id=row.message_id,
-        reply=SmtpReply(code=row.smtp_code, enhanced=row.smtp_enhanced, text=row.smtp_text or ""),
-        error=row.error,
-        group_id=row.group_id,
-        campaign=row.campaign,
-        reason_code=_reason_code(row.reason_code),
-        resent_as=row.resent_as,
-        captured_file=row.captured_file,
-        is_own_task=row.is_own_task,
-        can_unsubscribe=row.can_unsubscribe,
-        server=row.server,
-        tenant=row.tenant,
-        is_grouped=row.is_grouped,
-        is_in_full=row.is_in_full,
+def email_from_row(row: Row[Any]) -> Email:
+    """Return the email in a row that begins with `EMAIL_COLUMNS`."""
+    # By place: each name of a row is looked up, which takes longer than all the rest for 32 columns.
+    values: dict[str, Any] = dict(zip(_EMAIL_FIELDS, row, strict=False))
+    state = values["state"]
+    values["state"] = _STATES.get(state) or State(state)
+    values["reason_code"] = _reason_code(values["reason_code"])
+    reply = SmtpReply(
+        code=values.pop("smtp_code"),
+        enhanced=values.pop("smtp_enhanced"),
+        text=values.pop("smtp_text") or "",
     )
+    return Email(**values, reply=reply)
 
 
 def event_from_row(row: Row[tuple[object, ...]]) -> Event:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 
 from mailctl.delivery_log.due import may_start, message_queue, starts_later
 from mailctl.delivery_log.pauses import is_not_paused
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row, event_from_row
+from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row, event_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Email, Event, Json
 
-_BY_IDS: Any = (
-    select(*EMAIL_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
-)
+_BY_IDS: Any = SELECT_EMAILS.where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
 _PUBLISHABLE: Any = _BY_IDS.where(
     UNINDEXED_STATE == State.PENDING,
     may_start(bindparam("now", type_=UtcDateTime)),
     is_not_paused(),
 )
+_EVENTS: Any = select(events).where(events.c.email_id == bindparam("of")).order_by(events.c.seq)
 _other = emails.alias()
 #: The ids before and after each id in the log, for which the index is read twice.
 _NEIGHBOURS: Any = select(
@@ -122,7 +121,7 @@ class EmailLookups:
             return connection.execute(query).scalar_one()
 
     def _newest(self, where: ColumnElement[bool], *, limit: int) -> list[Email]:
-        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq.desc()).limit(limit)
+        query: Any = SELECT_EMAILS.where(where).order_by(emails.c.seq.desc()).limit(limit)
         with reading(self._engine) as connection:
             return [email_from_row(row) for row in connection.execute(query)]
 
@@ -160,9 +159,8 @@ class EmailLookups:
 
     def events(self, email_id: str) -> list[Event]:
         """Return the events of an email, oldest first."""
-        query = select(events).where(events.c.email_id == email_id).order_by(events.c.seq)
         with reading(self._engine) as connection:
-            return [event_from_row(row) for row in connection.execute(query)]
+            return [event_from_row(row) for row in connection.execute(_EVENTS, {"of": email_id})]
 
     def canary_report(self, canary_id: str) -> list[Json]:
         """Return how each step of a canary went; empty while it is not finished."""
@@ -200,7 +198,7 @@ class EmailLookups:
             return list(connection.execute(query).scalars())
 
     def _select(self, where: ColumnElement[bool], *, limit: int | None = None) -> list[Email]:
-        query: Any = select(*EMAIL_COLUMNS).where(where).order_by(emails.c.seq).limit(limit)
+        query: Any = SELECT_EMAILS.where(where).order_by(emails.c.seq).limit(limit)
         with reading(self._engine) as connection:
             return [email_from_row(row) for row in connection.execute(query)]
 

@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, literal, or_, select, tuple_
 
 from mailctl.delivery_log.due import may_start, starts_later, waiting_since
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails, events
@@ -229,7 +229,7 @@ class QueueStats(Repository):
         )
         with reading(self._engine) as connection:
             for where, order in steps:
-                query = select(*EMAIL_COLUMNS).where(emails.c.queue == queue, where).order_by(*order)
+                query = SELECT_EMAILS.where(emails.c.queue == queue, where).order_by(*order)
                 rows: Any = connection.execute(query.limit(limit - len(found)))
                 found += [email_from_row(row) for row in rows]
         return found
@@ -239,7 +239,7 @@ class QueueStats(Repository):
         found = {}
         with reading(self._engine) as connection:
             for some in batches(list(ids)):
-                rows: Any = connection.execute(select(*EMAIL_COLUMNS).where(emails.c.id.in_(some)))
+                rows: Any = connection.execute(SELECT_EMAILS.where(emails.c.id.in_(some)))
                 found.update({row.id: email_from_row(row) for row in rows})
         return found
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.domain.states import State
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Email
 
 
+_SELECT = SELECT_EMAILS.add_columns(emails.c.seq)
 #: The longest text to search for, in characters.
 _MAX_TEXT_LENGTH = 500
 
@@ -119,7 +120,7 @@ def search(
     conditions = conditions_of(wanted)
     if after is not None:
         conditions.append(order.is_after(after))
-    query: Any = select(*EMAIL_COLUMNS, emails.c.seq).where(*conditions).order_by(*order.columns)
+    query = _SELECT.where(*conditions).order_by(*order.columns)
     with reading(engine) as connection:
         rows = connection.execute(query.limit(limit + 1)).all()
     shown = rows[:limit]

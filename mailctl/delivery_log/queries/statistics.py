@@ -26,7 +26,7 @@ from mailctl.delivery_log.queries.stat_models import (
     StatsPoint,
     Totals,
 )
-from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.sql_functions import Domain, Epoch, Hour
 from mailctl.delivery_log.storage.tables import emails, events
@@ -217,7 +217,7 @@ class Statistics:
 
     def recent_failures(self, limit: int = 10) -> list[Email]:
         """Return failed emails, those recorded last first."""
-        query: Any = select(*EMAIL_COLUMNS).where(emails.c.state == State.FAILED)
+        query: Any = SELECT_EMAILS.where(emails.c.state == State.FAILED)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(emails.c.seq.desc()).limit(limit)).all()
         return [email_from_row(row) for row in rows]
