@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 
 from mailctl.delivery_log.claim_tokens import begin_worker
 from mailctl.delivery_log.operator_actions import AuditInfo
+from mailctl.delivery_log.storage.sqlite import sqlite_path
 from mailctl.domain.eligibility import RELEASE
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import State
@@ -17,6 +20,8 @@ from mailctl.settings import GROUPS_QUEUE
 from tests.unit.delivery_log.conftest import NO_REPLY
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from tests.unit.delivery_log.conftest import Log
 
 
@@ -56,6 +61,17 @@ def test_an_email_whose_process_died_is_released_before_its_lease_ends(
     log.claim(other_id)
     begin_worker()
     assert release() == 0
+
+
+def test_while_nothing_is_stuck_no_other_transaction_is_waited_for(log: Log, engine: Engine) -> None:
+    """A relay looks each second; with the lock of a writer, it would keep others from writing each time."""
+    log.claim(log.queue())
+    log.queue()
+    with closing(sqlite3.connect(sqlite_path(engine.url), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert log.recovery.release_stale(max_resends=1) == 0
+        assert log.recovery.return_orphans(alive=[]) == 0
+        assert log.recovery.expire() == 0
 
 
 def test_a_process_that_claims_while_the_log_is_read_is_alive(log: Log) -> None:
