@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import as_list, batches, is_listed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import has_value
 from mailctl.delivery_log.storage.tables import suppressions
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Dialect, Row, Select
 
     from mailctl.domain.outcomes import Outcome
 
@@ -99,10 +100,11 @@ class Suppressions(Repository):
 
     def remove(self, addresses: Collection[str]) -> list[str]:
         """Remove addresses from the list; return those that were on it, in lower case."""
-        listed = suppressions.c.address.in_([address.lower() for address in addresses])
+        is_given = is_listed(suppressions.c.address, "addresses", self._engine.dialect)
+        removed = delete(suppressions).where(is_given).returning(suppressions.c.address)
+        given = as_list([address.lower() for address in addresses])
         with writing(self._engine) as connection:
-            removed = connection.execute(delete(suppressions).where(listed).returning(suppressions.c.address))
-            return list(removed.scalars())
+            return list(connection.execute(removed, {"addresses": given}).scalars())
 
     def find(self, address: str) -> Suppression | None:
         """Return the suppression of an address; None if it is not suppressed."""
@@ -130,12 +132,6 @@ class Suppressions(Repository):
             found = [suppression_from_row(row) for row in connection.execute(query)]
         entries = tuple(found[:limit])
         return SuppressionPage(entries=entries, cursor=entries[-1].address if len(found) > limit else None)
-
-
-#: Built once: building a statement takes longer than running it, and it runs for every email.
-_SELECT_BY_ADDRESSES = select(suppressions).where(
-    suppressions.c.address.in_(bindparam("addresses", expanding=True))
-)
 
 
 def is_dead_mailbox(outcome: Outcome) -> bool:
@@ -181,11 +177,13 @@ def find_suppressions(connection: Connection, addresses: Collection[str]) -> dic
     # The address of a single email mostly is not.
     if len(wanted) == 1 and not has_value(connection, suppressions.c.address, wanted[0]):
         return {}
-    found: dict[str, Suppression] = {}
-    for some in batches(wanted):
-        for row in connection.execute(_SELECT_BY_ADDRESSES, {"addresses": some}):
-            found[row.address] = suppression_from_row(row)
-    return found
+    rows = connection.execute(_select_by_addresses(connection.dialect), {"addresses": as_list(wanted)})
+    return {row.address: suppression_from_row(row) for row in rows}
+
+
+@lru_cache(maxsize=16)
+def _select_by_addresses(dialect: Dialect) -> Select[Any]:
+    return select(suppressions).where(is_listed(suppressions.c.address, "addresses", dialect))
 
 
 def explain_suppression(entry: Suppression) -> str:

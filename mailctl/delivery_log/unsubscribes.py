@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, exists, func, select, tuple_
 
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import as_list, is_listed
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails, unsubscribes
 from mailctl.delivery_log.transitions import insert_or_ignore
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Dialect, Row, Select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +61,12 @@ class Unsubscribes(Repository):
         Raises:
             LogUnavailable: the delivery log cannot be written.
         """
-        removed: list[str] = []
+        is_given = is_listed(unsubscribes.c.address, "addresses", self._engine.dialect)
+        where = and_(is_given, unsubscribes.c.kind == kind)
+        removed = delete(unsubscribes).where(where).returning(unsubscribes.c.address)
+        given = as_list([address.lower() for address in addresses])
         with writing(self._engine) as connection:
-            for some in batches([address.lower() for address in addresses]):
-                where = and_(unsubscribes.c.address.in_(some), unsubscribes.c.kind == kind)
-                rows = connection.execute(delete(unsubscribes).where(where).returning(unsubscribes.c.address))
-                removed += rows.scalars()
-        return removed
+            return list(connection.execute(removed, {"addresses": given}).scalars())
 
     def find(self, address: str, *, kind: str) -> Unsubscribe | None:
         """Return since when a recipient wants no more emails of a kind; None if that is not so."""
@@ -108,13 +108,18 @@ def unsubscribe_reasons(connection: Connection, drafts: Collection[tuple[str, st
     Args:
         drafts: id, address and kind of emails that can be unsubscribed from.
     """
-    found: dict[tuple[str, str], str] = {}
-    for some in batches(list({address.lower() for _, address, _ in drafts})):
-        for row in connection.execute(select(unsubscribes).where(unsubscribes.c.address.in_(some))):
-            entry = _from_row(row)
-            found[entry.address, entry.kind] = explain_unsubscribe(entry)
+    wanted = {address.lower() for _, address, _ in drafts}
+    if not wanted:
+        return {}
+    rows = connection.execute(_select_by_addresses(connection.dialect), {"addresses": as_list(wanted)})
+    found = {(entry.address, entry.kind): explain_unsubscribe(entry) for entry in map(_from_row, rows)}
     keys = ((email_id, (address.lower(), kind)) for email_id, address, kind in drafts)
     return {email_id: found[key] for email_id, key in keys if key in found}
+
+
+@lru_cache(maxsize=16)
+def _select_by_addresses(dialect: Dialect) -> Select[Any]:
+    return select(unsubscribes).where(is_listed(unsubscribes.c.address, "addresses", dialect))
 
 
 def has_unsubscribed() -> ColumnElement[bool]:
