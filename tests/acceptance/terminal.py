@@ -60,11 +60,14 @@ class Terminal:
     Args:
         folder: where; its .env holds the settings.
         python: of the environment that mailctl is installed in; by default the one that runs the tests.
+        forks: whether the tests' own Python is forked with its imports, which is faster. A benchmark must not:
+            such a process has more in memory, and collects its garbage for longer.
     """
 
-    def __init__(self, folder: Path, *, python: str = sys.executable) -> None:
+    def __init__(self, folder: Path, *, python: str = sys.executable, forks: bool = True) -> None:
         self.folder = folder
         self.python = python
+        self._forks = forks
         self.environment: dict[str, str] = {}
         self.windows: list[Window] = []
 
@@ -89,7 +92,7 @@ class Terminal:
     ) -> Result:
         """Run a mailctl command to its end."""
         variables = self._environment(environment)
-        if self.python == sys.executable:
+        if self._forks and self.python == sys.executable:
             return self._run_forked(arguments, variables, (stdin or "").encode(encoding), encoding)
         done = subprocess.run(
             [self.python, "-m", "mailctl", *arguments],
@@ -167,7 +170,7 @@ class Terminal:
         variables = self._environment(environment)
         output = self.folder.parent / f"{name}-{time.monotonic_ns()}.txt"
         process: Forked | subprocess.Popen[bytes]
-        if _is_forked(command) and not _has_sitecustomize(variables):
+        if self._forks and _is_forked(command) and not _has_sitecustomize(variables):
             process = self._fork_python(command[1:], variables, output)
         else:
             with output.open("wb") as stream:

@@ -144,7 +144,7 @@ class Bench:
         work.mkdir(parents=True)
         self.redis = self._stack.enter_context(RedisServer(self.folder / "redis"))
         self.port = self._smtp_port or self._stack.enter_context(sink())
-        self.terminal = self._stack.enter_context(Terminal(work))
+        self.terminal = self._stack.enter_context(Terminal(work, forks=False))
         self.terminal.set(
             DEBUG="False",
             REDIS_URL=self.redis.url,
