@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 
 from mailctl.domain import unicode_safety
 from mailctl.errors import InvalidInput
@@ -78,6 +79,12 @@ def safe_greeting_name(value: object) -> str:
         name = _validate_line(value, field="name", longest=MAX_GREETING_NAME)
     except InvalidInput:
         return ""
+    return _name_without_link(name)
+
+
+@lru_cache(maxsize=1024)
+def _name_without_link(name: str) -> str:
+    """Return a name; "" if it contains a link or a number to call. Many people have the same first name."""
     is_phone = sum(char.isdigit() for char in name) > _MAX_DIGITS_IN_NAME or _PHONE_PREFIX.search(name)
     if is_phone or unicode_safety.has_stacked_marks(name) or unicode_safety.is_link_like(name):
         return ""

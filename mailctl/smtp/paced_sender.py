@@ -170,11 +170,12 @@ class PacedSender:
 
     async def _learned(self) -> frozenset[str]:
         """Return the domains for which some worker has learned a rate."""
-        async with self._looking:
-            if time.monotonic() - self._looked_at > _REFRESH_SECONDS:
-                self._looked_at = time.monotonic()
-                with contextlib.suppress(LogUnavailable):  # which the limit of the mail server tells, too
-                    self._learned_domains = await asyncio.to_thread(self._limits.learned_domains)
+        if self._looking.locked() or _is_old(self._looked_at):
+            async with self._looking:
+                if _is_old(self._looked_at):
+                    self._looked_at = time.monotonic()
+                    with contextlib.suppress(LogUnavailable):  # which the limit of the mail server tells, too
+                        self._learned_domains = await asyncio.to_thread(self._limits.learned_domains)
         return self._learned_domains
 
     def _lane_of(self, domain: str, rate: float | None) -> _Lane:
@@ -289,9 +290,9 @@ class _Lane:
             _log.warning("%s: all workers send %.3g emails a second now: %s", self.scope, rate, reason)
 
     async def _has_limit(self) -> bool:
-        if self._configured is None:
+        if self._configured is None and (self._looking.locked() or _is_old(self._looked_at)):
             async with self._looking:  # messages that come together all wait for the answer
-                if time.monotonic() - self._looked_at > _REFRESH_SECONDS:
+                if _is_old(self._looked_at):
                     self._looked_at = time.monotonic()
                     self.is_limited = await asyncio.to_thread(self._limits.is_learned, self.scope)
         return self.is_limited
@@ -356,6 +357,10 @@ class _Lane:
         return self._limits.reserve(
             self.scope, configured=self._configured, count=count, longest_wait=LONGEST_WAIT_SECONDS
         )
+
+
+def _is_old(looked_at: float) -> bool:
+    return time.monotonic() - looked_at > _REFRESH_SECONDS
 
 
 def _checking(server: _Lane | None, fence: Callable[[], None], *, is_paced: bool) -> Callable[[], None]:
