@@ -112,8 +112,7 @@ def _hidden_messages(
         yield _GROUP.warn(
             "messages",
             as_sentence(f"{text}: the others are not mailctl's, or belong to another log"),
-            fix="This broker does not show its messages; the log of a mailctl worker says what it takes. "
-            + fix,
+            fix="This broker does not show its messages; the worker's log says what it takes. " + fix,
         )
 
 

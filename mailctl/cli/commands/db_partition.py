@@ -63,7 +63,7 @@ def partition(
       0  The log has the partitions; with --undo: it has none.
       2  The log is on SQLite, or its tables belong to another database user.
       3  There is no delivery log.
-      4  You did not confirm, the partitions have another length, or the log is too busy.
+      4  You did not confirm, the partitions differ in length, or the log is busy.
       5  The database cannot be reached.
 
     \b

@@ -95,7 +95,7 @@ def test_a_function_or_a_command_that_hangs_is_our_fault(
         ("EMAIL_OAUTH_TOKEN", "slow_tokens_of_test:hang"),
         ("EMAIL_OAUTH_TOKEN_COMMAND", command("import time; time.sleep(600)")),
     ):
-        with pytest.raises(ConfigurationError, match=rf"{setting} has not .* within 0\.1 s"):
+        with pytest.raises(ConfigurationError, match=rf"{setting} did not .* within 0\.1 s"):
             source(**{setting.lower(): value}).token(within=0.1)
 
 
