@@ -60,8 +60,8 @@ class Terminal:
     Args:
         folder: where; its .env holds the settings.
         python: of the environment that mailctl is installed in; by default the one that runs the tests.
-        forks: whether the tests' own Python is forked with its imports, which is faster. A benchmark must not:
-            such a process has more in memory, and collects its garbage for longer.
+        forks: whether commands are forked from a process that has imported mailctl, which is faster. Not in
+            a benchmark: such a process has more in memory, and collects its garbage for longer.
     """
 
     def __init__(self, folder: Path, *, python: str = sys.executable, forks: bool = True) -> None:
