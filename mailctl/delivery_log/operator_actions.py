@@ -14,6 +14,7 @@ from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row
 from mailctl.delivery_log.rule_enforcement import is_to_suppressed_address
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
+from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.transitions import (
     append_events,
@@ -153,6 +154,8 @@ class OperatorActions(Repository):
         """
         now = self._clock()
         with writing(self._engine) as connection:
+            if connection.dialect.name == "sqlite":
+                enlarge_page_cache(connection)
             matches = [*conditions_of(wanted), emails.c.seq > after]
             last = connection.execute(
                 select(emails.c.seq).where(*matches).order_by(emails.c.seq).limit(1).offset(limit - 1)
@@ -168,7 +171,8 @@ class OperatorActions(Repository):
             ).scalar_one()
             values = {"state": target, "updated_at": now, **_stopped(done, audit)}
             stopped = connection.execute(update(emails).where(can_stop).values(**values)).rowcount
-            is_mine = and_(emails.c.seq > after, emails.c.stopped_by == audit.bulk_action_id)
+            is_in_batch = emails.c.seq > after if last is None else emails.c.seq.between(after + 1, last)
+            is_mine = and_(is_in_batch, emails.c.stopped_by == audit.bulk_action_id)
             text = audit.describe(done)
             append_events_where(
                 connection, is_mine, text=text, now=now, code=ReasonCode.STOPPED, actor=audit.actor

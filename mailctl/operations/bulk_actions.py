@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mailctl.runtime import Runtime
 
 #: The number of emails that are stopped in one transaction.
-STOP_BATCH_SIZE = 1000
+STOP_BATCH_SIZE = 2000
 #: The number of emails in the sample of a plan.
 _SAMPLE_SIZE = 5
 

@@ -230,7 +230,7 @@ def is_absent(url: URL) -> bool:
 
 
 def enlarge_page_cache(connection: Connection) -> None:
-    """Enlarge the page cache of a connection: a transaction that inserts many rows changes most pages."""
+    """Enlarge the page cache of a connection: a transaction that writes many rows changes most pages."""
     connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
 
 
