@@ -169,8 +169,7 @@ class Campaigns(Repository):
 
     def _insert_new(self, connection: Connection, batch: CampaignBatch) -> list[Draft]:
         """Insert the emails that are not known yet, and return them."""
-        if connection.dialect.name == "sqlite":
-            enlarge_page_cache(connection)
+        enlarge_page_cache(connection)
         try:
             # Mostly all are new, and looking for known ones first takes long.
             with connection.begin_nested():

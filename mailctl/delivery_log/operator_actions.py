@@ -154,8 +154,7 @@ class OperatorActions(Repository):
         """
         now = self._clock()
         with writing(self._engine) as connection:
-            if connection.dialect.name == "sqlite":
-                enlarge_page_cache(connection)
+            enlarge_page_cache(connection)
             matches = [*conditions_of(wanted), emails.c.seq > after]
             last = connection.execute(
                 select(emails.c.seq).where(*matches).order_by(emails.c.seq).limit(1).offset(limit - 1)

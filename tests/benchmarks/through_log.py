@@ -1,7 +1,7 @@
 """What a claim costs after three million emails have gone through one log on PostgreSQL.
 
 Each email is recorded, released, claimed and finished, as relays and workers do it, while autovacuum runs.
-`python -m tests.benchmarks through-log` takes most of an hour.
+`python -m tests.benchmarks through-log` takes long.
 """
 
 from __future__ import annotations

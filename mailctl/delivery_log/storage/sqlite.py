@@ -230,8 +230,12 @@ def is_absent(url: URL) -> bool:
 
 
 def enlarge_page_cache(connection: Connection) -> None:
-    """Enlarge the page cache of a connection: a transaction that writes many rows changes most pages."""
-    connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
+    """Enlarge the page cache of a connection: a transaction that writes many rows changes most pages.
+
+    A database server has a cache of its own.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
 
 
 def flush(engine: Engine) -> None:
