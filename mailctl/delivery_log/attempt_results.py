@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
 
 from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.repository import Repository
+from mailctl.delivery_log.storage.batches import as_json_rows, json_row_columns
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
@@ -158,13 +160,15 @@ def _finish_sent(connection: Connection, sent: Sequence[SentClaim], now: datetim
         parameters: dict[str, Any] = {**columns, "b_now": now, "ids": list(rows)}
         return connection.execute(_FINISH_TOGETHER, parameters).scalars().all()
     parameters = {"ids": list(rows), "tokens": list({each.claim.token for each in sent})}
-    claimed = connection.execute(_SELECT_STILL_CLAIMED, parameters).scalars().all()
+    claimed: list[str] = json.loads(connection.execute(_SELECT_STILL_CLAIMED, parameters).scalar_one())
     if claimed:
-        connection.execute(_FINISH, [rows[email_id] for email_id in claimed])
+        given = as_json_rows([rows[email_id] for email_id in claimed], _SENT_TYPES)
+        connection.execute(_FINISH_LISTED, {"given": given, "b_now": now})
     return claimed
 
 
-_SELECT_STILL_CLAIMED = select(emails.c.id).where(
+#: As one value: with each row that is fetched, the driver of SQLite lets another thread run.
+_SELECT_STILL_CLAIMED = select(func.json_group_array(emails.c.id)).where(
     emails.c.id.in_(bindparam("ids", expanding=True)),
     emails.c.claim.in_(bindparam("tokens", expanding=True)),
     UNINDEXED_STATE == State.SENDING,
@@ -210,7 +214,8 @@ def _finish(values: Mapping[str, ColumnElement[Any]]) -> Update:
     )
 
 
-_FINISH = _finish({name: bindparam(name, type_=type_) for name, type_ in _SENT_TYPES.items()})
+#: The same emails in one statement of SQLite.
+_FINISH_LISTED = _finish(json_row_columns("given", _SENT_TYPES))
 #: Lists of the values of several emails, as a table.
 _SENT = (
     func.unnest(*(bindparam(name, type_=ARRAY(type_)) for name, type_ in _SENT_TYPES.items()))

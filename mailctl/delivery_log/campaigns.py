@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, select, update
@@ -130,7 +131,9 @@ class Campaigns(Repository):
     def prepare_batch(self, drafts: Sequence[Draft]) -> CampaignBatch:
         """Return emails of a campaign as rows with encrypted content; nothing is recorded yet."""
         now = self._clock()
-        distinct = list({draft.id: draft for draft in drafts}.values())
+        # Neighbours in the indices on ids are recorded together, and later claimed and ended together: so fewer
+        # pages change.
+        distinct = sorted({draft.id: draft for draft in drafts}.values(), key=attrgetter("id"))
         rows = [self._outbox.new_row(draft, due_at=now, now=now) for draft in distinct]
         return CampaignBatch(
             requested=len(drafts),

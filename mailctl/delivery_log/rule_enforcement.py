@@ -35,7 +35,7 @@ from mailctl.delivery_log.suppressions import (
     suppression_from_row,
 )
 from mailctl.delivery_log.transitions import append_events, change_state, reason_values
-from mailctl.delivery_log.unsubscribes import has_unsubscribed, unsubscribe_reasons
+from mailctl.delivery_log.unsubscribes import explain_unsubscribe, find_unsubscribes, has_unsubscribed
 from mailctl.domain.catalog import can_unsubscribe
 from mailctl.domain.mailbox import canonical_mailbox
 from mailctl.domain.rate_limits import (
@@ -115,22 +115,23 @@ class Rules:
             Why each suppressed email was suppressed, by id.
         """
         ruled = [draft for draft in drafts if draft.request.forced_by is None]
-        listed = find_suppressions(connection, [draft.content.user.email for draft in ruled])
+        addresses = [draft.content.user.email for draft in ruled]
+        listed = find_suppressions(connection, addresses)
         refused = {
             draft.id: explain_suppression(entry)
-            for draft in ruled
+            for draft in (ruled if listed else ())
             if (entry := listed.get(draft.content.user.email.lower()))
             and entry.stops(can_unsubscribe=can_unsubscribe(draft))
         }
         _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
-        unwanted = unsubscribe_reasons(
-            connection,
-            [
-                (draft.id, draft.content.user.email, draft.kind)
-                for draft in ruled
-                if draft.id not in refused and can_unsubscribe(draft)
-            ],
-        )
+        left = find_unsubscribes(connection, addresses) if any(map(can_unsubscribe, ruled)) else {}
+        unwanted = {
+            draft.id: explain_unsubscribe(entry)
+            for draft in (ruled if left else ())
+            if (entry := left.get((draft.content.user.email.lower(), draft.kind)))
+            and draft.id not in refused
+            and can_unsubscribe(draft)
+        }
         _suppress(connection, unwanted, code=ReasonCode.UNSUBSCRIBED, now=now)
         refused |= unwanted
         counted = [draft for draft in ruled if draft.request.campaign is None and draft.id not in refused]
@@ -241,7 +242,12 @@ def suppress_waiting(
     }
     _suppress(connection, found, code=ReasonCode.SUPPRESSED_ADDRESS, now=now, worker=worker)
     rows = connection.execute(_SELECT_WAITING_UNSUBSCRIBED, {"ids": list(ids)}).all()
-    unwanted = unsubscribe_reasons(connection, [(row.id, row.to_address, row.kind) for row in rows])
+    left = find_unsubscribes(connection, [row.to_address for row in rows])
+    unwanted = {
+        row.id: explain_unsubscribe(entry)
+        for row in rows
+        if (entry := left.get((row.to_address.lower(), row.kind)))
+    }
     _suppress(connection, unwanted, code=ReasonCode.UNSUBSCRIBED, now=now, worker=worker)
     return found | unwanted
 

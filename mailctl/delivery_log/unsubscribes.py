@@ -102,19 +102,15 @@ def unsubscribe(
     return insert_or_ignore(connection, unsubscribes, row)
 
 
-def unsubscribe_reasons(connection: Connection, drafts: Collection[tuple[str, str, str]]) -> dict[str, str]:
-    """Return why emails are not sent because their recipients have unsubscribed, by id.
-
-    Args:
-        drafts: id, address and kind of emails that can be unsubscribed from.
-    """
-    wanted = {address.lower() for _, address, _ in drafts}
+def find_unsubscribes(
+    connection: Connection, addresses: Collection[str]
+) -> dict[tuple[str, str], Unsubscribe]:
+    """Return what recipients have unsubscribed from, by address in lower case and kind."""
+    wanted = {address.lower() for address in addresses}
     if not wanted:
         return {}
     rows = connection.execute(_select_by_addresses(connection.dialect), {"addresses": as_list(wanted)})
-    found = {(entry.address, entry.kind): explain_unsubscribe(entry) for entry in map(_from_row, rows)}
-    keys = ((email_id, (address.lower(), kind)) for email_id, address, kind in drafts)
-    return {email_id: found[key] for email_id, key in keys if key in found}
+    return {(entry.address, entry.kind): entry for entry in map(_from_row, rows)}
 
 
 @lru_cache(maxsize=16)

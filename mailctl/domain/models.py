@@ -290,7 +290,7 @@ class Envelope:
     sender: str
     recipient: str
     message_id: str
-    #: The complete message with CRLF line ends.
+    #: The complete, verified message with CRLF line ends.
     data: bytes
     subject: str
     #: The name of the mail server that it goes to.

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mailctl.rendering.mime import has_bare_line_ends
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 DATA_COMMAND = b"DATA\r\n"
 #: A plain address; anything else could add parameters or another recipient to the command.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def mail_command(sender: str, *, size: int, extensions: Collection[str], envelope_id: str = "") -> bytes:
@@ -56,16 +53,16 @@ def rcpt_command(recipient: str, *, extensions: Collection[str] = (), notify: st
     return b"RCPT TO:" + _path(recipient) + options + b"\r\n"
 
 
-def with_crlf(data: bytes) -> bytes:
-    """Return a message with CRLF line ends only."""
-    if has_bare_line_ends(data):
-        data = _LINE_END.sub(b"\r\n", data)
-    return data if data.endswith(b"\r\n") else data + b"\r\n"
+def dot_stuff(message: bytes) -> bytes:
+    """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2).
 
-
-def dot_stuff(lines: bytes) -> bytes:
-    """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2)."""
-    return (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\n"
+    Args:
+        message: a message without bare CR or LF, which `mime.verify` refuses: they could end it early, and
+            smuggle in another (RFC 5321 section 2.3.8).
+    """
+    if message.startswith(b".") or b"\n." in message:
+        message = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
+    return message + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
 def _xtext(text: str) -> bytes:

@@ -61,9 +61,11 @@ class SessionShare:
         Args:
             is_opening: whether a session is about to be opened, for which the answer must be a new one.
         """
-        async with self._looking:
-            lately = time.monotonic() - (_OPENING_SECONDS if is_opening else REPORT_SECONDS)
-            if self._reports is not None or (self.allowed is None and self._looked_at > lately):
+        seconds = _OPENING_SECONDS if is_opening else REPORT_SECONDS
+        if self._is_known(seconds) and not self._looking.locked():
+            return
+        async with self._looking:  # messages that come together all wait for the answer
+            if self._is_known(seconds):
                 return
             self._looked_at = time.monotonic()
             try:
@@ -76,6 +78,11 @@ class SessionShare:
                 self._start_reports()
             elif self.allowed is not None:
                 self._set(None)
+
+    def _is_known(self, seconds: float) -> bool:
+        """Whether the share is reported all the time, or it was looked up in so many last seconds."""
+        is_recent = self.allowed is None and self._looked_at > time.monotonic() - seconds
+        return is_recent or self._reports is not None
 
     async def may_begin(self) -> bool:
         """Whether the pool may open its first session; few pools do at a time while no limit is known."""

@@ -27,6 +27,8 @@ _log = logging.getLogger("mailctl.delivery")
 LINGER_SECONDS = 0.02
 #: Seconds between two looks for emails that wait in the log.
 LOOK_SECONDS = 0.1
+#: Seconds after which a thread that waits for room looks again, as the pace and the sessions may have changed.
+_LOOK_FOR_ROOM_SECONDS = 0.05
 #: Emails that are enough to be recorded at once, and at most.
 _ENOUGH, _MOST = 25, 100
 #: Emails that have ended and are not recorded, beyond which no others are claimed.
@@ -102,7 +104,13 @@ class EmailsInFlight:
         self._take_waiting = take_waiting
         #: Whether to look for emails that wait in the log.
         self._is_looking = False
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        #: The recorder waits for the one, and all other threads for the other: for room, or until nothing is
+        #: in flight. To wake both with each email would take as long as much of sending it.
+        self._has_work = threading.Condition(lock)
+        self._changed = threading.Condition(lock)
+        #: How many emails have to end until there may be the room that some thread waits for.
+        self._missing = 0
         self._sending: dict[tuple[str, str], tuple[Claim, Group]] = {}
         self._loads: dict[str, _Load] = {}
         self._ended: list[tuple[Claim, AttemptResult, Group]] = []
@@ -122,11 +130,12 @@ class EmailsInFlight:
         """
         with self._changed:
             while True:
-                found, is_worth_a_claim = self._most_room(is_campaign=is_campaign, wanted=wanted)
+                found, missing = self._most_room(is_campaign=is_campaign, wanted=wanted)
                 remaining = until - time.monotonic()
-                if is_worth_a_claim or remaining <= 0:
+                if missing <= 0 or remaining <= 0:
                     return found
-                self._changed.wait(remaining)
+                self._missing = min(missing, self._missing) if self._missing > 0 else missing
+                self._changed.wait(min(remaining, _LOOK_FOR_ROOM_SECONDS))
 
     @contextmanager
     def counting(self, server: str) -> Iterator[None]:
@@ -155,7 +164,7 @@ class EmailsInFlight:
             if not self._is_looking:
                 self._is_looking = True
                 self._ensure_thread()
-                self._changed.notify_all()
+                self._has_work.notify_all()
 
     def _ensure_thread(self) -> None:
         if self._thread is None:
@@ -171,7 +180,11 @@ class EmailsInFlight:
                 return
             self._load(claim).end(is_campaign=sending[1].is_campaign, now=time.monotonic())
             self._ended.append((claim, result, sending[1]))
-            self._changed.notify_all()
+            self._missing -= 1
+            if len(self._ended) in (1, _ENOUGH) or not self._sending:
+                self._has_work.notify_all()
+            if self._missing <= 0:
+                self._changed.notify_all()
 
     def end_rest(self, group: Group) -> None:
         """End the emails of a group that have no result: they were interrupted before they began."""
@@ -190,16 +203,17 @@ class EmailsInFlight:
         self.finish()
         with self._changed:
             self._is_closed = True
-            self._changed.notify_all()
+            self._has_work.notify_all()
         if self._thread is not None:
             self._thread.join()
 
     def _load(self, claim: Claim) -> _Load:
         return self._loads.setdefault(claim.plan.server, _Load())
 
-    def _most_room(self, *, is_campaign: bool, wanted: Mapping[str, int]) -> tuple[tuple[str, int], bool]:
-        """Return the mail server with room, how much, and whether that is worth a claim."""
+    def _most_room(self, *, is_campaign: bool, wanted: Mapping[str, int]) -> tuple[tuple[str, int], int]:
+        """Return the mail server with room, how much, and how much more would be worth a claim; 0 for none."""
         rooms: dict[str, int] = {}
+        missing = _ENOUGH
         unrecorded = len(self._ended) + self._recording
         for server, count in wanted.items():
             load, sessions = self._loads.get(server, _Load()), self._capacity(server)
@@ -208,10 +222,11 @@ class EmailsInFlight:
             )
             room = min(room, _MAX_UNRECORDED - unrecorded)
             rooms[server] = max(0, min(room, count))
-            if room >= worthwhile(limit, wanted=count):
-                return (server, rooms[server]), True
+            missing = min(missing, worthwhile(limit, wanted=count) - room)
+            if missing <= 0:
+                return (server, rooms[server]), 0
         most = max(rooms, key=rooms.__getitem__)
-        return (most, rooms[most]), False
+        return (most, rooms[most]), missing
 
     def _run(self) -> None:
         while not self._is_closed:
@@ -236,14 +251,14 @@ class EmailsInFlight:
 
     def _next_ended(self) -> list[tuple[Claim, AttemptResult, Group]]:
         """Wait until some emails have ended, or leases have to be extended."""
-        with self._changed:
+        with self._has_work:
             was_looking = self._is_looking
             seconds = LOOK_SECONDS if was_looking else max(0.0, self._extend_at - time.monotonic())
-            self._changed.wait_for(
+            self._has_work.wait_for(
                 lambda: self._ended or self._is_closed or self._is_looking is not was_looking, seconds
             )
             if self._ended:
-                self._changed.wait_for(
+                self._has_work.wait_for(
                     lambda: len(self._ended) >= _ENOUGH or not self._sending, LINGER_SECONDS
                 )
             ended, self._ended = self._ended[:_MOST], self._ended[_MOST:]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import JSON, Dialect, String, bindparam, cast, func, select
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
+    from sqlalchemy.types import TypeEngine
 
 #: Values in one statement.
 BATCH_SIZE = 500
@@ -40,3 +42,23 @@ def is_listed(column: ColumnElement[str], parameter: str, dialect: Dialect) -> C
 def as_list(texts: Collection[str]) -> str:
     """Return texts as the value of the parameter of `is_listed`."""
     return json.dumps(list(texts))
+
+
+def json_row_columns(parameter: str, types: Mapping[str, TypeEngine[Any]]) -> dict[str, ColumnElement[Any]]:
+    """Return the columns of rows that are given to a statement of SQLite as one value.
+
+    Args:
+        parameter: the name of the bind parameter, whose value is from `as_json_rows`.
+        types: the types of the columns, by name.
+    """
+    row = func.json_each(bindparam(parameter, type_=String)).table_valued("value").c.value
+    return {
+        name: func.json_extract(row, f"$[{index}]", type_=type_)
+        for index, (name, type_) in enumerate(types.items())
+    }
+
+
+def as_json_rows(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> str:
+    """Return rows as the value of the parameter of `json_row_columns`."""
+    values = itemgetter(*names)
+    return json.dumps([values(row) for row in rows])

@@ -242,6 +242,7 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     with (
         translate_database_errors(engine.url),
         _discarding_read_only_connections(engine),
+        nullcontext() if engine.dialect.name == "postgresql" else sqlite.taking_turns(engine),
         _connected(engine) as connection,
     ):
         connection.execution_options(**{sqlite.DURABLE: durable})

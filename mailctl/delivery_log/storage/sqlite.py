@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,11 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
 from mailctl.delivery_log.storage.pools import ForkSafePool
+from mailctl.process.fork_safety import no_fork
 from mailctl.settings.file_owners import is_link_of_stranger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
@@ -40,6 +42,8 @@ READER_TIMEOUT_SECONDS = 3
 #: Execution options: the transaction only reads; the transaction is on disk when it has ended.
 READ_ONLY = "mailctl_read_only"
 DURABLE = "mailctl_durable"
+#: Execution option: the lock of the threads of this process that write.
+_TURN = "mailctl_turn"
 #: Seconds between attempts to take the lock. SQLite itself waits up to 0.1 s between two attempts, so that
 #: one busy writer can keep all others out.
 _BUSY_POLL_SECONDS = 0.0005
@@ -59,6 +63,9 @@ def open_writer(url: URL) -> Engine:
         url,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         poolclass=ForkSafePool,
+        # The connection that was used last has the most pages in memory.
+        pool_use_lifo=True,
+        execution_options={_TURN: threading.RLock()},
         hide_parameters=True,
     )
 
@@ -258,6 +265,26 @@ def checkpoint(engine: Engine) -> None:
 
 def _wal_path(engine: Engine) -> Path:
     return Path(f"{sqlite_path(engine.url)}-wal")
+
+
+@contextmanager
+def taking_turns(engine: Engine) -> Iterator[None]:
+    """Let the threads of this process write one after the other, on the same connection.
+
+    Otherwise each would try for the lock of the database again and again, and read the pages anew that another
+    one has changed. Who waits for too long tries nevertheless, so that the database gives the reason.
+    """
+    turn = engine.get_execution_options().get(_TURN)
+    if turn is None:  # an engine that only reads
+        yield
+        return
+    with no_fork():
+        is_taken = turn.acquire(timeout=BUSY_TIMEOUT_SECONDS)
+        try:
+            yield
+        finally:
+            if is_taken:
+                turn.release()
 
 
 def _begin_immediate(connection: Connection) -> None:
