@@ -126,9 +126,9 @@ class Rules:
         _suppress(connection, refused, code=ReasonCode.SUPPRESSED_ADDRESS, now=now)
         left = find_unsubscribes(connection, addresses) if any(map(can_unsubscribe, ruled)) else {}
         unwanted = {
-            draft.id: explain_unsubscribe(entry)
+            draft.id: explain_unsubscribe(unsubscribed)
             for draft in (ruled if left else ())
-            if (entry := left.get((draft.content.user.email.lower(), draft.kind)))
+            if (unsubscribed := left.get((draft.content.user.email.lower(), draft.kind)))
             and draft.id not in refused
             and can_unsubscribe(draft)
         }

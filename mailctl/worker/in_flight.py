@@ -27,7 +27,7 @@ _log = logging.getLogger("mailctl.delivery")
 LINGER_SECONDS = 0.02
 #: Seconds between two looks for emails that wait in the log.
 LOOK_SECONDS = 0.1
-#: Seconds after which a thread that waits for room looks again, as the pace and the sessions may have changed.
+#: Seconds after which a thread that waits for room looks again: pace and sessions may have changed.
 _LOOK_FOR_ROOM_SECONDS = 0.05
 #: Emails that are enough to be recorded at once, and at most.
 _ENOUGH, _MOST = 25, 100
@@ -211,7 +211,7 @@ class EmailsInFlight:
         return self._loads.setdefault(claim.plan.server, _Load())
 
     def _most_room(self, *, is_campaign: bool, wanted: Mapping[str, int]) -> tuple[tuple[str, int], int]:
-        """Return the mail server with room, how much, and how much more would be worth a claim; 0 for none."""
+        """Return the mail server with room, how much, and how much is missing to be worth a claim."""
         rooms: dict[str, int] = {}
         missing = _ENOUGH
         unrecorded = len(self._ended) + self._recording

@@ -271,8 +271,8 @@ def _wal_path(engine: Engine) -> Path:
 def taking_turns(engine: Engine) -> Iterator[None]:
     """Let the threads of this process write one after the other, on the same connection.
 
-    Otherwise each would try for the lock of the database again and again, and read the pages anew that another
-    one has changed. Who waits for too long tries nevertheless, so that the database gives the reason.
+    Otherwise each would try for the lock of the database again and again, and read anew the pages that another
+    one has changed. After a long wait it tries nevertheless, so that the error is that of the database.
     """
     turn = engine.get_execution_options().get(_TURN)
     if turn is None:  # an engine that only reads
