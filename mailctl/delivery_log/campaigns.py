@@ -131,8 +131,8 @@ class Campaigns(Repository):
     def prepare_batch(self, drafts: Sequence[Draft]) -> CampaignBatch:
         """Return emails of a campaign as rows with encrypted content; nothing is recorded yet."""
         now = self._clock()
-        # Neighbours in the indices on ids are recorded together, and later claimed and ended together, so that
-        # fewer pages change.
+        # Neighbours in the indices on ids are recorded together, and later claimed and ended together, so
+        # that fewer pages change.
         distinct = sorted({draft.id: draft for draft in drafts}.values(), key=attrgetter("id"))
         rows = [self._outbox.new_row(draft, due_at=now, now=now) for draft in distinct]
         return CampaignBatch(
