@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,16 @@ from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, 
 from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
-from mailctl.delivery_log.transitions import change_state, dialect_insert, insert_or_ignore
+from mailctl.delivery_log.storage.utc_time import UtcDateTime
+from mailctl.delivery_log.transitions import StateChange, dialect_insert, insert_or_ignore
 from mailctl.domain.email_ids import day_of
 from mailctl.domain.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Engine
+    from sqlalchemy import Connection, Engine
 
     from mailctl.delivery_log.outbox import Outbox
     from mailctl.domain.models import Draft
@@ -222,12 +224,7 @@ class Campaigns(Repository):
             The kind of each email, by id.
         """
         now = self._clock()
-        values = {
-            "queued_at": now,
-            "queued_in": worker_id,
-            "is_own_task": emails.c.kind.in_(sorted(own_task_kinds)),
-            "is_in_full": False,
-        }
+        values = {"queued_at": now, "queued_in": worker_id, "own_task_kinds": sorted(own_task_kinds)}
         # If a power failure undoes this, the emails are published twice, and claimed once.
         with writing(self._engine, durable=bool(own_task_kinds)) as connection:
             for campaign in waiting_campaigns(connection):
@@ -236,8 +233,15 @@ class Campaigns(Repository):
                 if rate is not None:
                     queued = _count_queued(connection, campaign)
                     allowed = min(limit, rate.allowed(now, queued=queued))
-                where = route_condition(only=only_routes, but=but_routes)
-                found = _take_due(connection, campaign, where, limit=allowed, values=values, now=now)
+                found = _take_due(
+                    connection,
+                    campaign,
+                    only_routes=frozenset(only_routes),
+                    but_routes=frozenset(but_routes),
+                    limit=allowed,
+                    values=values,
+                    now=now,
+                )
                 if not found:
                     continue
                 if rate is not None:
@@ -282,34 +286,50 @@ def _is_due(connection: Connection, campaign: str, now: datetime) -> bool:
 def _take_due(
     connection: Connection,
     campaign: str,
-    where: ColumnElement[bool],
     *,
+    only_routes: frozenset[str],
+    but_routes: frozenset[str],
     limit: int,
-    values: dict[str, Any],
+    values: Mapping[str, Any],
     now: datetime,
 ) -> dict[str, str]:
     found: dict[str, str] = {}
     for state in WAITING_STATES:
-        due = (
-            select(emails.c.id)
-            .where(
-                emails.c.state == state,
-                emails.c.campaign == campaign,
-                emails.c.due_at <= now,
-                is_not_paused(),
-                where,
-            )
-            .order_by(emails.c.due_at)
-            .limit(limit - len(found))
-            .with_for_update(skip_locked=True)
-        )
-        is_due = emails.c.id.in_(due.scalar_subquery())
-        text = "published to the broker"
-        rows = change_state(
-            connection, is_due, State.QUEUED, text=text, values=values, now=now, returning=(emails.c.kind,)
-        )
+        parameters = {**values, "of_campaign": campaign, "now": now, "most": limit - len(found)}
+        take = _take(state, only_routes=only_routes, but_routes=but_routes)
+        rows = take.run(connection, parameters, text="published to the broker", now=now)
         found |= {row.id: row.kind for row in rows}
     return found
+
+
+@lru_cache(maxsize=32)
+def _take(state: State, *, only_routes: frozenset[str], but_routes: frozenset[str]) -> StateChange:
+    """Return the statement that takes due emails of a campaign in a state; building it takes long."""
+    moment = bindparam("now", type_=UtcDateTime)
+    due = (
+        select(emails.c.id)
+        .where(
+            emails.c.state == state,
+            emails.c.campaign == bindparam("of_campaign"),
+            emails.c.due_at <= moment,
+            is_not_paused(),
+            route_condition(only=only_routes, but=but_routes),
+        )
+        .order_by(emails.c.due_at)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+    )
+    return StateChange(
+        emails.c.id.in_(due.scalar_subquery()),
+        State.QUEUED,
+        values={
+            "queued_at": bindparam("queued_at", type_=UtcDateTime),
+            "queued_in": bindparam("queued_in"),
+            "is_own_task": emails.c.kind.in_(bindparam("own_task_kinds", expanding=True)),
+            "is_in_full": False,
+        },
+        returning=(emails.c.kind,),
+    )
 
 
 def _count_queued(connection: Connection, campaign: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, false, func, or_, select
+from sqlalchemy import and_, bindparam, exists, false, func, or_, select
 
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
@@ -30,6 +30,9 @@ _MAX_ENDS = 1000
 _NEWEST_EVENTS = 5000
 #: Emails that are returned at most.
 _MAX_RETURNED = 20_000
+_WAS_REFUSED = and_(events.c.state == State.FAILED, events.c.reason_code == ReasonCode.REFUSED)
+_SELECT_REFUSAL = select(events.c.seq).where(events.c.seq > bindparam("after"), _WAS_REFUSED).limit(1)
+_SELECT_LAST_EVENT = select(events.c.seq).order_by(events.c.seq.desc()).limit(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,6 @@ class Refusals(Repository):
         newest = self.last_event()
         is_deferral = and_(events.c.state == State.DEFERRED, events.c.stage.is_not(None))
         was_deferred = is_deferral if with_deferrals else false()
-        was_refused = and_(events.c.state == State.FAILED, events.c.reason_code == ReasonCode.REFUSED)
         query = (
             select(
                 events.c.email_id,
@@ -84,7 +86,7 @@ class Refusals(Repository):
                 or_(
                     events.c.state == State.SENT,
                     was_deferred,
-                    and_(was_refused, ~_was_returned_before_event()),
+                    and_(_WAS_REFUSED, ~_was_returned_before_event()),
                 ),
             )
             .order_by(events.c.seq.desc())
@@ -96,8 +98,12 @@ class Refusals(Repository):
     def last_event(self) -> int:
         """Return the number of the newest event; 0 if there is none."""
         with reading(self._engine) as connection:
-            newest = select(events.c.seq).order_by(events.c.seq.desc()).limit(1)
-            return connection.execute(newest).scalar() or 0
+            return connection.execute(_SELECT_LAST_EVENT).scalar() or 0
+
+    def has_refusal(self, *, after: int) -> bool:
+        """Whether any email was refused for good, as an event after the one of a number says."""
+        with reading(self._engine) as connection:
+            return connection.execute(_SELECT_REFUSAL, {"after": after}).first() is not None
 
     def refused_once(self, *, since: datetime, server: str) -> dict[str, SmtpReply]:
         """Return the replies to emails that a server refused since a time and that were not returned before.

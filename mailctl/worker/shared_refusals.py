@@ -22,6 +22,8 @@ _log = logging.getLogger("mailctl.breaker")
 
 #: How far back refusals are compared.
 WINDOW = timedelta(hours=1)
+#: Events that are looked at again: their numbers may be smaller than that of one that was committed before.
+_LATE_EVENTS = 500
 
 
 class SharedRefusalWatch:
@@ -38,17 +40,18 @@ class SharedRefusalWatch:
         self._seen = 0
 
     def check(self) -> None:
-        """Compare the latest refusals, if there is anything new.
+        """Compare the latest refusals, if there is a new one.
 
         Raises:
             LogUnavailable: the delivery log does not answer.
         """
         if not self._circuits or (newest := self._refusals.last_event()) == self._seen:
             return
+        if not self._seen or self._refusals.has_refusal(after=self._seen - _LATE_EVENTS):
+            ends = self._refusals.recent_ends(since=self._clock() - WINDOW)
+            for server, circuits in self._circuits.items():
+                self._check_server(server, circuits, [end for end in ends if end.server == server])
         self._seen = newest
-        ends = self._refusals.recent_ends(since=self._clock() - WINDOW)
-        for server, circuits in self._circuits.items():
-            self._check_server(server, circuits, [end for end in ends if end.server == server])
 
     def _check_server(self, server: str, circuits: Circuits, ends: Sequence[LoggedEnd]) -> None:
         circuit = circuits.read() if ends else None

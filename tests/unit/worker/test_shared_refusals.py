@@ -69,6 +69,24 @@ def test_the_same_refusal_for_everybody_opens_the_circuit_and_returns_the_emails
     assert circuits.record_success() == len(ids)
 
 
+def test_what_is_accepted_is_not_compared(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would take as long as much of sending it; the next refusal is compared with all before it."""
+    (watch, circuits), compared = make(log), []
+    read = Refusals.recent_ends
+    monkeypatch.setattr(
+        Refusals, "recent_ends", lambda *args, **named: compared.append(1) or read(*args, **named)
+    )
+    for number in range(3):
+        log.results.finish(log.claim(log.add(f"a{number}@example.com")), State.SENT, outcome=SENT)
+        watch.check()
+    assert len(compared) == 1
+    refuse(log)
+    watch.check()
+    circuit = circuits.read()
+    assert circuit is not None
+    assert circuit.is_open
+
+
 def test_a_second_refusal_is_final(log: Log) -> None:
     """An email comes back once, and does not open the circuit again."""
     ids, (watch, circuits) = refuse(log), make(log)
