@@ -271,7 +271,7 @@ def _wal_path(engine: Engine) -> Path:
 def taking_turns(engine: Engine) -> Iterator[None]:
     """Let the threads of this process write one after the other, on the same connection.
 
-    Otherwise each would try for the lock of the database again and again, and read anew pages that another
+    Otherwise each would try for the lock of the database again and again, and read pages again that another
     one has changed. After a long wait it tries nevertheless, so that the error is that of the database.
     """
     turn = engine.get_execution_options().get(_TURN)
