@@ -55,6 +55,16 @@ _SECURITY_FIRST = (
     is_claimable_single(),
 )
 _MOMENT: BindParameter[datetime] = bindparam("moment", type_=UtcDateTime)
+_LEAVE = (
+    update(emails)
+    .where(
+        emails.c.id.in_(bindparam("ids", expanding=True)),
+        UNINDEXED_STATE == State.PENDING,
+        may_start(_MOMENT),
+        emails.c.due_at > _MOMENT,
+    )
+    .values(due_at=_MOMENT)
+)
 _MARK_QUEUED = StateChange(
     and_(
         emails.c.id.in_(bindparam("ids", expanding=True)),
@@ -182,11 +192,9 @@ class Publications(Repository):
 
     def leave_to_relays(self, ids: Collection[str]) -> None:
         """Make new emails due at once, although the process that recorded them does not publish them."""
-        now = self._clock()
-        is_waiting = and_(emails.c.id.in_(ids), UNINDEXED_STATE == State.PENDING, may_start(now))
         # If this is undone, relays publish them a little later.
         with writing(self._engine, durable=False) as connection:
-            connection.execute(update(emails).where(is_waiting, emails.c.due_at > now).values(due_at=now))
+            connection.execute(_LEAVE, {"ids": list(ids), "moment": self._clock()})
 
     def mark_queued(
         self,

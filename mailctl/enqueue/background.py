@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -45,6 +46,8 @@ _PUBLISH_SECONDS = 10.0
 FLUSH_SECONDS = 3.0
 #: Seconds between publishing emails and recording that, so that workers get the delivery log first.
 _WORKER_HEAD_START_SECONDS = 0.01
+#: Seconds between two publications while many emails wait, and are left to the relays, a few dozen at once.
+_BACKLOG_PAUSE_SECONDS = 0.05
 #: Calls of an event loop that are recorded at the same time, and share a transaction if they come together.
 _MOST_AT_ONCE = 32
 #: The key in `Session.info` of the ids that the transaction of a session recorded.
@@ -77,6 +80,8 @@ class Dispatcher:
         #: Emails to publish, and ids of emails to publish if the delivery log allows it.
         self._publishable: deque[Draft] = deque()
         self._ids_to_check: deque[str] = deque()
+        #: Whether the last publication left emails to the relays.
+        self._has_backlog = False
         self._flush_timer: threading.Timer | None = None
         parts.on_close(self._close)
 
@@ -247,13 +252,15 @@ class Dispatcher:
 
     def _publish(self) -> None:
         """Publish all emails that were recorded since the last call."""
-        publishable, ids = _drain(self._publishable), _drain(self._ids_to_check)
-        if not publishable and not ids:
+        if not self._publishable and not self._ids_to_check:
             return
+        if self._has_backlog:
+            time.sleep(_BACKLOG_PAUSE_SECONDS)
+        publishable, ids = _drain(self._publishable), _drain(self._ids_to_check)
         first = publishable[0].id if publishable else ids[0]
         try:
             with time_limit(_PUBLISH_SECONDS):
-                self._enqueuer.publish(ids, publishable=publishable)
+                self._has_backlog = self._enqueuer.publish(ids, publishable=publishable)
         except BrokerUnavailable as error:
             _log.warning("email %s waits in the delivery log for the broker: %s", first, error)
         except MailctlError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mailctl.domain.catalog import Kind
-    from mailctl.domain.models import Content, Draft, Json, User
+    from mailctl.domain.models import Content, Draft, Email, Json, User
     from mailctl.domain.request import EmailRequest
     from mailctl.domain.senders import Senders
     from mailctl.enqueue.publisher import Publisher
@@ -282,8 +282,11 @@ class Enqueuer:
         ids = tuple(draft.id for draft in drafts) if is_new else (recorded.id,)
         return EnqueueResult(ids=ids, publishable=recorded.publishable)
 
-    def publish(self, ids: Sequence[str], *, publishable: Sequence[Draft] = ()) -> None:
+    def publish(self, ids: Sequence[str], *, publishable: Sequence[Draft] = ()) -> bool:
         """Put recorded emails on the broker; relays publish those that have to wait.
+
+        Returns:
+            Whether any that may be published were left to the relays, because many wait.
 
         Args:
             ids: the emails that are published only if the delivery log allows it.
@@ -295,9 +298,10 @@ class Enqueuer:
         """
         if not self.can_reach_worker:
             self._runtime.publications.wake_relays()
-            return
+            return False
         allowed = self._runtime.history.publishable(ids, now=self._runtime.clock()) if ids else []
-        self._publisher.publish_all([*publishable, *allowed], head_start_seconds=self._head_start_seconds)
+        emails: list[Email | Draft] = [*publishable, *allowed]
+        return self._publisher.publish_all(emails, head_start_seconds=self._head_start_seconds) < len(emails)
 
     @cached_property
     def _senders(self) -> Senders:

@@ -70,13 +70,19 @@ class Publisher:
     published: list[str] = field(default_factory=list)
     is_done: threading.Event = field(default_factory=threading.Event)
     can_reach_worker: bool = True
+    #: Whether many emails wait, so that all are left to relays.
+    is_full: bool = False
+    #: How many emails each call had.
+    counts: list[int] = field(default_factory=list)
 
-    def publish_all(self, emails: Sequence[Draft | str], **_: Any) -> None:
+    def publish_all(self, emails: Sequence[Draft | str], **_: Any) -> int:
         """Keep ids, then fail if there is an error."""
         self.published += [email if isinstance(email, str) else email.id for email in emails]
+        self.counts.append(len(emails))
         self.is_done.set()
         if self.error is not None:
             raise self.error
+        return 0 if self.is_full else len(emails)
 
 
 class Site:
@@ -136,6 +142,21 @@ class TestTransactionsOfItsOwn:
             return await asyncio.gather(*calls)
 
         assert len(set(asyncio.run(record_all()))) == together.parties
+
+    def test_while_many_wait_emails_are_left_to_relays_together(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each statement for that takes time from the calls that follow."""
+        are_recorded = threading.Event()
+        monkeypatch.setattr(background.time, "sleep", lambda _: are_recorded.wait(60))
+        site.publisher.is_full = True
+        site.record(ZOE)
+        site.publisher.is_done.wait(60)
+        for _ in range(10):
+            site.record(ZOE)
+        are_recorded.set()
+        site.runtime.close()
+        assert site.publisher.counts == [1, 10]
 
     def test_the_disk_is_waited_for(self, site: Site) -> None:
         """What a call has returned is on disk."""

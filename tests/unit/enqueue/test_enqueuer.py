@@ -68,9 +68,10 @@ class Publisher:
     can_reach_worker: bool = True
     published: list[str] = field(default_factory=list)
 
-    def publish_all(self, emails: Sequence[Draft], *, head_start_seconds: float) -> None:
+    def publish_all(self, emails: Sequence[Draft], *, head_start_seconds: float) -> int:
         """Keep the ids of emails."""
         self.published += [email.id for email in emails]
+        return len(emails)
 
 
 def enqueuer(
