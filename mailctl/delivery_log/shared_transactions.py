@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mailctl.delivery_log.storage.engine import is_about_a_row, is_lock_conflict, writing
-from mailctl.delivery_log.storage.time_limit import remaining_seconds
+from mailctl.delivery_log.storage.time_limit import remaining_seconds, time_limit
 from mailctl.errors import LogUnavailable
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ _A = TypeVar("_A")
 _T = TypeVar("_T")
 #: Calls that share a transaction at most.
 _MOST = 100
-#: Seconds to wait without a time limit of the caller.
+#: Seconds to wait, and that a transaction may take, without a time limit of the caller.
 _LONGEST_SECONDS = 60.0
 #: How often calls are written together, each time without one that has failed, until each is written alone.
 _TRIES = 5
 #: How long calls may wait together for a lock of another transaction, such as a long one of the service that
 #: has used the same idempotency key; who has to wait longer waits alone, and holds up nobody.
-_LOCK_MILLISECONDS = 100
+_LOCK_SECONDS = 0.1
 
 
 class _Call(Generic[_A, _T]):
@@ -198,9 +198,10 @@ class SharedTransactions(Generic[_A, _T]):
     ) -> Sequence[_Call[_A, _T]]:
         """Write calls in one transaction; return those that have failed, which undoes all."""
         try:
-            with writing(self._engine, durable=self._durable) as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_MILLISECONDS}ms'")
+            with (
+                time_limit(_LONGEST_SECONDS, lock_seconds=_LOCK_SECONDS),
+                writing(self._engine, durable=self._durable) as connection,
+            ):
                 write(connection, sorted(calls, key=lambda call: call.order))
         except Exception as error:
             if not is_lock_conflict(error) and (
