@@ -75,3 +75,27 @@ def test_an_email_that_cannot_be_composed_has_an_error_for_operators(error: Exce
     result = attempt(composes=error)
     assert isinstance(result, ConfigurationError | RenderError)
     assert str(result) == expected
+
+
+def test_a_group_is_composed_before_it_is_sent() -> None:
+    """By turns, both would take longer."""
+    steps: list[str] = []
+
+    async def compose(**_: object) -> Envelope:
+        steps.append("compose")
+        return ENVELOPE
+
+    async def send(_envelope: Envelope, **_: object) -> Outcome:
+        steps.append("send")
+        return Outcome(kind=OutcomeKind.ACCEPTED)
+
+    runtime = parts(composer=SimpleNamespace(compose=compose), argument_rules=Calls(), catalog=Calls())
+    servers: Any = SimpleNamespace(may_move_on=lambda *_: False)
+    sender: Any = SimpleNamespace(send=send)
+    attempts = Attempts(runtime, sender, servers)
+
+    async def make_all() -> None:
+        await asyncio.gather(*(attempts.make(CLAIM, is_campaign=True) for _ in range(3)))
+
+    asyncio.run(make_all())
+    assert steps == ["compose"] * 3 + ["send"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mailctl.domain.routing import ServerPlan
 from mailctl.domain.states import State
 from mailctl.errors import LogUnavailable
+from mailctl.worker import in_flight as module
 from mailctl.worker.in_flight import EmailsInFlight, Group
 from mailctl.worker.outcome_recorder import DeliveryResult
 from tests.unit.worker.fakes import Calls
@@ -117,6 +119,38 @@ def test_a_group_waits_for_room_that_is_worth_a_claim() -> None:
     until = time.monotonic() + 60
     assert in_flight.wait_for_room(is_campaign=False, wanted={"default": 9}, until=until) == ("default", 3)
     in_flight.end_rest(first)
+    in_flight.close()
+
+
+def test_an_email_that_ends_wakes_nobody_who_waits_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look again takes as long as much of sending an email."""
+    monkeypatch.setattr(module, "_LOOK_FOR_ROOM_SECONDS", 60.0)
+    monkeypatch.setitem(CAPACITIES, "default", 41)
+    recorder, may_record, looks = Recorder(), threading.Event(), list[str]()
+    monkeypatch.setattr(recorder, "record_all", lambda *_: may_record.wait(60) and [])
+    in_flight = make(recorder)
+    monkeypatch.setattr(in_flight, "_capacity", lambda name: looks.append(name) or CAPACITIES[name])
+    campaign = group(*(f"c{number}" for number in range(40)), is_campaign=True)
+    in_flight.begin(campaign)
+    found: list[Any] = []
+
+    def wait() -> None:
+        wanted, until = {"default": 100}, time.monotonic() + 60
+        found.append(in_flight.wait_for_room(is_campaign=True, wanted=wanted, until=until))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not looks:
+        time.sleep(0.001)
+    for claim in campaign.claims[:9]:
+        in_flight.end(claim, RESULT)
+        time.sleep(0.001)
+    assert (found, len(looks)) == ([], 1)
+    in_flight.end(campaign.claims[9], RESULT)
+    waiting.join(60)
+    assert (found, len(looks)) == ([("default", 10)], 2)
+    may_record.set()
+    in_flight.end_rest(campaign)
     in_flight.close()
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from contextlib import ExitStack, closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from mailctl.delivery_log.storage import sqlite
+from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.sqlite import (
     READ_ONLY,
     checkpoint,
@@ -116,6 +118,32 @@ def test_a_transaction_that_only_reads_waits_for_nobody(writer: Engine) -> None:
     with writer.begin() as writing, reader.begin() as reading:
         add(writing)
         assert reading.execute(text("SELECT count(*) FROM numbers")).scalar() == 0
+
+
+def test_threads_of_a_process_write_in_turn_on_one_connection(
+    writer: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None tries for the lock of the database again and again, or reads pages that another has changed."""
+    pauses: list[float] = []
+    replace_sleep(monkeypatch, pauses.append)
+    opened: list[object] = []
+    event.listen(writer, "connect", lambda connection, _record: opened.append(connection))
+    begins = threading.Barrier(4)
+
+    def write() -> None:
+        begins.wait(60)
+        for number in range(20):
+            with writing(writer) as connection:
+                add(connection, number)
+                time.sleep(0.0005)  # the others can run meanwhile
+
+    threads = [threading.Thread(target=write) for _ in range(begins.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (pauses, len(opened)) == ([], 0)  # the connection that created the table is enough
+    assert len(numbers(writer)) == 80
 
 
 def test_a_writer_waits_for_the_lock(writer: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
