@@ -7,7 +7,7 @@ tests.benchmarks statements` measures what it saves. All other statements go thr
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Column, Connection, Table
     from sqlalchemy.engine import Dialect
@@ -39,8 +39,10 @@ class PreparedInsert:
     def __init__(self, table: Table, rows: Sequence[Mapping[str, Any]], dialect: Dialect) -> None:
         self._table, self._rows = table, rows
         is_direct = bool(rows) and _can_be_direct(dialect)
-        self._statement = _insert_statement(table, tuple(rows[0]), dialect) if is_direct else None
-        self._values = self._statement.values(rows) if self._statement else []
+        self._sql, self._run = "", None
+        if is_direct:
+            statement = _insert_statement(table, tuple(rows[0]), dialect)
+            self._sql, self._run = statement.sql, statement.prepare(rows)
 
     def insert(self, connection: Connection) -> None:
         """Insert the rows in the transaction of a connection.
@@ -48,9 +50,9 @@ class PreparedInsert:
         Raises:
             sqlalchemy.exc.DBAPIError: the database refuses them, as from `Connection.execute`.
         """
-        if self._statement is not None:
-            with _cursor(connection, self._statement.sql) as cursor:
-                self._statement.run(cursor, self._values)
+        if self._run is not None:
+            with _cursor(connection, self._sql) as cursor:
+                self._run(cursor)
         elif self._rows:
             connection.execute(insert(self._table), self._rows)
 
@@ -120,41 +122,81 @@ class _InsertStatement:
         self.sql = str(compiled)
         self._is_positional = compiled.positional
         self._names = tuple(compiled.positiontup or names)
-        self._run_many = self._run_multirow if dialect.name == "sqlite" else self._copy
-        self._copy_text = f"COPY {table.name} ({', '.join(self._names)}) FROM STDIN"
-        self._column_count = len(self._names)
+        self._is_sqlite = dialect.name == "sqlite"
+        self._copy_sql = f"COPY {table.name} ({', '.join(self._names)}) FROM STDIN"
         self._get_values = itemgetter(*self._names)
         types = [table.c[name].type.dialect_impl(dialect) for name in self._names]
-        processors = [each.bind_processor(dialect) for each in types]
-        self._processors = {index: process for index, process in enumerate(processors) if process}
+        self._processors = [each.bind_processor(dialect) or _unchanged for each in types]
 
-    def values(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Return the values of all rows in one list, converted for the driver."""
-        flat = list(chain.from_iterable(map(self._get_values, rows)))
-        for index, process in self._processors.items():
-            flat[index :: self._column_count] = map(process, flat[index :: self._column_count])
-        return flat
+    def prepare(self, rows: Sequence[Mapping[str, Any]]) -> Callable[[Any], None]:
+        """Return a function that inserts rows, of which there is one at least, with a cursor."""
+        columns: list[tuple[Any, ...]] = list(zip(*map(self._get_values, rows), strict=True))
+        if len(rows) == 1:
+            return partial(
+                self._insert_one, [self._process(index, each) for index, [each] in enumerate(columns)]
+            )
+        if self._is_sqlite:
+            return partial(_run_all, self._statements(columns))
+        processed = [map(process, each) for process, each in zip(self._processors, columns, strict=True)]
+        return partial(self._copy, list(zip(*processed, strict=True)))
 
-    def run(self, cursor: Any, values: list[Any]) -> None:
-        """Insert the rows of such a list, which must not be empty."""
-        if len(values) == self._column_count:
-            is_sequence = self._is_positional
-            cursor.execute(self.sql, values if is_sequence else dict(zip(self._names, values, strict=True)))
-        else:
-            self._run_many(cursor, values)
+    def _process(self, index: int, value: Any) -> Any:
+        return self._processors[index](value)
 
-    def _copy(self, cursor: Any, values: list[Any]) -> None:
-        with cursor.copy(self._copy_text) as copy:
-            for row in zip(*[iter(values)] * self._column_count, strict=True):
+    def _insert_one(self, values: Sequence[Any], cursor: Any) -> None:
+        is_sequence = self._is_positional
+        cursor.execute(self.sql, values if is_sequence else dict(zip(self._names, values, strict=True)))
+
+    def _copy(self, rows: Sequence[Sequence[Any]], cursor: Any) -> None:
+        with cursor.copy(self._copy_sql) as copy:
+            for row in rows:
                 copy.write_row(row)
 
-    def _run_multirow(self, cursor: Any, values: list[Any]) -> None:
-        """Insert many rows with one statement, during which other threads can run Python code."""
-        head, _, row = self.sql.rpartition(" VALUES ")
-        most = _MAX_PARAMETERS // self._column_count * self._column_count
-        for start in range(0, len(values), most):
-            some = values[start : start + most]
-            cursor.execute(f"{head} VALUES {', '.join([row] * (len(some) // self._column_count))}", some)
+    def _statements(self, columns: Sequence[tuple[Any, ...]]) -> list[tuple[str, list[Any]]]:
+        """Return statements that insert many rows each, during which other threads can run Python code.
+
+        What is the same in all rows is bound once, because to bind a value takes as long as to store it.
+        """
+        head = self.sql.rpartition(" VALUES ")[0]
+        are_own = [column.count(column[0]) < len(column) for column in columns]
+        are_own[0] |= not any(are_own)
+        own: list[list[Any]] = []
+        shared: list[Any] = []
+        for index, column in enumerate(columns):
+            if are_own[index]:
+                own.append(list(map(self._processors[index], column)))
+            else:
+                shared.append(self._process(index, column[0]))
+        rows, most = list(zip(*own, strict=True)), (_MAX_PARAMETERS - len(shared)) // len(own)
+        batches = (rows[start : start + most] for start in range(0, len(rows), most))
+        return [
+            (_insert_select(head, tuple(are_own), len(some)), [*shared, *chain.from_iterable(some)])
+            for some in batches
+        ]
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _run_all(statements: Sequence[tuple[str, Sequence[Any]]], cursor: Any) -> None:
+    for sql, values in statements:
+        cursor.execute(sql, values)
+
+
+@lru_cache(maxsize=64)
+def _insert_select(head: str, are_own: tuple[bool, ...], count: int) -> str:
+    """Return a statement that inserts rows, of which some columns have the same value in all.
+
+    Args:
+        head: its beginning, with the table and the columns.
+        are_own: whether each row has a value of its own, by column; the values of other columns come first.
+        count: how many rows.
+    """
+    numbers = iter(range(1, len(are_own) + 1))
+    selected = ", ".join(f"column{next(numbers)}" if is_own else "?" for is_own in are_own)
+    row = f"({', '.join('?' * sum(are_own))})"
+    return " ".join([head, "SELECT", selected, "FROM (VALUES", ", ".join([row] * count), ")"])
 
 
 @lru_cache(maxsize=64)
