@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 DATA_COMMAND = b"DATA\r\n"
 #: A plain address; anything else could add parameters or another recipient to the command.
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9._-]{1,255}")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def mail_command(sender: str, *, size: int, extensions: Collection[str], envelope_id: str = "") -> bytes:
@@ -53,16 +54,26 @@ def rcpt_command(recipient: str, *, extensions: Collection[str] = (), notify: st
     return b"RCPT TO:" + _path(recipient) + options + b"\r\n"
 
 
-def dot_stuff(message: bytes) -> bytes:
+def with_crlf(data: bytes) -> bytes:
+    """Return a message with CRLF line ends only.
+
+    A bare CR or LF could end it early, and smuggle in another (RFC 5321 section 2.3.8).
+    """
+    rest = data.replace(b"\r\n", b"")
+    if b"\r" in rest or b"\n" in rest:
+        data = _LINE_END.sub(b"\r\n", data)
+    return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def dot_stuff(lines: bytes) -> bytes:
     """Return a message with its leading dots doubled and the end marker added (RFC 5321 section 4.5.2).
 
     Args:
-        message: a message without bare CR or LF, which `mime.verify` refuses: they could end it early, and
-            smuggle in another (RFC 5321 section 2.3.8).
+        lines: the message; each of its lines ends with CRLF.
     """
-    if message.startswith(b".") or b"\n." in message:
-        message = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
-    return message + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n")
+    if lines.startswith(b".") or b"\n." in lines:
+        lines = (b"\r\n" + lines).replace(b"\r\n.", b"\r\n..")[2:]
+    return lines + b".\r\n"
 
 
 def _xtext(text: str) -> bytes:

@@ -17,7 +17,7 @@ import aiosmtplib
 from mailctl.errors import ConfigurationError
 from mailctl.settings.hosts import socket_path
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
-from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command
+from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
 from mailctl.smtp.failures import classify_error, wrong_protocol
 from mailctl.smtp.protocol import SmtpProtocol
 from mailctl.smtp.reply_masking import mask_password
@@ -148,8 +148,9 @@ class SmtpSession:
         self.body_handed_over = envelope.handover.has_begun = False
         self.stage = "mail"
         protocol = self._ensure_protocol()
+        lines = with_crlf(envelope.data)
         token = envelope.bounce_token
-        commands = {"mail": self._mail_command(envelope.sender, size=len(envelope.data), envelope_id=token)}
+        commands = {"mail": self._mail_command(envelope.sender, size=len(lines), envelope_id=token)}
         self.stage = "rcpt"
         rcpt = rcpt_command(envelope.recipient, extensions=self.extensions, notify=envelope.notify)
         commands |= {"rcpt": rcpt, "data": DATA_COMMAND}
@@ -164,7 +165,7 @@ class SmtpSession:
             if refusal is not None:
                 return refusal
             fence()
-        return await self._send_body(protocol, dot_stuff(envelope.data), envelope.handover)
+        return await self._send_body(protocol, dot_stuff(lines), envelope.handover)
 
     def explain(self, error: BaseException) -> Outcome:
         """Return the outcome of an exception that was raised at the current stage."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailctl.smtp.commands import dot_stuff, mail_command, rcpt_command
+from mailctl.smtp.commands import dot_stuff, mail_command, rcpt_command, with_crlf
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ def test_rcpt_names_one_recipient() -> None:
     ("data", "sent"),
     [
         (b"a\r\nb\r\n", b"a\r\nb\r\n.\r\n"),
-        (b"a\r\nb", b"a\r\nb\r\n.\r\n"),
+        (b"a\nb", b"a\r\nb\r\n.\r\n"),
         (b".a\r\n..b\r\n.\r\nc.\r\n", b"..a\r\n...b\r\n..\r\nc.\r\n.\r\n"),
         (b"", b"\r\n.\r\n"),
     ],
 )
 def test_a_body_cannot_end_itself(data: bytes, sent: bytes) -> None:
-    """Leading dots are doubled, and the last line ends (RFC 5321 section 4.5.2)."""
-    assert dot_stuff(data) == sent
+    """Leading dots are doubled, and line ends are CRLF (RFC 5321 section 4.5.2)."""
+    assert dot_stuff(with_crlf(data)) == sent
 
 
 @pytest.mark.parametrize(
