@@ -58,8 +58,9 @@ class CampaignBatch:
 
     #: How many emails were given; some may have had the same id.
     requested: int
-    #: One draft for each id.
+    #: One draft for each id, as they were given.
     drafts: list[Draft]
+    #: Their rows, in the order of the ids.
     rows: list[dict[str, Any]]
     at: datetime
     #: The rows and their first events, as parameters of the driver.
@@ -133,16 +134,17 @@ class Campaigns(Repository):
     def prepare_batch(self, drafts: Sequence[Draft]) -> CampaignBatch:
         """Return emails of a campaign as rows with encrypted content; nothing is recorded yet."""
         now = self._clock()
+        distinct = {draft.id: draft for draft in drafts}
         # Neighbours in the indices on ids are recorded together, and later claimed and ended together, so
         # that fewer pages change.
-        distinct = sorted({draft.id: draft for draft in drafts}.values(), key=attrgetter("id"))
-        rows = [self._outbox.new_row(draft, due_at=now, now=now) for draft in distinct]
+        in_order = sorted(distinct.values(), key=attrgetter("id"))
+        rows = [self._outbox.new_row(draft, due_at=now, now=now) for draft in in_order]
         return CampaignBatch(
             requested=len(drafts),
-            drafts=distinct,
+            drafts=list(distinct.values()),
             rows=rows,
             at=now,
-            prepared_inserts=self._prepare_inserts(distinct, rows, now),
+            prepared_inserts=self._prepare_inserts(in_order, rows, now),
         )
 
     def known(self, ids: Sequence[str]) -> set[str]:

@@ -19,7 +19,9 @@ def test_what_one_terminal_sends_the_other_captures(terminal: Terminal) -> None:
     """No server, no settings, and the file reads well; how fast it is, the benchmarks tell."""
     terminal.worker()
     sent = terminal.run("send", "welcome", "--user-id", "1", "--json")
-    assert (sent.code, sent.data["schema"], sent.data["state"]) == (0, "mailctl/1", "pending")
+    assert (sent.code, sent.data["schema"]) == (0, "mailctl/1")
+    # The worker may have begun before the command has read it.
+    assert sent.data["state"] in {"pending", "queued", "sending", "captured"}
     found = terminal.wait_for(sent.data["task_id"], "captured")
     message = email.message_from_bytes(Path(found["captured_file"]).read_bytes(), policy=email.policy.default)
     assert message["To"] == "Ada <ada@example.com>"
