@@ -242,11 +242,10 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     with (
         translate_database_errors(engine.url),
         _discarding_read_only_connections(engine),
-        nullcontext() if engine.dialect.name == "postgresql" else sqlite.taking_turns(engine),
         _connected(engine) as connection,
     ):
         connection.execution_options(**{sqlite.DURABLE: durable})
-        with connection.begin():
+        with sqlite.taking_turns(engine), connection.begin():
             _limit_time(connection)
             _set_up_transaction(connection, durable=durable)
             yield connection

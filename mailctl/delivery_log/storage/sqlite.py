@@ -22,7 +22,6 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
 from mailctl.delivery_log.storage.pools import ForkSafePool
-from mailctl.process.fork_safety import no_fork
 from mailctl.settings.file_owners import is_link_of_stranger
 
 if TYPE_CHECKING:
@@ -269,22 +268,21 @@ def _wal_path(engine: Engine) -> Path:
 
 @contextmanager
 def taking_turns(engine: Engine) -> Iterator[None]:
-    """Let the threads of this process write one after the other, on the same connection.
+    """Let the threads of this process write one after the other.
 
-    Otherwise each would try for the lock of the database again and again, and read pages again that another
-    one has changed. After a long wait it tries nevertheless, so that the error is that of the database.
+    Otherwise each would try for the lock of the database again and again, and wake the others each time.
+    After a long wait it tries nevertheless, so that the error is that of the database.
     """
     turn = engine.get_execution_options().get(_TURN)
-    if turn is None:  # an engine that only reads
+    if turn is None:  # another database, or an engine that only reads
         yield
         return
-    with no_fork():
-        is_taken = turn.acquire(timeout=BUSY_TIMEOUT_SECONDS)
-        try:
-            yield
-        finally:
-            if is_taken:
-                turn.release()
+    is_taken = turn.acquire(timeout=BUSY_TIMEOUT_SECONDS)
+    try:
+        yield
+    finally:
+        if is_taken:
+            turn.release()
 
 
 def _begin_immediate(connection: Connection) -> None:
