@@ -132,16 +132,12 @@ class _InsertStatement:
         """Return a function that inserts rows, of which there is one at least, with a cursor."""
         columns: list[tuple[Any, ...]] = list(zip(*map(self._get_values, rows), strict=True))
         if len(rows) == 1:
-            return partial(
-                self._insert_one, [self._process(index, each) for index, [each] in enumerate(columns)]
-            )
+            values = [process(each) for process, [each] in zip(self._processors, columns, strict=True)]
+            return partial(self._insert_one, values)
         if self._is_sqlite:
             return partial(_run_all, self._statements(columns))
         processed = [map(process, each) for process, each in zip(self._processors, columns, strict=True)]
         return partial(self._copy, list(zip(*processed, strict=True)))
-
-    def _process(self, index: int, value: Any) -> Any:
-        return self._processors[index](value)
 
     def _insert_one(self, values: Sequence[Any], cursor: Any) -> None:
         is_sequence = self._is_positional
@@ -162,11 +158,11 @@ class _InsertStatement:
         are_own[0] |= not any(are_own)
         own: list[list[Any]] = []
         shared: list[Any] = []
-        for index, column in enumerate(columns):
-            if are_own[index]:
-                own.append(list(map(self._processors[index], column)))
+        for process, column, is_own in zip(self._processors, columns, are_own, strict=True):
+            if is_own:
+                own.append(list(map(process, column)))
             else:
-                shared.append(self._process(index, column[0]))
+                shared.append(process(column[0]))
         rows, most = list(zip(*own, strict=True)), (_MAX_PARAMETERS - len(shared)) // len(own)
         batches = (rows[start : start + most] for start in range(0, len(rows), most))
         return [
