@@ -19,6 +19,7 @@ from mailctl.delivery_log.queries.queue_stats import newest_events
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import batches
 from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
+from mailctl.delivery_log.storage.notifications import notify
 from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
 from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
@@ -170,6 +171,8 @@ class Campaigns(Repository):
         with writing(self._engine, durable=not can_flush(self._engine)) as connection:
             new = self._insert_new(connection, batch)
             refused = self._outbox.rules.apply(connection, new, now=batch.at)
+            if new:
+                notify(connection)
         # Between two transactions of this thread, when no transaction of its own keeps it from completing.
         checkpoint(self._engine)
         return AddResult(new=[draft.id for draft in new], suppressed=refused)

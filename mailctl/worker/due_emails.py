@@ -67,6 +67,14 @@ class DueEmails:
         """Whether emails wait in the log until there is room on the broker."""
         return self.has_campaign or self.has_groups
 
+    def are_any_due(self) -> bool:
+        """Return whether emails are due that this relay may publish, and nobody else is publishing.
+
+        Raises:
+            LogUnavailable: the delivery log does not answer.
+        """
+        return self._runtime.publications.has_due() or self._has_due_campaign()
+
     def publish(self) -> None:
         """Publish what is due; of what waits for servers whose circuits are open, only probes.
 
@@ -118,7 +126,7 @@ class DueEmails:
 
     def _publish_campaigns(self, others: Mapping[str, Collection[str]]) -> None:
         """Keep a few batches on the broker, and the rest in the log, where they can be paced and stopped."""
-        self.has_campaign = self._publisher.is_consumed(BULK_QUEUE) and self._runtime.campaigns.has_due()
+        self.has_campaign = self._has_due_campaign()
         if not self.has_campaign:
             return
         room = MAX_BATCHES_ON_BROKER - self._broker.depth(BULK_QUEUE).ready
@@ -127,6 +135,9 @@ class DueEmails:
             room -= 1
             if self._is_stopped():
                 return
+
+    def _has_due_campaign(self) -> bool:
+        return self._publisher.is_consumed(BULK_QUEUE) and self._runtime.campaigns.has_due()
 
     def _size_for(self, queue: str) -> int:
         """Return how many emails one message of a queue gets."""

@@ -39,18 +39,19 @@ class NewEmailWatch:
         """Start watching, if it has not started, and return whether new emails are noticed at once."""
         return self._detector.is_sqlite or self._listener.listen()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until there are new emails, or for so many seconds."""
+    def wait(self, seconds: float) -> bool:
+        """Wait until there are new emails, or for so many seconds; return whether there are."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0 and not self._stopped.is_set():
             if self._detector.is_sqlite:
                 if self._is_new_in_file():
-                    return
+                    return True
                 self._stopped.wait(min(left, _POLL_SECONDS))
             elif not self._listener.is_open:
                 self._stopped.wait(left)
             elif self._listener.wait(min(left, _SERVER_WAIT_SECONDS)):
-                return
+                return True
+        return False
 
     def close(self) -> None:
         """Close the connections to the delivery log."""

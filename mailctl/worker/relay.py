@@ -39,7 +39,7 @@ _log = logging.getLogger("mailctl.relay")
 #: Seconds between two ticks at most, with a local log and with one on a server.
 LOCAL_TICK_SECONDS = 0.2
 SERVER_TICK_SECONDS = 1.0
-#: How much longer the relay rests than it works while new emails come all the time.
+#: How much longer the relay rests than it has worked after it was woken, while new emails come all the time.
 _REST_FACTOR = 20
 #: Seconds before the relay runs again after an unexpected error.
 _RESTART_SECONDS = 1.0
@@ -120,6 +120,8 @@ class Relay:
         self._recovery_timer = IntervalTimer(RECOVERY_SECONDS)
         self._skew_watch = SkewWatch()
         self._logged_error: type[MailctlError] | None = None
+        #: Whether new emails have ended the last rest.
+        self._was_woken = False
         #: When a tick failed last.
         self._failed_at = -_DISTRUST_SECONDS
 
@@ -185,9 +187,8 @@ class Relay:
         rest = self.tick_seconds
         # With a backlog there always are new ones. Those in memory nobody else publishes.
         if not self._due_emails.has_backlog or self._broker.is_in_memory:
-            rest = min(rest, _REST_FACTOR * worked_seconds)
-        if not self._stopped.wait(rest):
-            self._new_emails.wait(self.tick_seconds - rest)
+            rest = min(rest, _REST_FACTOR * worked_seconds) if self._was_woken else 0.0
+        self._was_woken = not self._stopped.wait(rest) and self._new_emails.wait(self.tick_seconds - rest)
 
     def _has_new_emails(self) -> bool:
         """Return whether emails are due that this process has not published, after a change of the log."""
@@ -195,7 +196,7 @@ class Relay:
         if self._broker.is_in_memory:
             return True
         try:
-            return self._runtime.publications.has_due()
+            return self._due_emails.are_any_due()
         except LogUnavailable:
             return False
 

@@ -11,13 +11,21 @@ import psycopg
 import pytest
 
 from mailctl.delivery_log.publications import Publications
+from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import open_engine
 from mailctl.delivery_log.storage.urls import parse_url
+from mailctl.domain.catalog import WELCOME
+from mailctl.domain.recipient_list import RecipientRow
+from mailctl.domain.request import EmailRequest
+from mailctl.enqueue.campaign import CampaignRecorder
+from mailctl.runtime import Runtime
+from mailctl.settings import Settings
 from mailctl.worker.new_email_watch import NewEmailWatch
 from tests.servers import PgBouncer, PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -60,6 +68,22 @@ def test_a_notification_ends_the_wait(postgres_url: str) -> None:
         waiting.join()
         assert watch.start()
         assert listeners(postgres_url) == 1
+
+
+def test_emails_of_a_campaign_end_the_wait(tmp_path: Path, postgres_url: str) -> None:
+    """They are always left to relays; a campaign that is recorded again has no new ones."""
+    settings = Settings(mailctl_home=tmp_path, mailctl_database_url=postgres_url)
+    request = EmailRequest(campaign="spring", kind=WELCOME)
+    rows = [RecipientRow(line=1, email="ada@example.com")]
+    with (
+        closing(Runtime(settings, access_mode=AccessMode.CREATE)) as runtime,
+        watched(postgres_url) as (_, watch, _),
+    ):
+        assert watch.start()
+        for expected in (True, False):
+            for _ in CampaignRecorder(runtime, request).record(rows):
+                pass
+            assert watch.wait(FOR_EVER if expected else 0.001) is expected
 
 
 def test_a_relay_that_ends_need_not_be_notified(postgres_url: str) -> None:

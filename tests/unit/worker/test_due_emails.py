@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from mailctl.broker.inspector import MessageCounts
 from mailctl.delivery_log.due import BATCH_SIZE, GROUP_SIZE, GroupableEmails
 from mailctl.enqueue.grouping import MAX_GROUPS_ON_BROKER, MAX_SINGLE_EMAILS, batch_size
@@ -168,6 +170,24 @@ def test_a_campaign_waits_for_a_worker_that_consumes_its_queue() -> None:
     due.publish()
     assert "publish_batch" not in publisher.names
     assert not due.has_campaign
+
+
+@pytest.mark.parametrize(
+    ("has_single", "has_campaign", "is_consumed", "expected"),
+    [
+        (True, False, True, True),
+        (False, True, True, True),
+        (False, True, False, False),
+        (False, False, True, False),
+    ],
+)
+def test_emails_are_due_that_this_relay_may_publish(
+    has_single: bool, has_campaign: bool, is_consumed: bool, expected: bool
+) -> None:
+    """Single emails, and those of campaigns if a worker consumes their queue."""
+    publisher, publications = Publisher(is_consumed=is_consumed), Calls(has_due=has_single)
+    due = make(publisher, publications=publications, has_campaign=has_campaign)
+    assert due.are_any_due() is expected
 
 
 def open_circuit(*, probe_in_seconds: float) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -57,19 +58,19 @@ def test_it_waits_for_new_emails_and_not_for_other_changes(site: Site) -> None:
     """It asks once for each change; a log that nobody writes to is not asked."""
     assert site.watch.start()
     site.answers = [False, False, True]
-    waiting = threading.Thread(target=site.watch.wait, args=(FOR_EVER,))
-    waiting.start()
-    for _ in range(3):
-        site.asked.acquire()
-        site.write()
-    waiting.join()
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(site.watch.wait, FOR_EVER)
+        for _ in range(3):
+            site.asked.acquire()
+            site.write()
+        assert waiting.result()
     assert site.answers == []
 
 
 def test_a_wait_ends_with_the_time_or_with_the_relay(site: Site) -> None:
     """Neither needs a change."""
     site.answers = [False]
-    site.watch.wait(0.001)
+    assert not site.watch.wait(0.001)
     site.stopped.set()
-    site.watch.wait(FOR_EVER)
+    assert not site.watch.wait(FOR_EVER)
     assert site.answers == []

@@ -14,7 +14,7 @@ from mailctl.delivery_log.opening import open_delivery_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import BrokerUnavailable, LogUnavailable
 from mailctl.settings import Settings
-from mailctl.worker.relay import LOCAL_TICK_SECONDS, Relay
+from mailctl.worker.relay import _REST_FACTOR, LOCAL_TICK_SECONDS, Relay
 from mailctl.worker.relay_clocks import IntervalTimer
 from tests.emails import utc_now
 from tests.unit.worker.fakes import Calls, parts
@@ -37,6 +37,22 @@ class DueEmails(Calls):
     """Due emails, of a campaign or not."""
 
     has_backlog = False
+
+
+class Waits:
+    """A watch over new emails that says in turn whether there are any; `seconds` has how long it was to wait."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.seconds: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        """Note how long to wait, and do not."""
+        self.seconds.append(seconds)
+        return bool(self.answers) and self.answers.pop(0)
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class Publisher(Calls):
@@ -156,13 +172,25 @@ def test_heartbeats_say_whether_emails_may_be_left_to_the_relay(shared: Site, si
 def test_new_emails_end_the_rest_unless_there_is_a_backlog(shared: Site) -> None:
     """With a backlog there always are new ones, and each tick would keep the workers from the log."""
     shared.relay._tick_seconds = FOR_EVER
-    waits: list[float] = []
-    shared.relay._new_emails.wait = waits.append  # type: ignore[method-assign]
+    waits = Waits()
+    shared.relay._new_emails = waits  # type: ignore[assignment]
     shared.relay._rest(worked_seconds=0.0)
     shared.relay._stopped.set()
     shared.due.has_backlog = True
     shared.relay._rest(worked_seconds=0.0)
-    assert waits == [FOR_EVER]
+    assert waits.seconds == [FOR_EVER]
+
+
+def test_only_a_relay_that_was_woken_rests_before_it_can_be_woken_again(shared: Site) -> None:
+    """So new emails that come all the time do not occupy it, and those after a quiet while go at once."""
+    shared.relay._tick_seconds = FOR_EVER
+    waits = Waits(False, True, False, False)
+    shared.relay._new_emails = waits  # type: ignore[assignment]
+    worked = 0.001
+    for _ in range(4):
+        shared.relay._rest(worked_seconds=worked)
+    rested = FOR_EVER - _REST_FACTOR * worked
+    assert waits.seconds == [FOR_EVER, FOR_EVER, rested, FOR_EVER]
 
 
 def test_a_relay_that_ends_signs_the_worker_off(site: Site) -> None:
