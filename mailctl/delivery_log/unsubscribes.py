@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, exists, func, select, tuple_
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.storage.batches import as_list, is_listed
 from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.raw_insert import is_empty
 from mailctl.delivery_log.storage.tables import emails, unsubscribes
 from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.timefmt import TimeStyle, format_time
@@ -106,9 +107,10 @@ def find_unsubscribes(
     connection: Connection, addresses: Collection[str]
 ) -> dict[tuple[str, str], Unsubscribe]:
     """Return what recipients have unsubscribed from, by address in lower case and kind."""
-    wanted = {address.lower() for address in addresses}
-    if not wanted:
+    # A service whose emails have no such link has none, and lists of thousands of addresses.
+    if not addresses or is_empty(connection, unsubscribes.c.address):
         return {}
+    wanted = {address.lower() for address in addresses}
     rows = connection.execute(_select_by_addresses(connection.dialect), {"addresses": as_list(wanted)})
     return {(entry.address, entry.kind): entry for entry in map(_from_row, rows)}
 

@@ -11,11 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailctl.domain.email_ids import DAY_DIGITS, day_digits
 from mailctl.domain.factory import make_drafts, make_recipient
-from mailctl.domain.models import Content, RowProblem
+from mailctl.domain.models import RowProblem, copy_with
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import InvalidInput, MailctlError, ServiceUnavailable
 from mailctl.settings import BULK_QUEUE
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: the disk about the same.
 FIRST_CHUNK_ROWS = 500
 MAX_CHUNK_ROWS = 4000
+#: New objects after which garbage is collected meanwhile; a row needs about five.
+_GC_THRESHOLD = 50_000
 MAX_NAME_LENGTH = 100
 #: How many digits all ids of a campaign begin with.
 _ID_PREFIX_DIGITS = 8
@@ -102,7 +104,8 @@ class CampaignRecorder:
         self._rate = rate
         self._screening = screening
         self._enqueuer = Enqueuer(runtime)
-        self._shared_fields: dict[str, Any] | None = None
+        #: An email of this campaign without variables of its own.
+        self._example: Draft | None = None
         #: The number of rows given to `record` whose emails are in the delivery log.
         self.rows_in_log = 0
         self._name_hash = hashlib.sha256(f"{self._name}\0".encode())
@@ -140,7 +143,7 @@ class CampaignRecorder:
             try:
                 for number, checked in enumerate(self._check_in_chunks(rows)):
                     if number == 1:
-                        stack.enter_context(_gc_frozen())
+                        stack.enter_context(_gc_seldom())
                     drafts = [draft for draft in checked if not isinstance(draft, RowProblem)]
                     if drafts and not is_open:
                         self._start_campaign(drafts[0])
@@ -215,23 +218,24 @@ class CampaignRecorder:
         if isinstance(row, RowProblem):
             return row
         try:
-            content = self._content(self._user(row), row.variables)
+            user = self._user(row)
+            if row.variables:
+                return self._draft(user, row.variables, now=now)
+            # Without variables of the row, emails differ by the user only, so the rest is made once.
+            if self._example is None or self._example.created_at != now:
+                self._example = self._draft(user, {}, now=now)
         except ServiceUnavailable:
             raise
         except MailctlError as error:
             return RowProblem(line=row.line, reason=error.message)
-        first_id = self._id_for(content.user.email.lower())
+        content = copy_with(self._example.content, user=user)
+        return copy_with(self._example, id=self._id_for(user.email.lower()), content=content)
+
+    def _draft(self, user: User, variables: Mapping[str, Json], *, now: datetime) -> Draft:
+        content = self._enqueuer.make_content(self._request, user, variables=variables)
+        first_id = self._id_for(user.email.lower())
         [draft] = make_drafts(self._recorded_request, [content], queue=BULK_QUEUE, now=now, first_id=first_id)
         return draft
-
-    def _content(self, user: User, variables: Mapping[str, Json]) -> Content:
-        if variables:
-            return self._enqueuer.make_content(self._request, user, variables=variables)
-        # Without variables of the row, contents differ by the user only, so the rest is validated once.
-        # `dataclasses.replace` would take twice as long.
-        if self._shared_fields is None:
-            self._shared_fields = vars(self._enqueuer.make_content(self._request, user))
-        return Content(**{**self._shared_fields, "user": user})
 
     @cached_property
     def _recorded_request(self) -> EmailRequest:
@@ -262,16 +266,24 @@ def _validate_name(name: str | None) -> str:
 
 
 @contextmanager
-def _gc_frozen() -> Iterator[None]:
-    """Exclude the objects that exist already from garbage collection, which many rows trigger in vain."""
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.freeze()
+def _gc_seldom() -> Iterator[None]:
+    """Collect garbage seldom, and not among the objects that exist already: many rows trigger it in vain.
+
+    What another thread has set already, for its own campaign, is left to that thread.
+    """
+    youngest, *older = gc.get_threshold()
+    is_often, is_frozen = 0 < youngest < _GC_THRESHOLD, bool(gc.get_freeze_count())
+    if is_often:
+        gc.set_threshold(_GC_THRESHOLD, *older)
+    if not is_frozen:
+        gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if is_often:
+            gc.set_threshold(youngest, *older)
+        if not is_frozen:
+            gc.unfreeze()
 
 
 def with_derived_name(request: EmailRequest, data: bytes) -> EmailRequest:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from mailctl import tracing
 from mailctl.broker.unvalidated import validated_content
-from mailctl.domain.models import Envelope
+from mailctl.domain.models import copy_with
 from mailctl.errors import MailctlError, RenderError
 from mailctl.worker.outcome_recorder import SENT_STATE_BY_KIND, interrupted, without_links
 
 if TYPE_CHECKING:
-    from mailctl.domain.models import Claim
+    from mailctl.domain.models import Claim, Envelope
     from mailctl.domain.outcomes import Outcome
     from mailctl.runtime import Runtime
     from mailctl.smtp.sender import Sender
@@ -77,8 +77,7 @@ class Attempts:
         server, tried = claim.plan.server, []
         while True:
             tried.append(server)
-            # `dataclasses.replace` would take three times as long.
-            addressed = Envelope(**{**vars(envelope), "server": server, "is_of_campaign": is_campaign})
+            addressed = copy_with(envelope, server=server, is_of_campaign=is_campaign)
             try:
                 outcome = await self._sender.send(addressed, fence=claim.lease.require)
             except asyncio.CancelledError:

@@ -122,7 +122,7 @@ def run_worker(
 
 
 def _import_delivery() -> None:
-    """Import what composes and sends, so that the processes of the pool share it, and begin their first email soon."""
+    """Import what composes and sends, for the pool's processes to share: they begin their first email sooner."""
     for module in _DELIVERY_MODULES:
         import_module(module)
 

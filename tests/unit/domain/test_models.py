@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from mailctl.domain.models import Content, Event, User
+from mailctl.domain.models import Content, Event, User, copy_with
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import (
@@ -45,6 +45,13 @@ def test_only_a_waiting_email_has_a_next_attempt(state: State) -> None:
 def test_an_outcome_is_shown_as_the_reply(reply: SmtpReply, text: str) -> None:
     """Code, enhanced status code and text, or at least its kind."""
     assert str(Outcome(kind=OutcomeKind.DEFERRED, reply=reply)) == text
+
+
+def test_a_copy_differs_in_the_changed_fields_alone() -> None:
+    """It is what `dataclasses.replace` returns, and the value itself stays as it is."""
+    changed = copy_with(EMAIL, state=State.SENT, queue="other")
+    assert changed == replace(EMAIL, state=State.SENT, queue="other")
+    assert (changed == EMAIL, email(expires_at=None) == EMAIL) == (False, True)
 
 
 def test_values_are_frozen() -> None:

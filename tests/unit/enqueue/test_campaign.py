@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +15,12 @@ from mailctl.domain.models import Draft, RowProblem, User
 from mailctl.domain.recipient_list import RecipientRow
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.campaign import (
+    _GC_THRESHOLD,
     FIRST_CHUNK_ROWS,
     MAX_CHUNK_ROWS,
     CampaignRecorder,
     ChunkResult,
+    _gc_seldom,
     with_derived_name,
 )
 from mailctl.errors import InvalidInput, NotFound, UserDirectoryUnavailable
@@ -203,3 +207,37 @@ def test_the_rows_of_a_chunk_are_new_known_or_bad() -> None:
         problems=(RowProblem(line=4, reason=""),),
     )
     assert chunk.rows == 4
+
+
+def test_rows_without_variables_differ_by_their_user_alone(runtime: Runtime) -> None:
+    """However many are made from one: each is what it would be alone, also between rows with variables."""
+    rows = [
+        row("a@example.com"),
+        row("b@example.com", variables={"title": "Special"}),
+        row("c@example.com", user_id="7"),
+        row("d@example.com"),
+    ]
+    together = drafts(runtime, rows, MESSAGE_ALL)
+    alone = [draft for each in rows for draft in drafts(runtime, [each], MESSAGE_ALL)]
+    for draft, other in zip(together, alone, strict=True):
+        lifetime = draft.expires_at and draft.expires_at - draft.created_at
+        assert draft == replace(
+            other, created_at=draft.created_at, expires_at=lifetime and draft.created_at + lifetime
+        )
+        assert lifetime == (other.expires_at and other.expires_at - other.created_at)
+    assert [draft.content.context["title"] for draft in together] == ["News", "Special", "News", "News"]
+
+
+@pytest.mark.parametrize("youngest", [0, 700, 10 * _GC_THRESHOLD])
+def test_garbage_is_collected_as_before_after_a_campaign(youngest: int) -> None:
+    """Meanwhile seldom; a service that collects less often, or by itself, is not overruled."""
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    gc.set_threshold(youngest, *thresholds[1:])
+    try:
+        with _gc_seldom(), _gc_seldom():
+            meanwhile = gc.get_threshold()
+            assert gc.get_freeze_count() > 0
+        assert (gc.get_threshold()[0], gc.get_freeze_count()) == (youngest, frozen)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert meanwhile == (max(youngest, _GC_THRESHOLD) if youngest else 0, *thresholds[1:])

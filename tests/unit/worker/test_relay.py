@@ -40,7 +40,7 @@ class DueEmails(Calls):
 
 
 class Waits:
-    """A watch over new emails that says in turn whether there are any; `seconds` has how long it was to wait."""
+    """A watch that says in turn whether there are new emails; `seconds` has how long it was to wait."""
 
     def __init__(self, *answers: bool) -> None:
         self.answers = list(answers)
