@@ -122,7 +122,7 @@ def run_worker(
 
 
 def _import_delivery() -> None:
-    """Import what composes and sends, for the pool's processes to share: they begin their first email sooner."""
+    """Import what composes and sends: the pool's processes share it, and begin their first email soon."""
     for module in _DELIVERY_MODULES:
         import_module(module)
 
