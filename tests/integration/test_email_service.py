@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from sqlalchemy.orm import Session
 from mailctl import EmailService, runtime, sync
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.storage.clock import ServerClock
+from mailctl.delivery_log.storage.engine import clock_of
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.states import State
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from mailctl.domain.models import Email
 
@@ -341,6 +345,34 @@ class TestAsynchronousSessions:
         if driver.startswith("sqlite"):
             return f"sqlite:///{tmp_path / 'service.db'}"
         return str(request.getfixturevalue("postgres_url"))
+
+    def test_many_requests_at_once_do_not_wait_for_each_other(
+        self, service: Service, url: str, driver: str
+    ) -> None:
+        """Neither in a new process, nor when its clock is compared with that of the database again."""
+
+        async def sign_up(engine: AsyncEngine, number: int) -> None:
+            async with AsyncSession(engine) as session, session.begin():
+                user = Account(id=number, email=f"user{number}@example.com", username="")
+                await EmailService.send_welcome_email(user, session=session)
+
+        async def sign_up_all(numbers: range) -> None:
+            engine = create_async_engine(make_url(url).set(drivername=driver), pool_size=10)
+            await asyncio.gather(*(sign_up(engine, number) for number in numbers))
+            await engine.dispose()
+
+        def serve() -> None:
+            asyncio.run(sign_up_all(range(10)))
+            if isinstance(clock := clock_of(runtime.current().engine), ServerClock):
+                clock._compare_at = 0.0
+            asyncio.run(sign_up_all(range(10, 20)))
+
+        # Of an event loop that stands still, no timer ends the test.
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+        assert len(service.emails()) == 20
 
     def test_they_record_for_one_and_for_several(self, service: Service, url: str, driver: str) -> None:
         """Emails are recorded in the transaction of the session, and rules apply as usual."""

@@ -99,11 +99,14 @@ class ServerClock:
         """Compare the clocks by other means than the clock's own, if they have to be compared now.
 
         Args:
-            ask: asks the server.
+            ask: asks the server. On an event loop, other calls run in this thread until it has answered, so
+                that no lock may be held: they would wait for it, and it for them.
         """
-        if self._is_due():
-            with self._lock:
-                self._compare(ask)
+        if not self._is_due():
+            return
+        if self._offset is not None:  # this answer is enough for the others
+            self._note_comparison(next_seconds=_REPEAT_SECONDS)
+        self._compare(ask)
 
     def _current_offset(self) -> float:
         if self._offset is None:
@@ -127,9 +130,12 @@ class ServerClock:
 
     def _compare(self, ask: Callable[[], ServerTime]) -> float:
         server = ask()
-        self._wall_offset = self._wall() - self._boot()
         is_exact = server.answer_seconds <= _LONGEST_ANSWER_SECONDS
-        self._compare_at = self._boot() + (_COMPARE_SECONDS if is_exact else _REPEAT_SECONDS)
+        self._note_comparison(next_seconds=_COMPARE_SECONDS if is_exact else _REPEAT_SECONDS)
         if is_exact or self._offset is None:
             self._offset = server.offset
         return self._offset
+
+    def _note_comparison(self, *, next_seconds: float) -> None:
+        self._wall_offset = self._wall() - self._boot()
+        self._compare_at = self._boot() + next_seconds

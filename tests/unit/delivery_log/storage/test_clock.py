@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mailctl.delivery_log.storage.clock import ServerClock, ServerTime
 from mailctl.errors import LogUnavailable
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 60
 #: The time of the server when the host has been up for 100 s.
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -89,6 +95,34 @@ def test_a_caller_can_ask_the_server_itself() -> None:
     for _ in range(2):
         host.clock.compare_if_due(lambda: ServerTime(time=EPOCH, asked_at=100.0, answered_at=100.0))
     assert (host.clock(), host.questions) == (EPOCH, 0)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_caller_that_asks_itself_keeps_no_other_call_of_its_thread_waiting(is_known: bool) -> None:
+    """On an event loop, others ask while it waits for the answer; what was known is enough for them."""
+    host = Host()
+    if is_known:
+        host.clock()
+        host.boot += 31
+    asked: list[str] = []
+
+    def answer(name: str, meanwhile: Callable[[], None] = lambda: None) -> Callable[[], ServerTime]:
+        def ask() -> ServerTime:
+            asked.append(name)
+            meanwhile()
+            return ServerTime(time=host.true_time, asked_at=host.boot, answered_at=host.boot)
+
+        return ask
+
+    def ask_twice() -> None:
+        host.clock.compare_if_due(answer("first", lambda: host.clock.compare_if_due(answer("second"))))
+
+    thread = threading.Thread(target=ask_twice, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert asked == (["first"] if is_known else ["first", "second"])
+    assert host.clock() == host.true_time
 
 
 def test_a_slow_answer_changes_nothing() -> None:
