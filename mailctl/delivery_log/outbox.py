@@ -12,7 +12,7 @@ from mailctl.delivery_log.new_rows import email_row, first_events
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.rule_enforcement import Rules
-from mailctl.delivery_log.shared_transactions import SharedTransactions
+from mailctl.delivery_log.shared_transactions import SharedCall, SharedTransactions
 from mailctl.delivery_log.storage import encryption
 from mailctl.delivery_log.storage.engine import flush, reading, writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows, is_empty
@@ -50,7 +50,7 @@ class RecordResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _NewEmails:
+class NewEmails:
     """The emails of one call."""
 
     drafts: Sequence[Draft]
@@ -59,7 +59,13 @@ class _NewEmails:
 
     @property
     def is_forced(self) -> bool:
+        """Whether neither suppressions nor limits apply."""
         return self.drafts[0].request.forced_by is not None
+
+    @property
+    def first_address(self) -> str:
+        """The address of the first email, by which calls that share a transaction are sorted."""
+        return self.drafts[0].content.user.email
 
 
 class Outbox(Repository):
@@ -105,18 +111,28 @@ class Outbox(Repository):
             IdempotencyConflict: an earlier call with this idempotency key had other content.
             LogUnavailable: the delivery log cannot be written.
         """
-        return self._transactions[durable].write(
-            _NewEmails(drafts=drafts, due_at=due_at), order=drafts[0].content.user.email
-        )
+        new = NewEmails(drafts=drafts, due_at=due_at)
+        return self._transactions[durable].write(new, order=new.first_address)
+
+    def add_all(self, calls: Sequence[SharedCall[NewEmails, RecordResult]], *, durable: bool = True) -> None:
+        """Record the emails of several calls like `add`, in the calling thread.
+
+        Afterwards each call has its result or error, or has to be recorded by `add_alone`.
+        """
+        self._transactions[durable].write_all(calls)
+
+    def add_alone(self, call: SharedCall[NewEmails, RecordResult], *, durable: bool = True) -> None:
+        """Record the emails of a call that may have to wait for another transaction."""
+        self._transactions[durable].write_alone(call)
 
     def add_in_transaction(
         self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime
     ) -> RecordResult:
         """Record emails like `add`, in the transaction of the caller."""
-        [result] = self._add_all(connection, [_NewEmails(drafts=drafts, due_at=due_at)])
+        [result] = self._add_all(connection, [NewEmails(drafts=drafts, due_at=due_at)])
         return result
 
-    def _add_all(self, connection: Connection, calls: Sequence[_NewEmails]) -> list[RecordResult]:
+    def _add_all(self, connection: Connection, calls: Sequence[NewEmails]) -> list[RecordResult]:
         """Record the emails of several calls, in a number of statements that does not depend on them."""
         now = self._clock()
         earlier = [self._register_key(connection, call, now) for call in calls]
@@ -132,12 +148,12 @@ class Outbox(Repository):
             for call, known in zip(calls, earlier, strict=True)
         ]
 
-    def _register_key(self, connection: Connection, call: _NewEmails, now: datetime) -> str | None:
+    def _register_key(self, connection: Connection, call: NewEmails, now: datetime) -> str | None:
         return idempotency.register_key(
             connection, call.drafts, self._keyring, now=now, expires_at=now + self._window
         )
 
-    def _insert(self, connection: Connection, calls: Sequence[_NewEmails], now: datetime) -> frozenset[str]:
+    def _insert(self, connection: Connection, calls: Sequence[NewEmails], now: datetime) -> frozenset[str]:
         """Insert the emails of calls, and apply the rules; return the ids of those that may be published."""
         rows = [self.new_row(draft, due_at=call.due_at, now=now) for call in calls for draft in call.drafts]
         insert_rows(connection, emails, rows)

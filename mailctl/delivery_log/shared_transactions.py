@@ -28,7 +28,7 @@ _TRIES = 5
 _LOCK_SECONDS = 0.1
 
 
-class _Call(Generic[_A, _T]):
+class SharedCall(Generic[_A, _T]):
     """One call, with the context in which it was made."""
 
     def __init__(self, argument: _A, *, order: str) -> None:
@@ -39,8 +39,10 @@ class _Call(Generic[_A, _T]):
         self.attention = threading.Event()
         #: Whether its own thread writes it, together with those that wait.
         self.is_next = False
-        #: Whether its own thread writes it, in a transaction without others.
+        #: Whether it has to be written in a transaction without others, by its own thread.
         self.is_alone = False
+        #: Whether it is being written by itself.
+        self.is_running = False
         #: The result alone; empty until there is one.
         self._results: tuple[_T, ...] = ()
         self.error: BaseException | None = None
@@ -80,11 +82,9 @@ class SharedTransactions(Generic[_A, _T]):
         self._write = write
         self._durable = durable
         self._lock = threading.Lock()
-        self._waiting: list[_Call[_A, _T]] = []
+        self._waiting: list[SharedCall[_A, _T]] = []
         #: Whether a thread writes, or is about to.
         self._is_writing = False
-        #: The call that is being written by itself.
-        self._running: _Call[_A, _T] | None = None
 
     def write(self, argument: _A, *, order: str) -> _T:
         """Return the result of a call, once its transaction is committed.
@@ -96,7 +96,7 @@ class SharedTransactions(Generic[_A, _T]):
         Raises:
             LogUnavailable: the delivery log cannot be written in time. Errors of the function are raised.
         """
-        call = _Call[_A, _T](argument, order=order)
+        call = SharedCall[_A, _T](argument, order=order)
         try:
             with self._lock:
                 self._waiting.append(call)
@@ -110,10 +110,21 @@ class SharedTransactions(Generic[_A, _T]):
             self._withdraw(call)
             raise
         if call.is_alone:
-            self._write_alone(call)
+            self.write_alone(call)
         return call.take_result()
 
-    def _wait_for_turn(self, call: _Call[_A, _T]) -> None:
+    def write_all(self, calls: Sequence[SharedCall[_A, _T]]) -> None:
+        """Write calls that came together, for which one thread waits, in the context of the first.
+
+        Afterwards each has its result or error, or is to be written alone: it may have to wait for long.
+        """
+        calls[0].context.run(self._write_all, calls)
+
+    def write_alone(self, call: SharedCall[_A, _T]) -> None:
+        """Write a call in a transaction of its own; afterwards it has its result or error."""
+        call.context.run(self._write_alone, call)
+
+    def _wait_for_turn(self, call: SharedCall[_A, _T]) -> None:
         """Wait until a call is done, or its own thread has to write it.
 
         Raises:
@@ -128,7 +139,7 @@ class SharedTransactions(Generic[_A, _T]):
             )
         call.attention.wait()  # another thread writes it already
 
-    def _withdraw(self, call: _Call[_A, _T]) -> bool:
+    def _withdraw(self, call: SharedCall[_A, _T]) -> bool:
         """Take back a call that no transaction has begun with; return whether there was none."""
         with self._lock:
             is_waiting = call in self._waiting
@@ -138,9 +149,9 @@ class SharedTransactions(Generic[_A, _T]):
             self._pass_on()
         return is_waiting
 
-    def _write_waiting(self, own: _Call[_A, _T]) -> None:
+    def _write_waiting(self, own: SharedCall[_A, _T]) -> None:
         """Write a call together with those that wait, and let the next thread write what came meanwhile."""
-        calls: list[_Call[_A, _T]] = [own]
+        calls: list[SharedCall[_A, _T]] = [own]
         try:
             with self._lock:
                 self._waiting.remove(own)
@@ -163,7 +174,7 @@ class SharedTransactions(Generic[_A, _T]):
                 self._waiting[0].is_next = True
                 self._waiting[0].attention.set()
 
-    def _write_all(self, calls: Sequence[_Call[_A, _T]]) -> None:
+    def _write_all(self, calls: Sequence[SharedCall[_A, _T]]) -> None:
         """Write calls together, and leave to their own threads those whose errors would undo the others."""
         # Mostly none fails, and a few statements write them all.
         calls = calls if self._try_together(calls, self._write_at_once) else ()
@@ -175,27 +186,23 @@ class SharedTransactions(Generic[_A, _T]):
         for call in calls:
             call.is_alone = True
 
-    def _write_at_once(self, connection: Connection, calls: Sequence[_Call[_A, _T]]) -> None:
-        self._running = None
+    def _write_at_once(self, connection: Connection, calls: Sequence[SharedCall[_A, _T]]) -> None:
         results = self._write(connection, [call.argument for call in calls])
         for call, result in zip(calls, results, strict=True):
             call.end(result)
 
-    def _write_one_by_one(self, connection: Connection, calls: Sequence[_Call[_A, _T]]) -> None:
+    def _write_one_by_one(self, connection: Connection, calls: Sequence[SharedCall[_A, _T]]) -> None:
         for call in calls:
-            self._running = call
-            self._write_one(connection, call)
-        self._running = None
-
-    def _write_one(self, connection: Connection, call: _Call[_A, _T]) -> None:
-        [result] = call.context.run(self._write, connection, [call.argument])
-        call.end(result)
+            call.is_running = True
+            [result] = call.context.copy().run(self._write, connection, [call.argument])
+            call.end(result)
+            call.is_running = False
 
     def _try_together(
         self,
-        calls: Sequence[_Call[_A, _T]],
-        write: Callable[[Connection, Sequence[_Call[_A, _T]]], None],
-    ) -> Sequence[_Call[_A, _T]]:
+        calls: Sequence[SharedCall[_A, _T]],
+        write: Callable[[Connection, Sequence[SharedCall[_A, _T]]], None],
+    ) -> Sequence[SharedCall[_A, _T]]:
         """Write calls in one transaction; return those that have failed, which undoes all."""
         try:
             with (
@@ -210,12 +217,16 @@ class SharedTransactions(Generic[_A, _T]):
                 for call in calls:
                     call.error = error
                 return ()
-            return calls if self._running is None else [self._running]
+            running = [call for call in calls if call.is_running]
+            for call in running:
+                call.is_running = False
+            return running or calls
         return ()
 
-    def _write_alone(self, call: _Call[_A, _T]) -> None:
+    def _write_alone(self, call: SharedCall[_A, _T]) -> None:
         try:
             with writing(self._engine, durable=self._durable) as connection:
-                self._write_one(connection, call)
+                [result] = self._write(connection, [call.argument])
+            call.end(result)
         except Exception as error:
             call.error = error

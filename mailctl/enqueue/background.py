@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import threading
 import time
 from collections import deque
@@ -21,6 +19,7 @@ from mailctl.delivery_log.storage.engine import compare_clock_on, translate_data
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.domain.email_ids import new_email_id
+from mailctl.enqueue.async_recorder import AsyncRecorder
 from mailctl.enqueue.django_transaction import DjangoTransaction, open_transaction
 from mailctl.enqueue.enqueuer import Enqueuer
 from mailctl.errors import BrokerUnavailable, ConfigurationError, MailctlError
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Content, Draft, User
     from mailctl.domain.request import EmailRequest
+    from mailctl.enqueue.enqueuer import EnqueueResult
     from mailctl.runtime import Runtime
 
 _T = TypeVar("_T")
@@ -48,8 +48,6 @@ FLUSH_SECONDS = 3.0
 _WORKER_HEAD_START_SECONDS = 0.01
 #: Seconds between two publications while many emails wait, and are left to the relays, a few dozen at once.
 _BACKLOG_PAUSE_SECONDS = 0.05
-#: Calls of an event loop that are recorded at the same time, and share a transaction if they come together.
-_MOST_AT_ONCE = 32
 #: The key in `Session.info` of the ids that the transaction of a session recorded.
 _RECORDED_IDS_KEY = "mailctl.recorded"
 
@@ -75,11 +73,14 @@ class Dispatcher:
         _ = parts.keyring.seal(b"", purpose="import")
         # One thread, because only one may use a publisher; the interpreter joins it at exit.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
-        # Not the threads of `asyncio.to_thread`: they are few where cores are few, and these only wait.
-        self._recording = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="mailctl-recording")
+        self._recorder = AsyncRecorder(
+            parts, self._enqueuer, on_recorded=self._note_recorded, on_unclaimed=self._publish_soon
+        )
         #: Emails to publish, and ids of emails to publish if the delivery log allows it.
         self._publishable: deque[Draft] = deque()
         self._ids_to_check: deque[str] = deque()
+        #: Whether the thread has been asked to publish, and has not begun.
+        self._is_publication_due = False
         #: Whether the last publication left emails to the relays.
         self._has_backlog = False
         self._flush_timer: threading.Timer | None = None
@@ -94,17 +95,9 @@ class Dispatcher:
             The id of the first email, or the id that an earlier request with the idempotency key returned.
         """
         contents = self._contents(request, users)
-        is_cancelled = threading.Event()
         try:
             with time_limit(DEADLINE_SECONDS):
-                # In the context of the caller, as `asyncio.to_thread`.
-                run = contextvars.copy_context().run
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._recording, run, self._record, request, contents, is_cancelled
-                )
-        except asyncio.CancelledError:
-            is_cancelled.set()
-            raise
+                return await self._recorder.record(request, contents)
         finally:
             # Not earlier: the publishing thread would compete with the caller for the interpreter.
             self._publish_soon()
@@ -127,7 +120,7 @@ class Dispatcher:
     ) -> str:
         try:
             with time_limit(DEADLINE_SECONDS):
-                return self._record(request, contents, threading.Event(), first_id=first_id)
+                return self._record(request, contents, first_id=first_id)
         finally:
             self._publish_soon()
 
@@ -159,23 +152,17 @@ class Dispatcher:
     def _contents(self, request: EmailRequest, users: Sequence[User]) -> list[Content]:
         return [self._enqueuer.make_content(request, user) for user in users]
 
-    def _record(
-        self,
-        request: EmailRequest,
-        contents: list[Content],
-        is_cancelled: threading.Event,
-        *,
-        first_id: str | None = None,
-    ) -> str:
+    def _record(self, request: EmailRequest, contents: list[Content], *, first_id: str | None = None) -> str:
         durable = self.runtime.settings.is_durable
         enqueued = self._enqueuer.record(request, contents, durable=durable, first_id=first_id)
-        if not durable:
+        self._note_recorded(enqueued)
+        return enqueued.ids[0]
+
+    def _note_recorded(self, enqueued: EnqueueResult) -> None:
+        if not self.runtime.settings.is_durable:
             self._flush_soon()
         self._publishable.extend(enqueued.publishable)
         self._ids_to_check.extend(enqueued.ids_to_check)
-        if is_cancelled.is_set():
-            self._publish_soon()
-        return enqueued.ids[0]
 
     def record_in(
         self, session: Session | scoped_session[Session], request: EmailRequest, users: Sequence[User]
@@ -239,7 +226,7 @@ class Dispatcher:
             _log.error("the delivery log could not be flushed to disk: %s", error)
 
     def _close(self) -> None:
-        self._recording.shutdown()
+        self._recorder.close()
         self._publish_soon()
         self._background.shutdown()
         if self._flush_timer is not None:
@@ -247,11 +234,15 @@ class Dispatcher:
             self._flush()
 
     def _publish_soon(self) -> None:
+        if self._is_publication_due:
+            return
+        self._is_publication_due = True
         with suppress(RuntimeError):  # the process is exiting: a relay publishes the emails
             self._background.submit(self._publish)
 
     def _publish(self) -> None:
         """Publish all emails that were recorded since the last call."""
+        self._is_publication_due = False
         if not self._publishable and not self._ids_to_check:
             return
         if self._has_backlog:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl import tracing
+from mailctl.delivery_log.outbox import NewEmails
 from mailctl.domain.catalog import BUILT_IN_KINDS, GENERIC, effective_kind
 from mailctl.domain.factory import make_content, make_drafts, sent_by
 from mailctl.domain.link_expiry import refuse_expiring_links
@@ -19,10 +21,11 @@ from mailctl.errors import InvalidInput, LinkNotAllowed, RenderError
 from mailctl.rendering.message_settings import message_settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from mailctl.delivery_log.outbox import RecordResult
     from mailctl.domain.catalog import Kind
     from mailctl.domain.models import Content, Draft, Email, Json, User
     from mailctl.domain.request import EmailRequest
@@ -48,6 +51,22 @@ class EnqueueResult:
         """The ids of the other emails: only the delivery log can say whether they may be published."""
         publishable = {draft.id for draft in self.publishable}
         return tuple(email_id for email_id in self.ids if email_id not in publishable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """The emails of one request while they are being recorded."""
+
+    new: NewEmails
+    span: tracing.Span = field(repr=False)
+
+    def end(self, recorded: RecordResult) -> EnqueueResult:
+        """Return the result of the request, once its emails are recorded."""
+        drafts = self.new.drafts
+        self.span.set_attributes(email_id=recorded.id, kind=drafts[0].kind)
+        is_new = recorded.id == drafts[0].id
+        ids = tuple(draft.id for draft in drafts) if is_new else (recorded.id,)
+        return EnqueueResult(ids=ids, publishable=recorded.publishable)
 
 
 class Enqueuer:
@@ -260,6 +279,20 @@ class Enqueuer:
             IdempotencyConflict: the idempotency key was used for different content.
             LogUnavailable: the delivery log cannot be written.
         """
+        outbox = self._runtime.outbox
+        with self.recording(request, contents, first_id=first_id) as recording:
+            new = recording.new
+            if connection is None:
+                recorded = outbox.add(new.drafts, due_at=new.due_at, durable=durable)
+            else:
+                recorded = outbox.add_in_transaction(connection, new.drafts, due_at=new.due_at)
+            return recording.end(recorded)
+
+    @contextmanager
+    def recording(
+        self, request: EmailRequest, contents: Sequence[Content], *, first_id: str | None = None
+    ) -> Iterator[Recording]:
+        """Make the emails of one request, which the caller records in the block; see `record`."""
         with tracing.span("mailctl.record") as span:
             now, trace = self._runtime.clock(), tracing.inject_trace_context()
             drafts = make_drafts(
@@ -272,15 +305,7 @@ class Enqueuer:
             )
             is_published_here = not self.leaves_to_relays(request.kind) and self.can_reach_worker
             due_at = now + timedelta(seconds=GRACE_SECONDS) if is_published_here else now
-            outbox = self._runtime.outbox
-            if connection is None:
-                recorded = outbox.add(drafts, due_at=due_at, durable=durable)
-            else:
-                recorded = outbox.add_in_transaction(connection, drafts, due_at=due_at)
-            span.set_attributes(email_id=recorded.id, kind=drafts[0].kind)
-        is_new = recorded.id == drafts[0].id
-        ids = tuple(draft.id for draft in drafts) if is_new else (recorded.id,)
-        return EnqueueResult(ids=ids, publishable=recorded.publishable)
+            yield Recording(new=NewEmails(drafts=drafts, due_at=due_at), span=span)
 
     def publish(self, ids: Sequence[str], *, publishable: Sequence[Draft] = ()) -> bool:
         """Put recorded emails on the broker; relays publish those that have to wait.

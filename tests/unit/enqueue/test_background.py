@@ -22,7 +22,7 @@ from mailctl.enqueue.background import Dispatcher
 from mailctl.errors import BrokerUnavailable, ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -42,15 +42,17 @@ class Outbox:
     drafts: list[Draft] = field(default_factory=list)
     durable: bool | None = None
     flushes: int = 0
-    #: What each call waits for.
-    wait: Callable[[], object] = lambda: None
 
     def add(self, drafts: Sequence[Draft], *, durable: bool, **_: Any) -> RecordResult:
         """Keep drafts of a new transaction."""
-        self.wait()
         self.drafts += drafts
         self.durable = durable
         return RecordResult(id=drafts[0].id, publishable=tuple(drafts[::2]))
+
+    def add_all(self, calls: Sequence[Any], *, durable: bool) -> None:
+        """Keep drafts of calls that came together."""
+        for call in calls:
+            call.end(self.add(call.argument.drafts, durable=durable))
 
     def add_in_transaction(self, connection: object, drafts: Sequence[Draft], **_: Any) -> RecordResult:
         """Keep drafts of the transaction of the caller."""
@@ -131,17 +133,6 @@ class TestTransactionsOfItsOwn:
         site.record(ZOE, ZOE, ZOE)
         site.runtime.close()
         assert sorted(site.publisher.published) == sorted(draft.id for draft in site.outbox.drafts)
-
-    def test_twenty_calls_are_recorded_at_the_same_time(self, site: Site) -> None:
-        """So that they share a transaction, however few threads the event loop has."""
-        together = threading.Barrier(20)
-        site.outbox.wait = lambda: together.wait(60)
-
-        async def record_all() -> list[str]:
-            calls = (site.dispatcher.record(WELCOME_ONE, [ZOE]) for _ in range(together.parties))
-            return await asyncio.gather(*calls)
-
-        assert len(set(asyncio.run(record_all()))) == together.parties
 
     def test_while_many_wait_emails_are_left_to_relays_together(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
