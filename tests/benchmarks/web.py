@@ -58,6 +58,8 @@ def sign_ups(folder: Path, *, rounds: int) -> Iterator[Figure]:
         with ScriptedSmtpServer() as server, Bench(folder, log_url=url, smtp_port=server.port) as bench:
             server.keeps_log = False
             bench.terminal.set(DATABASE_URL=url)
+            # Its own address would be that of the reader's computer, to which no link may lead.
+            bench.terminal.environment |= {"FRONTEND_URL": "https://shop.example"}
             with running_service(bench.terminal) as service:
                 bench.terminal.worker("-c", str(PROCESSES))
                 took, statuses = asyncio.run(_load(str(service.base_url), bench))
