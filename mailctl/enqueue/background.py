@@ -71,6 +71,8 @@ class Dispatcher:
         # The first use of each imports Celery or cryptography, which must not happen on an event loop later.
         _ = self._enqueuer.can_reach_worker
         _ = parts.keyring.seal(b"", purpose="import")
+        # Nor must the first question for the time of a database.
+        _ = parts.clock()
         # One thread, because only one may use a publisher; the interpreter joins it at exit.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="mailctl-publisher")
         self._recorder = AsyncRecorder(

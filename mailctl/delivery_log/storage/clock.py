@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class HostClock:
 class ServerClock:
     """The clock of a database server, whatever the clock of this host says.
 
-    The server is asked now and then; in between, time is counted by a clock that nobody sets.
+    The server is asked now and then, but on no event loop once it has answered; in between, time is counted by
+    a clock that nobody sets.
 
     Args:
         ask: asks the server; raises a `ServiceUnavailable`.
@@ -112,7 +114,7 @@ class ServerClock:
         if self._offset is None:
             with self._lock:
                 return self._offset if self._offset is not None else self._compare(self._ask)
-        if self._is_due() and self._lock.acquire(blocking=False):
+        if self._is_due() and not _is_on_event_loop() and self._lock.acquire(blocking=False):
             try:
                 return self._compare(self._ask)
             except ServiceUnavailable:
@@ -139,3 +141,12 @@ class ServerClock:
     def _note_comparison(self, *, next_seconds: float) -> None:
         self._wall_offset = self._wall() - self._boot()
         self._compare_at = self._boot() + next_seconds
+
+
+def _is_on_event_loop() -> bool:
+    """Whether this thread runs an event loop, which must not wait for the database."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

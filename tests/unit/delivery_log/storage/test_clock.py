@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -123,6 +124,20 @@ def test_a_caller_that_asks_itself_keeps_no_other_call_of_its_thread_waiting(is_
     assert not thread.is_alive()
     assert asked == (["first"] if is_known else ["first", "second"])
     assert host.clock() == host.true_time
+
+
+def test_an_event_loop_does_not_wait_for_the_server() -> None:
+    """Once there has been an answer, another thread asks again."""
+    host = Host()
+
+    async def ask() -> datetime:
+        return host.clock()
+
+    assert asyncio.run(ask()) == host.true_time
+    host.set_by = timedelta(seconds=7)
+    host.boot += 31
+    assert asyncio.run(ask()) == host.true_time - host.set_by
+    assert (host.questions, host.clock()) == (1, host.true_time)
 
 
 def test_a_slow_answer_changes_nothing() -> None:
