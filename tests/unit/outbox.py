@@ -10,6 +10,8 @@ from mailctl.delivery_log.outbox import RecordResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailctl.delivery_log.outbox import NewEmails
+    from mailctl.delivery_log.shared_transactions import SharedCall
     from mailctl.domain.models import Draft
 
 
@@ -23,6 +25,11 @@ class Outbox:
         """Keep drafts."""
         self.drafts += drafts
         return RecordResult(id=drafts[0].id)
+
+    def add_all(self, calls: Sequence[SharedCall[NewEmails, RecordResult]], **_: Any) -> None:
+        """Keep the drafts of calls that came together."""
+        for call in calls:
+            call.end(self.add(call.argument.drafts))
 
     def flush(self) -> None:
         """Do nothing."""

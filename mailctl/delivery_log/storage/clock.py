@@ -58,8 +58,8 @@ class HostClock:
 class ServerClock:
     """The clock of a database server, whatever the clock of this host says.
 
-    The server is asked now and then, but on no event loop once it has answered; in between, time is counted by
-    a clock that nobody sets.
+    The server is asked now and then, but not on an event loop once it has answered; in between, time is
+    counted by a clock that nobody sets.
 
     Args:
         ask: asks the server; raises a `ServiceUnavailable`.
