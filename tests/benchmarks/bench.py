@@ -178,9 +178,9 @@ class Bench:
         )
 
 
-def wait_until(condition: Callable[[], bool], *, every: float = 0.1) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(condition: Callable[[], bool], *, every: float = 0.1, patience: float = PATIENCE) -> None:
+    """Wait for a condition, for so many seconds at most."""
+    deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("the benchmark does not come to an end")
