@@ -89,7 +89,7 @@ class Enqueuer:
         #: Whether emails of a queue are left to the relays.
         self._left_to_relays: dict[str, bool] = {}
 
-    @property
+    @cached_property
     def can_reach_worker(self) -> bool:
         """Whether a worker can receive what this process publishes; a memory broker serves one process."""
         # Settings decide first: importing Celery takes most of the time of a short command.
