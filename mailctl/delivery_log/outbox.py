@@ -128,16 +128,27 @@ class Outbox(Repository):
     def add_in_transaction(
         self, connection: Connection, drafts: Sequence[Draft], *, due_at: datetime
     ) -> RecordResult:
-        """Record emails like `add`, in the transaction of the caller."""
-        [result] = self._add_all(connection, [NewEmails(drafts=drafts, due_at=due_at)])
+        """Record emails like `add`, in the transaction of the caller.
+
+        None of them is known to be publishable: the log says so when the transaction has ended.
+        """
+        new = NewEmails(drafts=drafts, due_at=due_at)
+        [result] = self._add_all(connection, [new], is_committed_next=False)
         return result
 
-    def _add_all(self, connection: Connection, calls: Sequence[NewEmails]) -> list[RecordResult]:
-        """Record the emails of several calls, in a number of statements that does not depend on them."""
+    def _add_all(
+        self, connection: Connection, calls: Sequence[NewEmails], *, is_committed_next: bool = True
+    ) -> list[RecordResult]:
+        """Record the emails of several calls, in a number of statements that does not depend on them.
+
+        Args:
+            is_committed_next: whether the transaction ends now, and nothing changes what may be published.
+        """
         now = self._clock()
         earlier = [self._register_key(connection, call, now) for call in calls]
         new = [call for call, known in zip(calls, earlier, strict=True) if known is None]
-        publishable = self._insert(connection, new, now) if new else frozenset()
+        refused = self._insert(connection, new, now) if new else {}
+        publishable = self._publishable(connection, new, refused) if is_committed_next else frozenset()
         return [
             RecordResult(id=known)
             if known is not None
@@ -153,20 +164,27 @@ class Outbox(Repository):
             connection, call.drafts, self._keyring, now=now, expires_at=now + self._window
         )
 
-    def _insert(self, connection: Connection, calls: Sequence[NewEmails], now: datetime) -> frozenset[str]:
-        """Insert the emails of calls, and apply the rules; return the ids of those that may be published."""
+    def _insert(self, connection: Connection, calls: Sequence[NewEmails], now: datetime) -> Mapping[str, str]:
+        """Insert the emails of calls, and apply the rules; return why some were suppressed, by id."""
         rows = [self.new_row(draft, due_at=call.due_at, now=now) for call in calls for draft in call.drafts]
         insert_rows(connection, emails, rows)
         for is_forced in (False, True):  # the first events of forced emails have more columns
             some = [call.drafts for call in calls if call.is_forced is is_forced]
             rows = [row for drafts in some for row in first_events(drafts, now=now)]
             insert_rows(connection, events, rows)
-        drafts = [draft for call in calls for draft in call.drafts]
-        refused = self.rules.apply(connection, drafts, now=now)
-        if self.rules.can_delay or not is_empty(connection, pauses.c.name):
+        return self.rules.apply(connection, [draft for call in calls for draft in call.drafts], now=now)
+
+    def _publishable(
+        self, connection: Connection, calls: Sequence[NewEmails], refused: Mapping[str, str]
+    ) -> frozenset[str]:
+        """Return the ids of the emails of calls that may be published, whatever else the log says."""
+        if not calls or self.rules.can_delay or not is_empty(connection, pauses.c.name):
             return frozenset()
         return frozenset(
-            draft.id for draft in drafts if draft.id not in refused and draft.request.is_due_at_once
+            draft.id
+            for call in calls
+            for draft in call.drafts
+            if draft.id not in refused and draft.request.is_due_at_once
         )
 
     def record_from_message(

@@ -84,6 +84,16 @@ def test_a_scheduled_email_is_not_published_at_once(log: Log) -> None:
     assert not log.outbox.add([log.draft(not_before=log.now + SOON)], due_at=log.now).publishable
 
 
+def test_in_a_transaction_of_the_caller_nothing_is_publishable_yet(log: Log) -> None:
+    """The log is asked when it has ended, and not before."""
+    statements: list[str] = []
+    event.listen(log.engine, "before_cursor_execute", lambda *values: statements.append(values[2]))
+    with log.engine.begin() as connection:
+        recorded = log.outbox.add_in_transaction(connection, [log.draft()], due_at=log.now)
+    assert (log.email(recorded.id).state, recorded.publishable) == (State.PENDING, ())
+    assert not any("mailctl_pauses" in statement for statement in statements)
+
+
 def test_calls_that_come_together_share_a_transaction(log: Log) -> None:
     """Each has the result that it would have alone: repeated, suppressed and forced ones too."""
     listed = {"no@example.com": "wrong"}
