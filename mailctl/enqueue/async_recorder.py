@@ -11,6 +11,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.shared_transactions import SharedCall
+from mailctl.delivery_log.storage.time_limit import remaining_seconds
+from mailctl.errors import LogUnavailable
+from mailctl.security.address_masking import masking_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,10 +24,14 @@ if TYPE_CHECKING:
     from mailctl.enqueue.enqueuer import Enqueuer, EnqueueResult, Recording
     from mailctl.runtime import Runtime
 
+_log = masking_logger("mailctl.service")
+
 #: Calls that are recorded together at most.
 _MOST_TOGETHER = 100
-#: Threads, of which one records what came together, and the others what has to wait for other transactions.
-_THREADS = 32
+#: Calls that wait for other transactions at the same time: so many that connections are left for the others.
+_MOST_ALONE = 6
+#: Seconds of a time limit in which a transaction cannot be expected to end.
+_TOO_SHORT_SECONDS = 0.25
 
 
 class AsyncRecorder:
@@ -52,19 +59,20 @@ class AsyncRecorder:
         self._enqueuer = enqueuer
         self._on_recorded = on_recorded
         self._on_unclaimed = on_unclaimed
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="mailctl-recording")
+        self._together = ThreadPoolExecutor(1, thread_name_prefix="mailctl-recording")
+        self._alone = ThreadPoolExecutor(_MOST_ALONE, thread_name_prefix="mailctl-recording-alone")
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
         #: Whether a thread records what waits.
         self._is_recording = False
 
-    async def record(self, request: EmailRequest, contents: Sequence[Content]) -> str:
-        """Record the emails of one request; return the id of the first, as `EmailService` does.
+    def record(self, request: EmailRequest, contents: Sequence[Content]) -> asyncio.Future[str]:
+        """Record the emails of one request for the running event loop.
 
-        They are recorded even if the caller is cancelled meanwhile. The time limit of the caller applies.
+        They are recorded even if the future is cancelled meanwhile. The time limit of the caller applies.
 
-        Raises:
-            InvalidInput, IdempotencyConflict, LogUnavailable: as `Enqueuer.record`.
+        Returns:
+            A future of the id that `EmailService` returns, or of an error of `Enqueuer.record`.
         """
         call = _Call(request, contents)
         with self._lock:
@@ -72,19 +80,20 @@ class AsyncRecorder:
             must_start, self._is_recording = not self._is_recording, True
         if must_start:
             self._start()
-        return await call.done
+        return call.done
 
     def close(self) -> None:
         """Record what waits, and end the threads."""
-        self._threads.shutdown()
+        self._together.shutdown()
+        self._alone.shutdown()
 
     def _start(self) -> None:
         try:
-            self._threads.submit(self._record_waiting)
-        except RuntimeError as error:  # closed
+            self._together.submit(self._record_waiting)
+        except RuntimeError:  # closed
             while calls := self._take():
                 for call in calls:
-                    call.fail(error)
+                    call.fail(LogUnavailable("this process has closed the delivery log."))
                 self._deliver(calls)
 
     def _take(self) -> list[_Call]:
@@ -111,24 +120,32 @@ class AsyncRecorder:
         for call in calls:
             if call.is_alone:
                 self._start_alone(call)
-            elif call.shared is not None and (result := call.end()):
-                self._on_recorded(result)
+            else:
+                self._end(call)
 
     def _start_alone(self, call: _Call) -> None:
         try:
-            self._threads.submit(self._record_alone, call)
+            self._alone.submit(self._record_alone, call)
         except RuntimeError:  # closed meanwhile
             self._record_alone(call)
 
     def _record_alone(self, call: _Call) -> None:
         assert call.shared is not None
         try:
+            call.require_time()
             self._runtime.outbox.add_alone(call.shared, durable=self._is_durable)
-            if result := call.end():
-                self._on_recorded(result)
+            self._end(call)
         except Exception as error:
             call.fail(error)
         self._deliver([call])
+
+    def _end(self, call: _Call) -> None:
+        if call.shared is None or (result := call.end()) is None:
+            return
+        try:
+            self._on_recorded(result)
+        except Exception as error:  # what is recorded has not failed, and a relay publishes it
+            _log.error("email %s is not published yet (%s)", result.ids[0], type(error).__name__)
 
     def _deliver(self, calls: Sequence[_Call]) -> None:
         """Let coroutines go on: all that wait in one event loop together."""
@@ -173,6 +190,7 @@ class _Call:
     def begin(self, enqueuer: Enqueuer) -> None:
         """Make the emails."""
         try:
+            self.require_time()
             self._context.run(self._begin, enqueuer)
         except Exception as error:
             self.fail(error)
@@ -180,6 +198,14 @@ class _Call:
     def _begin(self, enqueuer: Enqueuer) -> None:
         self._recording = self._block.enter_context(enqueuer.recording(self._request, self._contents))
         self.shared = SharedCall(self._recording.new, order=self._recording.new.first_address)
+
+    def require_time(self) -> None:
+        """Raise `LogUnavailable` if the time limit of the caller leaves none for a transaction."""
+        left = self._context.run(remaining_seconds)
+        if left is not None and left < _TOO_SHORT_SECONDS:
+            raise LogUnavailable(
+                "the delivery log does not answer in time.", fix="See `mailctl check-config`."
+            )
 
     def end(self) -> EnqueueResult | None:
         """Return the result, once it is recorded; None after an error."""

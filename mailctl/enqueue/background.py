@@ -97,9 +97,10 @@ class Dispatcher:
             The id of the first email, or the id that an earlier request with the idempotency key returned.
         """
         contents = self._contents(request, users)
+        with time_limit(DEADLINE_SECONDS):
+            recorded = self._recorder.record(request, contents)
         try:
-            with time_limit(DEADLINE_SECONDS):
-                return await self._recorder.record(request, contents)
+            return await recorded
         finally:
             # Not earlier: the publishing thread would compete with the caller for the interpreter.
             self._publish_soon()
@@ -216,9 +217,10 @@ class Dispatcher:
 
     def _flush_soon(self) -> None:
         if self._flush_timer is None:
-            self._flush_timer = threading.Timer(FLUSH_SECONDS, self._flush)
-            self._flush_timer.daemon = True
-            self._flush_timer.start()
+            timer = threading.Timer(FLUSH_SECONDS, self._flush)
+            timer.daemon = True
+            timer.start()
+            self._flush_timer = timer
 
     def _flush(self) -> None:
         self._flush_timer = None

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from mailctl.domain.catalog import is_security_template
 from mailctl.domain.email_ids import DAY_DIGITS, day_digits
 from mailctl.domain.factory import make_drafts, make_recipient
 from mailctl.domain.models import RowProblem, copy_with
@@ -104,8 +105,9 @@ class CampaignRecorder:
         self._rate = rate
         self._screening = screening
         self._enqueuer = Enqueuer(runtime)
-        #: An email of this campaign without variables of its own.
+        #: An email of this campaign without variables of its own, and whether the others are like it.
         self._example: Draft | None = None
+        self._is_example_for_all = False
         #: The number of rows given to `record` whose emails are in the delivery log.
         self.rows_in_log = 0
         self._name_hash = hashlib.sha256(f"{self._name}\0".encode())
@@ -224,12 +226,20 @@ class CampaignRecorder:
             # Without variables of the row, emails differ by the user only, so the rest is made once.
             if self._example is None or self._example.created_at != now:
                 self._example = self._draft(user, {}, now=now)
+                self._is_example_for_all = not self._depends_on_user(self._example)
+            elif not self._is_example_for_all:
+                return self._draft(user, {}, now=now)
         except ServiceUnavailable:
             raise
         except MailctlError as error:
             return RowProblem(line=row.line, reason=error.message)
         content = copy_with(self._example.content, user=user)
         return copy_with(self._example, id=self._id_for(user.email.lower()), content=content)
+
+    def _depends_on_user(self, draft: Draft) -> bool:
+        """Whether what is allowed in an email depends on its recipient; so it is for security emails."""
+        template = draft.content.template or self._request.kind.template
+        return bool(self._request.context) and is_security_template(template)
 
     def _draft(self, user: User, variables: Mapping[str, Json], *, now: datetime) -> Draft:
         content = self._enqueuer.make_content(self._request, user, variables=variables)

@@ -16,7 +16,7 @@ from mailctl.domain.models import User
 from mailctl.domain.request import EmailRequest
 from mailctl.enqueue.async_recorder import AsyncRecorder
 from mailctl.enqueue.enqueuer import Enqueuer
-from mailctl.errors import IdempotencyConflict, InvalidInput
+from mailctl.errors import IdempotencyConflict, InvalidInput, LogUnavailable
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
 
@@ -230,6 +230,33 @@ def test_the_time_limit_of_the_first_caller_applies(site: Site) -> None:
     assert limits[1] is None
 
 
+def test_what_has_waited_too_long_is_not_tried_any_more(site: Site) -> None:
+    """So a log that does not answer delays no caller by the limits of those before it."""
+
+    async def record() -> list[Any]:
+        with time_limit(0.0):
+            late = asyncio.create_task(site.record("late@example.com"))
+        return [*await asyncio.gather(late, return_exceptions=True), await site.record("zoe@example.com")]
+
+    site.may_go_on.set()
+    error, email_id = asyncio.run(record())
+    assert isinstance(error, LogUnavailable)
+    assert (site.counts, site.known([email_id])) == ([1], 1)
+
+
+def test_what_is_recorded_has_not_failed(site: Site) -> None:
+    """Whatever happens to one call afterwards: neither it nor those that were recorded with it."""
+
+    def fail_once(result: EnqueueResult) -> None:
+        site.recorded.append(result)
+        if len(site.recorded) == 2:
+            raise RuntimeError
+
+    site.recorder._on_recorded = fail_once
+    ids = asyncio.run(site.record_behind(PLAIN, PLAIN, PLAIN))
+    assert site.known(ids) == 3
+
+
 def test_closing_waits_for_what_was_asked_for(site: Site) -> None:
     """What is asked for later fails at once."""
 
@@ -241,4 +268,4 @@ def test_closing_waits_for_what_was_asked_for(site: Site) -> None:
 
     *ids, error = asyncio.run(record())
     assert site.known(ids) == 2
-    assert isinstance(error, RuntimeError)
+    assert isinstance(error, LogUnavailable)

@@ -228,6 +228,20 @@ def test_rows_without_variables_differ_by_their_user_alone(runtime: Runtime) -> 
     assert [draft.content.context["title"] for draft in together] == ["News", "Special", "News", "News"]
 
 
+def test_a_security_email_carries_no_address_but_that_of_its_recipient(runtime: Runtime) -> None:
+    """Whatever recipient comes first in the list."""
+    request = EmailRequest(
+        kind=GENERIC,
+        campaign="spring",
+        subject="Hi",
+        template="reset",
+        context={"reset_url": "http://localhost:3000/r/1", "note": "a@x.example.com"},
+    )
+    for names in ("ab", "ba"):
+        found = drafts(runtime, [row(f"{name}@x.example.com") for name in names], request)
+        assert [draft.content.user.email for draft in found] == ["a@x.example.com"]
+
+
 @pytest.mark.parametrize("youngest", [0, 700, 10 * _GC_THRESHOLD])
 def test_garbage_is_collected_as_before_after_a_campaign(youngest: int) -> None:
     """Meanwhile seldom; a service that collects less often, or by itself, is not overruled."""
