@@ -346,6 +346,7 @@ class TestAsynchronousSessions:
             return f"sqlite:///{tmp_path / 'service.db'}"
         return str(request.getfixturevalue("postgres_url"))
 
+    @pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg"])
     def test_many_requests_at_once_do_not_wait_for_each_other(
         self, service: Service, url: str, driver: str
     ) -> None:
