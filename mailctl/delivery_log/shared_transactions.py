@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 #: Calls that share a transaction at most.
-_MOST = 100
+MOST_CALLS = 100
 #: Seconds to wait, and that a transaction may take, without a time limit of the caller.
 _LONGEST_SECONDS = 60.0
 #: How often calls are written together, each time without one that has failed, until each is written alone.
@@ -26,6 +26,11 @@ _TRIES = 5
 #: How long calls may wait together for a lock of another transaction, such as a long one of the service that
 #: has used the same idempotency key; who has to wait longer waits alone, and holds up nobody.
 _LOCK_SECONDS = 0.1
+
+
+def too_late() -> LogUnavailable:
+    """Return the error of a call with which no transaction has begun in time."""
+    return LogUnavailable("the delivery log does not answer in time.", fix="See `mailctl check-config`.")
 
 
 class SharedCall(Generic[_A, _T]):
@@ -134,9 +139,7 @@ class SharedTransactions(Generic[_A, _T]):
         if call.attention.wait(_LONGEST_SECONDS if limit is None else max(0.0, limit)):
             return
         if self._withdraw(call):
-            raise LogUnavailable(
-                "the delivery log does not answer in time.", fix="See `mailctl check-config`."
-            )
+            raise too_late()
         call.attention.wait()  # another thread writes it already
 
     def _withdraw(self, call: SharedCall[_A, _T]) -> bool:
@@ -155,8 +158,8 @@ class SharedTransactions(Generic[_A, _T]):
         try:
             with self._lock:
                 self._waiting.remove(own)
-                calls += self._waiting[: _MOST - 1]
-                del self._waiting[: _MOST - 1]
+                calls += self._waiting[: MOST_CALLS - 1]
+                del self._waiting[: MOST_CALLS - 1]
             self._write_all(calls)
         except BaseException as error:
             for call in calls:

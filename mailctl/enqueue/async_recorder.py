@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.shared_transactions import SharedCall
+from mailctl.delivery_log.shared_transactions import MOST_CALLS, SharedCall, too_late
 from mailctl.delivery_log.storage.time_limit import remaining_seconds
 from mailctl.errors import LogUnavailable
 from mailctl.security.address_masking import masking_logger
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _log = masking_logger("mailctl.service")
 
-#: Calls that are recorded together at most.
-_MOST_TOGETHER = 100
 #: Calls that wait for other transactions at the same time: so many that connections are left for the others.
 _MOST_ALONE = 6
 #: Seconds of a time limit in which a transaction cannot be expected to end.
@@ -91,15 +89,16 @@ class AsyncRecorder:
         try:
             self._together.submit(self._record_waiting)
         except RuntimeError:  # closed
+            error = LogUnavailable(
+                "this process has closed the delivery log.", fix="Send emails before `EmailService.close()`."
+            )
             while calls := self._take():
-                for call in calls:
-                    call.fail(LogUnavailable("this process has closed the delivery log."))
-                self._deliver(calls)
+                self._fail(calls, error)
 
     def _take(self) -> list[_Call]:
         """Take some calls that wait; if there are none, the next one starts a thread."""
         with self._lock:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TOGETHER))]
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_CALLS))]
             self._is_recording = bool(taken)
             return taken
 
@@ -108,9 +107,14 @@ class AsyncRecorder:
             try:
                 self._record_together(calls)
             except Exception as error:
-                for call in calls:
-                    call.fail(error)
-            self._deliver([call for call in calls if not call.is_alone])
+                self._fail(calls, error)
+            else:
+                self._deliver([call for call in calls if not call.is_alone])
+
+    def _fail(self, calls: Sequence[_Call], error: Exception) -> None:
+        for call in calls:
+            call.fail(error)
+        self._deliver(calls)
 
     def _record_together(self, calls: Sequence[_Call]) -> None:
         for call in calls:
@@ -203,9 +207,7 @@ class _Call:
         """Raise `LogUnavailable` if the time limit of the caller leaves none for a transaction."""
         left = self._context.run(remaining_seconds)
         if left is not None and left < _TOO_SHORT_SECONDS:
-            raise LogUnavailable(
-                "the delivery log does not answer in time.", fix="See `mailctl check-config`."
-            )
+            raise too_late()
 
     def end(self) -> EnqueueResult | None:
         """Return the result, once it is recorded; None after an error."""

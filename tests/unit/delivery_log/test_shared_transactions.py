@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from mailctl.delivery_log.shared_transactions import SharedTransactions
+from mailctl.delivery_log.shared_transactions import SharedCall, SharedTransactions
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import pauses
-from mailctl.delivery_log.storage.time_limit import time_limit
+from mailctl.delivery_log.storage.time_limit import remaining_seconds, time_limit
 from mailctl.errors import InvalidInput, LogUnavailable
 from tests.emails import NOW
 
@@ -34,6 +34,8 @@ class Site:
         self.transactions = SharedTransactions[str, str](engine, self.insert)
         #: What was written together, as far as it was tried.
         self.tried: list[tuple[int, tuple[str, ...]]] = []
+        #: The seconds that each attempt had.
+        self.limits: list[float | None] = []
         self.executor = ThreadPoolExecutor(9)
         self.has_begun, self.may_end = Event(), Event()
 
@@ -44,6 +46,7 @@ class Site:
             assert self.may_end.wait(60)
             return names
         self.tried.append((id(connection), tuple(names)))
+        self.limits.append(remaining_seconds())
         if "interrupted" in names:
             raise KeyboardInterrupt
         if "silent" in names:
@@ -140,6 +143,19 @@ def test_many_calls_that_fail_leave_others_alone(site: Site) -> None:
     good, *bad = site.write_together("good", *["bad"] * 7)
     assert {type(future.exception(60)) for future in bad} == {InvalidInput}
     assert (good.result(60), site.names()) == ("good", ["good"])
+
+
+def test_one_thread_writes_the_calls_of_others(site: Site) -> None:
+    """In the time that the first has; the one that fails is left to be written alone."""
+    with time_limit(30):
+        calls = [SharedCall[str, str](name, order=name) for name in ("b", "bad", "a")]
+    site.transactions.write_all(calls)
+    assert [call.is_alone for call in calls] == [False, True, False]
+    assert [calls[0].take_result(), calls[2].take_result(), *site.names()] == ["b", "a", "a", "b"]
+    site.transactions.write_alone(calls[1])
+    with pytest.raises(InvalidInput):
+        calls[1].take_result()
+    assert all(seconds is not None and seconds <= 30 for seconds in site.limits)
 
 
 def test_a_call_gives_up_in_time_and_is_not_written_later(site: Site) -> None:
