@@ -105,9 +105,8 @@ class CampaignRecorder:
         self._rate = rate
         self._screening = screening
         self._enqueuer = Enqueuer(runtime)
-        #: An email of this campaign without variables of its own, and whether the others are like it.
+        #: An email of this campaign without variables of its own, if the others are like it.
         self._example: Draft | None = None
-        self._is_example_for_all = False
         #: The number of rows given to `record` whose emails are in the delivery log.
         self.rows_in_log = 0
         self._name_hash = hashlib.sha256(f"{self._name}\0".encode())
@@ -220,21 +219,19 @@ class CampaignRecorder:
         if isinstance(row, RowProblem):
             return row
         try:
-            user = self._user(row)
-            if row.variables:
-                return self._draft(user, row.variables, now=now)
-            # Without variables of the row, emails differ by the user only, so the rest is made once.
-            if self._example is None or self._example.created_at != now:
-                self._example = self._draft(user, {}, now=now)
-                self._is_example_for_all = not self._depends_on_user(self._example)
-            elif not self._is_example_for_all:
-                return self._draft(user, {}, now=now)
+            user, example = self._user(row), self._example
+            if row.variables or example is None or example.created_at != now:
+                draft = self._draft(user, row.variables, now=now)
+                # Without variables of the row, emails differ by the user only, so the rest is made once.
+                if not row.variables and not self._depends_on_user(draft):
+                    self._example = draft
+                return draft
         except ServiceUnavailable:
             raise
         except MailctlError as error:
             return RowProblem(line=row.line, reason=error.message)
-        content = copy_with(self._example.content, user=user)
-        return copy_with(self._example, id=self._id_for(user.email.lower()), content=content)
+        content = copy_with(example.content, user=user)
+        return copy_with(example, id=self._id_for(user.email.lower()), content=content)
 
     def _depends_on_user(self, draft: Draft) -> bool:
         """Whether what is allowed in an email depends on its recipient; so it is for security emails."""
