@@ -69,12 +69,17 @@ class EventLoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        #: The coroutines that have not ended: an event loop refers to its tasks only weakly.
+        self._runs: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mailctl-loop", daemon=True)
         self._thread.start()
 
     def start(self, coroutine: Coroutine[Any, Any, _T]) -> CoroutineRun[_T]:
         """Start a coroutine, and return the future of its result."""
-        return CoroutineRun(self._loop, coroutine)
+        run = CoroutineRun(self._loop, coroutine)
+        self._runs.add(run)
+        run.add_done_callback(self._runs.discard)
+        return run
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run a last coroutine, cancel what still waits for the network, and end the loop and its thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def test_close_runs_a_last_coroutine_and_ends_the_thread() -> None:
 
 
 def test_close_cancels_what_still_waits() -> None:
-    """It closes its connections while there is an event loop."""
+    """It closes its connections while there is an event loop, and is not collected as garbage before."""
     loop, started, closed = EventLoopThread(), threading.Event(), []
 
     async def wait_for_the_network() -> None:
@@ -100,5 +101,6 @@ def test_close_cancels_what_still_waits() -> None:
 
     loop.start(wait_for_the_network())
     assert started.wait(60)
+    gc.collect()
     loop.close(nothing())
     assert closed == [1]
