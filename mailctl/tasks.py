@@ -348,12 +348,13 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
 
 
 def _add_bootsteps(instance: Any, **_: object) -> None:
-    """Add the relay and the message guards to every worker that has these tasks."""
+    """Add the relay, the message guards and the removal of timers to every worker that has these tasks."""
+    from mailctl.worker.cancelled_timers import CancelledTimerStep
     from mailctl.worker.consumer_guards import MessageGuardStep
     from mailctl.worker.foreign_messages.step import ForeignMessageStep
     from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
-    instance.app.steps["worker"].add(RelayStep)
+    instance.app.steps["worker"].update((RelayStep, CancelledTimerStep))
     instance.app.steps["consumer"].update((MessageGuardStep, ForeignMessageStep, ControlGuard))
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from mailctl.delivery_log.campaign_rates import return_to_log
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.batches import as_json_rows, json_row_columns
+from mailctl.delivery_log.storage.batches import as_json_rows, is_among, json_row_columns
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
@@ -169,8 +169,8 @@ def _finish_sent(connection: Connection, sent: Sequence[SentClaim], now: datetim
 
 #: As one value: with each row that is fetched, the driver of SQLite lets another thread run.
 _SELECT_STILL_CLAIMED = select(func.json_group_array(emails.c.id)).where(
-    emails.c.id.in_(bindparam("ids", expanding=True)),
-    emails.c.claim.in_(bindparam("tokens", expanding=True)),
+    is_among(emails.c.id, "ids"),
+    is_among(emails.c.claim, "tokens"),
     UNINDEXED_STATE == State.SENDING,
 )
 #: What differs between emails that are recorded as sent together.

@@ -17,7 +17,7 @@ from mailctl.delivery_log.new_rows import first_events
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.queries.queue_stats import newest_events
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import batches, is_among
 from mailctl.delivery_log.storage.engine import can_flush, checkpoint, reading, writing
 from mailctl.delivery_log.storage.notifications import notify
 from mailctl.delivery_log.storage.raw_insert import PreparedInsert, insert_rows
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Seconds over which the pace is measured, and the states that follow an attempt.
 _PACE_SECONDS = 5.0
 _ENDED_ATTEMPTS = (State.SENT, State.CAPTURED, State.DEFERRED, State.FAILED, State.HELD)
-_SELECT_KNOWN = select(emails.c.id).where(emails.c.id.in_(bindparam("ids", expanding=True)))
+_SELECT_KNOWN = select(emails.c.id).where(is_among(emails.c.id, "ids"))
 
 
 @dataclass(frozen=True, kw_only=True)

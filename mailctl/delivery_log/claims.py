@@ -17,6 +17,7 @@ from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import identity_from_row
 from mailctl.delivery_log.rule_enforcement import is_not_suppressed, suppress_waiting
 from mailctl.delivery_log.storage import encryption
+from mailctl.delivery_log.storage.batches import is_among
 from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
@@ -157,14 +158,13 @@ class Claims(Repository):
             LogUnavailable: the delivery log cannot be used; the leases end when they would have.
         """
         asked_at = boottime()
-        are_held = and_(
-            emails.c.id.in_([claim.id for claim in claims]),
-            emails.c.claim.in_({claim.token for claim in claims}),
-            UNINDEXED_STATE == State.SENDING,
-        )
-        extended = update(emails).where(are_held).values(lease_until=self._clock() + self._lease)
+        parameters = {
+            "ids": [claim.id for claim in claims],
+            "tokens": list({claim.token for claim in claims}),
+            "until": self._clock() + self._lease,
+        }
         with writing(self._engine) as connection:
-            held = set(connection.execute(extended.returning(emails.c.id)).scalars())
+            held = set(connection.execute(_EXTEND, parameters).scalars())
         for claim in claims:
             if claim.id in held:
                 claim.lease.renew(asked_at=asked_at)
@@ -231,7 +231,7 @@ def claim_of(
 def _build_claim(where: ColumnElement[bool], *, returning: Sequence[ColumnElement[Any]] = ()) -> StateChange:
     return StateChange(
         and_(
-            emails.c.id.in_(bindparam("ids", expanding=True)),
+            is_among(emails.c.id, "ids"),
             where,
             may_start(bindparam("now", type_=UtcDateTime)),
             is_not_paused(),
@@ -257,6 +257,12 @@ def _build_claim(where: ColumnElement[bool], *, returning: Sequence[ColumnElemen
     )
 
 
+_EXTEND = (
+    update(emails)
+    .where(is_among(emails.c.id, "ids"), is_among(emails.c.claim, "tokens"), UNINDEXED_STATE == State.SENDING)
+    .values(lease_until=bindparam("until", type_=UtcDateTime))
+    .returning(emails.c.id)
+)
 _CLAIM_EMAILS = _build_claim(emails.c.kind != CANARY.name)
 #: The same where mail servers are chosen; id, kind and address are returned already.
 _CLAIM_ROUTED = _build_claim(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, select, update
 
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import batches, is_among
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.tables import emails
 from mailctl.delivery_log.transitions import append_events
@@ -36,7 +36,7 @@ ROUTE_COLUMNS = (
     emails.c.server,
     emails.c.route,
 )
-_SELECT = select(*ROUTE_COLUMNS).where(emails.c.id.in_(bindparam("ids", expanding=True)))
+_SELECT = select(*ROUTE_COLUMNS).where(is_among(emails.c.id, "ids"))
 
 
 @dataclass(frozen=True, kw_only=True)

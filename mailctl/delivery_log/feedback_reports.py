@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, or_, select, text, update
+from sqlalchemy import func, or_, select, text, update
 
 from mailctl.delivery_log.feedback_counts import add_counts
 from mailctl.delivery_log.report_effects import NewReport, apply_reports, can_follow
@@ -19,7 +19,7 @@ from mailctl.delivery_log.reports import (
 )
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.shared_transactions import SharedTransactions
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import batches, is_among
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.partial_indices import IS_WAITING_REPORT
 from mailctl.delivery_log.storage.tables import emails, feedback
@@ -150,14 +150,14 @@ _EMAIL_FACTS = (
 
 #: Statements, built once: building one takes as long as running it.
 _EMAILS = select(*_EMAIL_FACTS, emails.c.message_id).order_by(emails.c.id).with_for_update()
-_EMAILS_BY_ID = _EMAILS.where(emails.c.id.in_(bindparam("ids", expanding=True)))
+_EMAILS_BY_ID = _EMAILS.where(is_among(emails.c.id, "ids"))
 _EMAILS_BY_MESSAGE = _EMAILS.where(
-    emails.c.mailbox.in_(bindparam("mailboxes", expanding=True)),
-    emails.c.message_id.in_(bindparam("message_ids", expanding=True)),
+    is_among(emails.c.mailbox, "mailboxes"),
+    is_among(emails.c.message_id, "message_ids"),
 )
 _AT_REPORT_LIMIT = (
     select(feedback.c.email_id, feedback.c.kind)
-    .where(feedback.c.proof == PROVEN, feedback.c.email_id.in_(bindparam("ids", expanding=True)))
+    .where(feedback.c.proof == PROVEN, is_among(feedback.c.email_id, "ids"))
     .group_by(feedback.c.email_id, feedback.c.kind)
     .having(func.count() >= _MAX_PROVEN)
 )

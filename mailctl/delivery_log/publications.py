@@ -26,6 +26,7 @@ from mailctl.delivery_log.due import WAITING_STATES, is_claimable_single, may_st
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.repository import Repository
 from mailctl.delivery_log.rows import EMAIL_COLUMNS, email_from_row
+from mailctl.delivery_log.storage.batches import is_among
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.notifications import notify
 from mailctl.delivery_log.storage.partial_indices import IS_WAITING_SECURITY_EMAIL
@@ -58,7 +59,7 @@ _MOMENT: BindParameter[datetime] = bindparam("moment", type_=UtcDateTime)
 _LEAVE = (
     update(emails)
     .where(
-        emails.c.id.in_(bindparam("ids", expanding=True)),
+        is_among(emails.c.id, "ids"),
         UNINDEXED_STATE == State.PENDING,
         may_start(_MOMENT),
         emails.c.due_at > _MOMENT,
@@ -67,7 +68,7 @@ _LEAVE = (
 )
 _MARK_QUEUED = StateChange(
     and_(
-        emails.c.id.in_(bindparam("ids", expanding=True)),
+        is_among(emails.c.id, "ids"),
         # Not an email that a fast worker has deferred already, before this was written.
         may_start(bindparam("moment", type_=UtcDateTime)),
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, func, or_, select
 
 from mailctl.delivery_log.reports import FeedbackChange
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import batches, is_among
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
@@ -155,7 +155,7 @@ def _state_change(target: State) -> StateChange:
         "sent_at": func.coalesce(emails.c.sent_at, bindparam("reported_at", type_=UtcDateTime)),
         "content": None,
     }
-    is_one = emails.c.id.in_(bindparam("ids", expanding=True))
+    is_one = is_among(emails.c.id, "ids")
     return StateChange(and_(is_one, can_follow()), target, values=values)
 
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from mailctl.delivery_log.due import is_claimable_single
+from mailctl.delivery_log.storage.batches import is_among
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, suppressions
 from mailctl.delivery_log.suppressions import (
     SuppressionScope,
@@ -199,7 +200,7 @@ _SELECT_WAITING_SUPPRESSED = (
     .join(suppressions, suppressions.c.address == func.lower(emails.c.to_address))
     .where(
         _STOPS,
-        emails.c.id.in_(bindparam("ids", expanding=True)),
+        is_among(emails.c.id, "ids"),
         UNINDEXED_STATE.in_(CLAIMABLE_STATES),
         emails.c.is_forced.is_(False),
     )
@@ -208,7 +209,7 @@ _SELECT_WAITING_SUPPRESSED = (
 
 _SELECT_WAITING_UNSUBSCRIBED = select(emails.c.id, emails.c.to_address, emails.c.kind).where(
     has_unsubscribed(),
-    emails.c.id.in_(bindparam("ids", expanding=True)),
+    is_among(emails.c.id, "ids"),
     UNINDEXED_STATE.in_(CLAIMABLE_STATES),
     emails.c.is_forced.is_(False),
 )

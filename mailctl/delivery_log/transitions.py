@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, bindparam, case, func, insert, select, update
 
-from mailctl.delivery_log.storage.batches import batches
+from mailctl.delivery_log.storage.batches import batches, is_among
 from mailctl.delivery_log.storage.raw_insert import insert_rows
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
@@ -39,7 +39,7 @@ _EVENTS_OF_EMAILS = select(
 )
 _EVENT_FIELDS = ["email_id", "at", "state", "attempt", "worker", "code", "text", "actor", "reason_code"]
 _APPEND_EVENTS = insert(events).from_select(
-    _EVENT_FIELDS, _EVENTS_OF_EMAILS.where(emails.c.id.in_(bindparam("ids", expanding=True)))
+    _EVENT_FIELDS, _EVENTS_OF_EMAILS.where(is_among(emails.c.id, "ids"))
 )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select
 from mailctl.delivery_log.due import may_start, message_queue, starts_later
 from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row, event_from_row
+from mailctl.delivery_log.storage.batches import is_among
 from mailctl.delivery_log.storage.engine import reading
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Email, Event, Json
 
-_BY_IDS: Any = SELECT_EMAILS.where(emails.c.id.in_(bindparam("ids", expanding=True))).order_by(emails.c.seq)
+_BY_IDS: Any = SELECT_EMAILS.where(is_among(emails.c.id, "ids")).order_by(emails.c.seq)
 _PUBLISHABLE: Any = _BY_IDS.where(
     UNINDEXED_STATE == State.PENDING,
     may_start(bindparam("now", type_=UtcDateTime)),
@@ -37,7 +38,7 @@ _NEIGHBOURS: Any = select(
     emails.c.id,
     select(func.max(_other.c.id)).where(_other.c.id < emails.c.id).scalar_subquery().label("before"),
     select(func.min(_other.c.id)).where(_other.c.id > emails.c.id).scalar_subquery().label("after"),
-).where(emails.c.id.in_(bindparam("ids", expanding=True)))
+).where(is_among(emails.c.id, "ids"))
 #: The words of a reply, one of which is the id under which the mail server has queued an email.
 _WORD = re.compile(r"[\w.-]+")
 #: The replies that are looked through for such a word.

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Table
     from sqlalchemy.engine import Dialect
 
-#: Parameters in one statement; SQLite's limit is 32,766.
-_MAX_PARAMETERS = 32_000
+#: Rows in one statement of SQLite, which then has fewer parameters than its limit of 32,766.
+_MAX_ROWS = 128
 #: The drivers of mailctl's own engines, each with its placeholder. Sessions of a service may have others.
 _PLACEHOLDERS = {"pysqlite": "?", "psycopg": "%s"}
+_T = TypeVar("_T")
 
 
 class PreparedInsert:
@@ -163,12 +164,22 @@ class _InsertStatement:
                 own.append(list(map(process, column)))
             else:
                 shared.append(process(column[0]))
-        rows, most = list(zip(*own, strict=True)), (_MAX_PARAMETERS - len(shared)) // len(own)
-        batches = (rows[start : start + most] for start in range(0, len(rows), most))
         return [
             (_insert_select(head, tuple(are_own), len(some)), [*shared, *chain.from_iterable(some)])
-            for some in batches
+            for some in _in_few_sizes(list(zip(*own, strict=True)))
         ]
+
+
+def _in_few_sizes(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield rows in batches whose sizes are powers of two.
+
+    Each size is a statement of its own, and a connection keeps 128 prepared ones, of up to 40 kB.
+    """
+    start = 0
+    while left := len(rows) - start:
+        size = 1 << (min(left, _MAX_ROWS).bit_length() - 1)
+        yield rows[start : start + size]
+        start += size
 
 
 def _unchanged(value: Any) -> Any:

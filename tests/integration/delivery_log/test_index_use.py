@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event, text
 
 from mailctl.delivery_log.campaigns import Campaigns
+from mailctl.delivery_log.claims import Claims
 from mailctl.delivery_log.due import GroupableEmails
 from mailctl.delivery_log.own_task_claims import OwnTaskClaims
 from mailctl.delivery_log.pauses import Pauses, PauseScope
@@ -93,6 +94,20 @@ def test_an_index_answers(log: Log, plans: list[str], question: str) -> None:
     is_sqlite = log.engine.dialect.name == "sqlite"
     assert not is_sqlite or any(f"INDEX {index} (" in plan for plan in plans), plans
     assert plans
+    assert not any("SCAN mailctl_emails" in plan or "Seq Scan on mailctl_emails" in plan for plan in plans)
+
+
+def test_emails_that_a_worker_names_are_found_by_their_ids(log: Log, plans: list[str]) -> None:
+    """Whatever else a statement asks of them."""
+    email_ids = [log.add() for _ in range(3)]
+    log.publications.mark_queued(email_ids)
+    owner = Claims(log.engine, KEYRING, lease=LEASE, clock=log.clock)
+    claims = owner.claim(email_ids, worker="w@host").claims
+    owner.extend(claims)
+    log.results.finish_sent(
+        [SentClaim(claim=each, state=State.SENT, outcome=SENT, message_id="<1@x>") for each in claims]
+    )
+    assert len(plans) >= len(["mark_queued", "claim", "extend", "finish_sent"])
     assert not any("SCAN mailctl_emails" in plan or "Seq Scan on mailctl_emails" in plan for plan in plans)
 
 

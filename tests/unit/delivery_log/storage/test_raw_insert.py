@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,21 @@ def test_every_row_is_inserted(engine: Engine, count: int) -> None:
         found = connection.execute(select(foreign_messages)).mappings().all()
         assert is_empty(connection, foreign_messages.c.digest) is (count == 0)
     assert sorted(found, key=lambda row: row["rounds"]) == rows(count)
+
+
+def test_groups_of_many_sizes_are_inserted_by_few_statements(engine: Engine) -> None:
+    """A connection of SQLite keeps each statement prepared, and a worker has groups of every size."""
+    statements, count = set[str](), 0
+    with writing(engine) as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(lambda statement: statements.add(statement.split("VALUES")[-1]))
+        for size in range(1, 101):
+            insert_rows(connection, foreign_messages, rows(count + size)[count:])
+            count += size
+        driver.set_trace_callback(None)
+        assert len(connection.execute(select(foreign_messages)).all()) == count
+    assert len({statement.count("(") for statement in statements}) <= len([1, 2, 4, 8, 16, 32, 64])
 
 
 def test_times_are_stored_in_utc(engine: Engine) -> None:
