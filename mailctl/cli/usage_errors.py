@@ -29,6 +29,12 @@ _MEANT: Mapping[str, tuple[str, ...]] = {
     "find": ("list",),
     "export": ("list",),
 }
+#: The options that other words for them stand for, where they exist.
+_MEANT_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("--to", "--recipient", "--address"), ("--email", "--to")),
+    **dict.fromkeys(("--var", "--variable", "--context"), ("--set",)),
+    "--csv": ("--users-file",),
+}
 
 
 def usage_sentence(error: typer.TyperException) -> str:
@@ -42,7 +48,8 @@ def _what_is_wrong(error: Any) -> str:
     parameter = getattr(error, "param", None)
     # A short option that does not exist has no `possibilities`.
     if (option := getattr(error, "possibilities", None)) is not None or hasattr(error, "possibilities"):
-        closest = f" Did you mean {option[0]}?" if option else ""
+        meant = _meant_option(error, option or ())
+        closest = f" Did you mean {meant}?" if meant else ""
         return f"There is no option {error.option_name}.{closest}"
     if hasattr(error, "param_type") and parameter is not None:
         return f"The {parameter.param_type_name} {name_of_parameter(parameter)} is missing."
@@ -61,6 +68,14 @@ def meant_commands(name: str, known: Sequence[str]) -> list[str]:
     same = [each for each in _MEANT.get(name.lower(), ()) if each.split()[0] in known]
     closest = closest_name(name, known)
     return same or ([closest] if closest else [])
+
+
+def _meant_option(error: Any, closest: Sequence[str]) -> str:
+    """Return the option that was probably meant by one that does not exist; "" if none is known."""
+    command = getattr(getattr(error, "ctx", None), "command", None)
+    known = [name for each in getattr(command, "params", ()) for name in each.opts]
+    same = [name for name in _MEANT_OPTIONS.get(error.option_name, ()) if name in known]
+    return next(iter([*same, *closest]), "")
 
 
 def _as_sentence(error: Any) -> str:

@@ -45,6 +45,9 @@ def test_wrong_usage_names_the_help(words: str, command: str, capsys: pytest.Cap
     [
         ("lst", "There is no command 'lst'. Did you mean 'list'?"),
         ("list --stat failed", "There is no option --stat. Did you mean --state?"),
+        ("send welcome --to ada@example.com", "There is no option --to. Did you mean --email?"),
+        ("list --recipient ada", "There is no option --recipient. Did you mean --to?"),
+        ("send email --variable a=b", "There is no option --variable. Did you mean --set?"),
         ("list --state faild", "'faild' is not a state. Did you mean 'failed'?"),
         ("list --kind rest", "There is no kind 'rest'. Did you mean 'reset'?"),
         ("send rest --user-id 1", "There is no kind 'rest'. Did you mean 'reset'?"),
