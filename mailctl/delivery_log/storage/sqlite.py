@@ -49,6 +49,9 @@ _BUSY_POLL_SECONDS = 0.0005
 #: Bytes of the write-ahead log after which it is copied into the main file. It is large and keeps its size,
 #: because a writer waits for the disk when the write-ahead log restarts, or grows while it is being flushed.
 _MAX_WAL_BYTES = 32 * 1024 * 1024
+#: Bytes from which writers wait until it is empty. Under load it may never be copied to its end otherwise,
+#: because writers append to it meanwhile, and then it grows until the disk is full.
+_TRUNCATED_WAL_BYTES = 4 * _MAX_WAL_BYTES
 #: Error codes of SQLite where it cannot create the files that it keeps beside a database in use.
 _CANNOT_CREATE_WAL_CODES = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _CACHE_KIB = 16 * 1024
@@ -255,11 +258,22 @@ def flush(engine: Engine) -> None:
 
 
 def checkpoint(engine: Engine) -> None:
-    """Copy a write-ahead log that has grown large into the main file, without blocking writers."""
+    """Copy a write-ahead log that has grown large into the main file.
+
+    Writers are blocked only if it has grown much larger, and only for the rest that they appended meanwhile.
+    """
     with suppress(FileNotFoundError):
-        if _wal_path(engine).stat().st_size > _MAX_WAL_BYTES:
-            with closing(engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        size = _wal_path(engine).stat().st_size
+        if size <= _MAX_WAL_BYTES:
+            return
+        with closing(engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            if size > _TRUNCATED_WAL_BYTES:
+                # It does not wait for another writer or for a reader; the next transaction tries again.
+                cursor.execute("PRAGMA busy_timeout = 0")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _wal_path(engine: Engine) -> Path:

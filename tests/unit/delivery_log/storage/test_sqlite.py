@@ -280,6 +280,27 @@ def test_a_large_write_ahead_log_is_copied_into_the_file(
     assert (main.stat().st_size > before) is is_large
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_huge_write_ahead_log_gives_its_space_back(
+    is_read: bool, writer: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as nobody reads what it has; until then the writer goes on, without waiting."""
+    wal = tmp_path / "mailctl.db-wal"
+    monkeypatch.setattr(sqlite, "_MAX_WAL_BYTES", 1)
+    monkeypatch.setattr(sqlite, "_TRUNCATED_WAL_BYTES", 1)
+    with writer.connect().execution_options(**{READ_ONLY: True}) as reader:
+        if is_read:
+            reader.execute(text("SELECT count(*) FROM sqlite_master")).one()
+            with writer.begin() as connection:
+                add(connection)
+        checkpoint(writer)
+        assert (wal.stat().st_size > 0) is is_read
+    checkpoint(writer)
+    assert not wal.stat().st_size
+    with writer.connect() as connection:
+        assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 10_000
+
+
 def test_a_log_that_is_in_the_main_file_needs_no_flush(writer: Engine) -> None:
     """There is no write-ahead log."""
     writer.dispose()
