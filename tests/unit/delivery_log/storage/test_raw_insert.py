@@ -46,13 +46,13 @@ def test_groups_of_many_sizes_are_inserted_by_few_statements(engine: Engine) -> 
     with writing(engine) as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.set_trace_callback(lambda statement: statements.add(statement.split("VALUES")[-1]))
+        driver.set_trace_callback(lambda statement: statements.add(statement.partition("VALUES")[2]))
         for size in range(1, 101):
             insert_rows(connection, foreign_messages, rows(count + size)[count:])
             count += size
         driver.set_trace_callback(None)
         assert len(connection.execute(select(foreign_messages)).all()) == count
-    assert len({statement.count("(") for statement in statements}) <= len([1, 2, 4, 8, 16, 32, 64])
+    assert len({statement.count("(") for statement in statements}) <= len([1, 2, 4, 8, 16, 32, 64, 128])
 
 
 def test_times_are_stored_in_utc(engine: Engine) -> None:
