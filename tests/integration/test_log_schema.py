@@ -296,24 +296,6 @@ def test_options_of_asyncpg_become_those_of_libpq() -> None:
     assert dict(url.query) == {"sslmode": "require", "application_name": "a"}
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [("", None), ("?prepare_threshold=none", None), ("?prepare_threshold=0", 0), ("?prepare_threshold=7", 7)],
-)
-def test_statements_are_prepared_as_the_address_says(
-    postgres_url: str, options: str, expected: int | None
-) -> None:
-    """`prepare_threshold` is an option of psycopg's own; none, the default, suits every PgBouncer."""
-    engine = open_engine(parse_url(f"{postgres_url}{options}", setting="X"), setting="X")
-    try:
-        with reading(engine) as connection:
-            driver = connection.connection.driver_connection
-            assert driver is not None
-            assert driver.prepare_threshold == expected
-    finally:
-        engine.dispose()
-
-
 def test_an_option_that_only_the_driver_can_judge_is_refused_without_its_value(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

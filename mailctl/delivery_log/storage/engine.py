@@ -27,7 +27,6 @@ from mailctl.delivery_log.storage.late_creation import late_creation_of
 from mailctl.delivery_log.storage.pools import ClosingPool
 from mailctl.delivery_log.storage.time_limit import (
     CONNECT_TIMEOUT_SECONDS,
-    is_server_limited,
     time_limit,
 )
 from mailctl.delivery_log.storage.urls import mask_url
@@ -119,6 +118,8 @@ def _open_server(
             hide_parameters=True,
             **options,
         )
+        if connection_class is not None and PREPARE_THRESHOLD not in url.query:
+            event.listen(engine, "checkout", postgresql.prepare_statements)
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
@@ -222,8 +223,11 @@ def reading(engine: Engine, *, is_snapshot: bool = False) -> Iterator[Connection
         connection.execution_options(**{sqlite.READ_ONLY: True})
         if is_snapshot and connection.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ")
-        _limit_time(connection)
+        _set_up_transaction(connection)
         yield connection
+        if connection.dialect.name == "postgresql":
+            # A rollback would discard the statements that the connection has prepared.
+            connection.commit()
 
 
 @contextmanager
@@ -246,8 +250,8 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     ):
         connection.execution_options(**{sqlite.DURABLE: durable})
         with sqlite.taking_turns(engine), connection.begin():
-            _limit_time(connection)
-            _set_up_transaction(connection, durable=durable)
+            seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
+            _set_up_transaction(connection, durable=durable, idle_seconds=seconds)
             yield connection
     if durable:
         checkpoint(engine)
@@ -281,19 +285,13 @@ def _connected(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _set_up_transaction(connection: Connection, *, durable: bool) -> None:
+def _set_up_transaction(
+    connection: Connection, *, durable: bool = True, idle_seconds: float | None = None
+) -> None:
     if connection.dialect.name == "postgresql":
         from mailctl.delivery_log.storage.postgresql import set_up_transaction
 
-        seconds = connection.get_execution_options().get(_TRANSACTION_SECONDS)
-        set_up_transaction(connection, durable=durable, idle_seconds=seconds)
-
-
-def _limit_time(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql" and is_server_limited():
-        from mailctl.delivery_log.storage.postgresql import set_timeouts
-
-        set_timeouts(connection)
+        set_up_transaction(connection, durable=durable, idle_seconds=idle_seconds)
 
 
 @contextmanager

@@ -82,9 +82,9 @@ class Listener:
         self._connection = connection
         connection.rollback()
         connection.autocommit = True
-        # A pooler tells its clients a number of its own.
-        is_direct = connection.execute("SELECT pg_backend_pid()").fetchone()[0] == connection.info.backend_pid
-        if is_direct:
+        from mailctl.delivery_log.storage.postgresql import is_direct
+
+        if is_direct(connection):
             connection.execute(f"LISTEN {_CHANNEL}")
         else:
             self._can_listen = False

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import text
+from sqlalchemy.exc import DisconnectionError
 from typing_extensions import override
 
 from mailctl.delivery_log.storage.driver_errors import READ_ONLY_SQLSTATE
 from mailctl.delivery_log.storage.time_limit import (
     CONNECT_TIMEOUT_SECONDS,
+    is_server_limited,
     remaining_lock_seconds,
     remaining_seconds,
 )
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
     from sqlalchemy.engine import URL
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 #: libpq waits for so many seconds at least.
 _SHORTEST_CONNECT_TIMEOUT_SECONDS = 2
@@ -36,9 +38,12 @@ _NETWORK_OPTIONS: Mapping[str, int] = {
 }
 #: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
 _SERVER_MARGIN_SECONDS = 0.3
-_SET_TIMEOUTS = text(
-    "SELECT set_config('lock_timeout', :lock_limit, true), set_config('statement_timeout', :limit, true)"
-)
+#: The key of a connection's record for the number of times that it was taken from the pool.
+_USES = "mailctl_uses"
+#: After so many it is asked whether it can prepare statements.
+_USES_BEFORE_PREPARING = 10
+#: How often a statement is executed before it is prepared, the default of psycopg.
+_PREPARE_THRESHOLD = 5
 
 
 def connect_arguments(url: URL, *, is_writer: bool) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def connect_arguments(url: URL, *, is_writer: bool) -> dict[str, Any]:
     }
     threshold = url.query.get(PREPARE_THRESHOLD)
     is_number = isinstance(threshold, str) and threshold.isdigit()
-    # PgBouncer hands the connection with a prepared statement to others, and gives us one without.
+    # PgBouncer hands a connection with prepared statements to others, and gives us one without.
     arguments[PREPARE_THRESHOLD] = int(str(threshold)) if is_number else None
     if is_writer and _has_several_hosts(url) and "target_session_attrs" not in url.query:
         arguments["target_session_attrs"] = "read-write"
@@ -65,20 +70,13 @@ def _has_several_hosts(url: URL) -> bool:
     return not isinstance(host, str) or "," in host
 
 
-def set_timeouts(connection: Connection) -> None:
-    """Make the server give up in the current transaction before the time limit, if there is one.
+def set_up_transaction(
+    connection: Connection, *, durable: bool = True, idle_seconds: float | None = None
+) -> None:
+    """Set up a transaction, in one round trip at most.
 
-    They are set in the transaction: PgBouncer refuses start-up options, and hands a plain SET to others.
-    """
-    seconds, lock_seconds = remaining_seconds(), remaining_lock_seconds()
-    if seconds is not None and lock_seconds is not None:
-        limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
-        lock_limit = max(1, min(limit, round(lock_seconds * 1000)))
-        connection.execute(_SET_TIMEOUTS, {"limit": f"{limit}ms", "lock_limit": f"{lock_limit}ms"})
-
-
-def set_up_transaction(connection: Connection, *, durable: bool, idle_seconds: float | None) -> None:
-    """Set up a transaction that writes, in one round trip at most.
+    Within a time limit that the server has to keep, it gives up before that ends. All is set in the
+    transaction: PgBouncer refuses start-up options, and hands a plain SET to others.
 
     Args:
         connection: in the transaction.
@@ -86,11 +84,53 @@ def set_up_transaction(connection: Connection, *, durable: bool, idle_seconds: f
         idle_seconds: how long the client may be silent, such as a suspended process, before the server undoes
             the transaction and frees the rows that it has locked; None for any time.
     """
-    settings = [] if durable else ["SET LOCAL synchronous_commit = off"]
+    settings = _timeouts()
+    if not durable:
+        settings.append("SET LOCAL synchronous_commit = off")
     if idle_seconds is not None:
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
     if settings:
         connection.exec_driver_sql("; ".join(settings))
+
+
+def _timeouts() -> list[str]:
+    """Return the statements that make the server keep the time limit, if it has to."""
+    seconds, lock_seconds = remaining_seconds(), remaining_lock_seconds()
+    if not is_server_limited() or seconds is None or lock_seconds is None:
+        return []
+    limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
+    lock_limit = max(1, min(limit, round(lock_seconds * 1000)))
+    return [f"SET LOCAL lock_timeout = {lock_limit}", f"SET LOCAL statement_timeout = {limit}"]
+
+
+def is_direct(connection: Any) -> bool:
+    """Whether a connection of psycopg is one to the server itself, and not to a pooler such as PgBouncer.
+
+    A pooler may hand the connection to another client after each transaction; it tells its clients a process
+    id of its own.
+    """
+    process_id = connection.execute("SELECT pg_backend_pid()").fetchone()[0]
+    return bool(process_id == connection.info.backend_pid)
+
+
+def prepare_statements(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Let a connection that is used again and again prepare its statements; for the event `checkout`.
+
+    To plan a statement takes the server as long as to run it, or longer. Not for the first transactions,
+    because a short command has no more, and to ask takes one itself.
+
+    Raises:
+        DisconnectionError: the server does not answer any more; the pool opens another connection.
+    """
+    uses = record.info[_USES] = record.info.get(_USES, 0) + 1
+    if uses != _USES_BEFORE_PREPARING:
+        return
+    try:
+        if is_direct(connection):
+            connection.prepare_threshold = _PREPARE_THRESHOLD
+        connection.commit()
+    except psycopg.Error as error:
+        raise DisconnectionError(str(error)) from error
 
 
 def is_read_only_error(error: BaseException) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 
-from mailctl.delivery_log.storage.postgresql import connect_arguments, is_read_only_error
+from mailctl.delivery_log.storage.postgresql import connect_arguments, is_read_only_error, prepare_statements
 from mailctl.delivery_log.storage.urls import parse_url
 
 
@@ -58,3 +59,17 @@ def test_a_server_that_refuses_to_write_is_known_by_its_code() -> None:
     assert is_read_only_error(error)
     assert is_read_only_error(OperationalError("INSERT", None, error))
     assert not is_read_only_error(psycopg.OperationalError("read-only"))
+
+
+def test_a_connection_that_is_lost_when_it_is_asked_is_replaced() -> None:
+    """By the pool, which knows this error; no caller hears of it."""
+
+    def fail(_: str) -> None:
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    connection: Any = SimpleNamespace(execute=fail)
+    record: Any = SimpleNamespace(info={})
+    for _ in range(9):
+        prepare_statements(connection, record, None)
+    with pytest.raises(DisconnectionError):
+        prepare_statements(connection, record, None)
