@@ -18,6 +18,7 @@ READ_ONLY_SQLSTATE = "25006"
 _FIX_BY_SQLSTATE = {
     READ_ONLY_SQLSTATE: _READ_ONLY_FIX,
     "42501": _PRIVILEGE_FIX,
+    "0A000": "Try again: its tables have just been changed.",
     "53100": "Free space on the disk of the database server.",
 }
 #: By the primary result code of SQLite.

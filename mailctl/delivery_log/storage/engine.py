@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _CLOCK = "mailctl_clock"
 #: The execution option with the seconds that a transaction on a server may take.
 _TRANSACTION_SECONDS = "mailctl_transaction_seconds"
+#: The execution option that says whether mailctl decides which connections prepare statements.
+_MAY_PREPARE = "mailctl_may_prepare"
 #: Seconds for a free connection of the pool, and for a proof that its server answers.
 _CHECKOUT_SECONDS = 2 * CONNECT_TIMEOUT_SECONDS
 #: How often a server is asked for its time in a row: the shortest answer tells it best.
@@ -118,8 +120,8 @@ def _open_server(
             hide_parameters=True,
             **options,
         )
-        if connection_class is not None and PREPARE_THRESHOLD not in url.query:
-            event.listen(engine, "checkout", postgresql.prepare_statements)
+        may_prepare = connection_class is not None and PREPARE_THRESHOLD not in url.query
+        engine.update_execution_options(**{_MAY_PREPARE: may_prepare})
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
@@ -260,14 +262,19 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
 def limit_transactions(engine: Engine, *, seconds: float) -> None:
     """Give up each later transaction in which one side falls silent, and close its connection.
 
-    For a process that runs for long: it continues, or ends, while a server on PostgreSQL is silent, and the
-    server frees the rows that the process has locked while the process itself is suspended.
+    For a worker: it continues, or ends, while a server on PostgreSQL is silent, and the server frees the rows
+    that it has locked while it is suspended. Its connections prepare statements, because it repeats a
+    transaction that fails: the server refuses a prepared statement once after `mailctl db partition`.
 
     Args:
         engine: of the delivery log.
         seconds: for each transaction.
     """
     engine.update_execution_options(**{_TRANSACTION_SECONDS: seconds})
+    if engine.get_execution_options().get(_MAY_PREPARE, False):
+        from mailctl.delivery_log.storage.postgresql import prepare_statements
+
+        event.listen(engine, "checkout", prepare_statements)
 
 
 @contextmanager

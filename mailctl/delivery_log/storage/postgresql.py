@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from sqlalchemy import text
 from sqlalchemy.exc import DisconnectionError
 from typing_extensions import override
 
@@ -86,21 +87,23 @@ def set_up_transaction(
     """
     settings = _timeouts()
     if not durable:
-        settings.append("SET LOCAL synchronous_commit = off")
+        settings["synchronous_commit"] = "off"
     if idle_seconds is not None:
-        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
+        settings["idle_in_transaction_session_timeout"] = f"{round(idle_seconds * 1000)}"
     if settings:
-        connection.exec_driver_sql("; ".join(settings))
+        # Not SET LOCAL: several of them are no statement that can be prepared.
+        calls = (f"set_config('{name}', :{name}, true)" for name in settings)
+        connection.execute(text(f"SELECT {', '.join(calls)}"), settings)
 
 
-def _timeouts() -> list[str]:
-    """Return the statements that make the server keep the time limit, if it has to."""
+def _timeouts() -> dict[str, str]:
+    """Return the settings that make the server keep the time limit, if it has to."""
     seconds, lock_seconds = remaining_seconds(), remaining_lock_seconds()
     if not is_server_limited() or seconds is None or lock_seconds is None:
-        return []
+        return {}
     limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
     lock_limit = max(1, min(limit, round(lock_seconds * 1000)))
-    return [f"SET LOCAL lock_timeout = {lock_limit}", f"SET LOCAL statement_timeout = {limit}"]
+    return {"lock_timeout": f"{lock_limit}", "statement_timeout": f"{limit}"}
 
 
 def is_direct(connection: Any) -> bool:
@@ -116,8 +119,8 @@ def is_direct(connection: Any) -> bool:
 def prepare_statements(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
     """Let a connection that is used again and again prepare its statements; for the event `checkout`.
 
-    To plan a statement takes the server as long as to run it, or longer. Not for the first transactions,
-    because a short command has no more, and to ask takes one itself.
+    To plan a statement takes the server as long as to run it, or longer. Not from the first transaction on,
+    because to ask takes one itself.
 
     Raises:
         DisconnectionError: the server does not answer any more; the pool opens another connection.

@@ -272,8 +272,10 @@ def checkpoint(engine: Engine) -> None:
             if size > _TRUNCATED_WAL_BYTES:
                 # It does not wait for another writer or for a reader; the next transaction tries again.
                 cursor.execute("PRAGMA busy_timeout = 0")
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _wal_path(engine: Engine) -> Path:
