@@ -34,6 +34,8 @@ class DiscoveredWorkers:
     heartbeats: tuple[Worker, ...] = ()
     #: The queues of every Celery worker that answers on the broker, by node name.
     queues_by_node: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Whether it is known which workers share the log: it could be read, or does not exist yet.
+    are_known: bool = True
 
     @property
     def queues_by_worker(self) -> dict[str, tuple[str, ...]]:
@@ -42,7 +44,9 @@ class DiscoveredWorkers:
 
     @property
     def unlogged_workers(self) -> dict[str, tuple[str, ...]]:
-        """The queues of workers that do not share the delivery log, by node name."""
+        """The queues of workers that do not share the log, by node name; none while that is unknown."""
+        if not self.are_known:
+            return {}
         known = {worker.name for worker in self.heartbeats}
         return {node: queues for node, queues in self.queues_by_node.items() if node not in known}
 
@@ -77,7 +81,7 @@ def check_workers(
         yield _GROUP.error("alive", error)
         return DiscoveredWorkers()
     queues_by_node = yield from _ask_nodes(broker)
-    workers = DiscoveredWorkers(heartbeats=heartbeats, queues_by_node=queues_by_node)
+    workers = DiscoveredWorkers(heartbeats=heartbeats, queues_by_node=queues_by_node, are_known=has_log)
     yield _alive(workers)
     if app is not None and workers.queues_by_worker:
         yield from _consumed(app, catalog, workers)

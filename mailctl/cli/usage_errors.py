@@ -24,6 +24,15 @@ _MEANT: Mapping[str, tuple[str, ...]] = {
     "rotate": ("rekey", "db rekey"),
     "rekey": ("db rekey",),
     "failures": ("errors",),
+    "delete": ("cancel", "prune"),
+    "remove": ("cancel", "prune"),
+    "doctor": ("check-config", "health"),
+    "settings": ("config",),
+    "setup": ("init",),
+    "logs": ("events",),
+    "log": ("events",),
+    "ps": ("workers",),
+    "migrate": ("db upgrade", "upgrade"),
     "tail": ("events",),
     "search": ("list",),
     "find": ("list",),
@@ -34,6 +43,8 @@ _MEANT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("--to", "--recipient", "--address"), ("--email", "--to")),
     **dict.fromkeys(("--var", "--variable", "--context"), ("--set",)),
     "--csv": ("--users-file",),
+    "--body": ("--set",),
+    "--format": ("--output",),
 }
 
 

@@ -88,12 +88,12 @@ def check_health(
 
 def _open_log(
     open_runtime: Callable[[], Runtime], open_without_log: Callable[[], Runtime]
-) -> Generator[Hop, None, tuple[Runtime | None, Sequence[Worker]]]:
+) -> Generator[Hop, None, tuple[Runtime | None, Sequence[Worker] | None]]:
     """Yield a failed hop if the log cannot be read, and return the components to check the rest with.
 
     Returns:
         Those with the log and its live workers, or else those without; None if other settings are not usable
-        either.
+        either. The workers are None if the log exists and cannot be read.
     """
     try:
         runtime = open_runtime()
@@ -107,7 +107,7 @@ def _open_log(
         return None, ()
     obstacle = creation_obstacle(runtime) if isinstance(log_error, LogMissing) else None
     yield failed_hop("log", obstacle or log_error)
-    return runtime, ()
+    return runtime, () if isinstance(log_error, LogMissing) else None
 
 
 def creation_obstacle(runtime: Runtime) -> MailctlError | None:
@@ -119,14 +119,14 @@ def creation_obstacle(runtime: Runtime) -> MailctlError | None:
     return None
 
 
-def _hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
+def _hops(runtime: Runtime, workers: Sequence[Worker] | None) -> Iterator[Hop]:
     if not runtime.is_log_missing:
         yield _recording(runtime)
     yield from _service_hops(runtime, workers)
     if not runtime.is_log_missing:
-        yield from _processes(runtime, workers)
+        yield from _processes(runtime, workers or ())
         yield from feedback_hops(runtime)
-    yield from mail_server_hops(runtime, workers)
+    yield from mail_server_hops(runtime, workers or ())
 
 
 def _recording(runtime: Runtime) -> Hop:
@@ -153,7 +153,7 @@ def _processes(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
     yield from map(hop_of_finding, findings)
 
 
-def _service_hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
+def _service_hops(runtime: Runtime, workers: Sequence[Worker] | None) -> Iterator[Hop]:
     try:
         broker = BrokerInspector(runtime.app)
         needed = needed_queues(runtime.app)
@@ -167,13 +167,13 @@ def _service_hops(runtime: Runtime, workers: Sequence[Worker]) -> Iterator[Hop]:
             detail="in memory, private to each worker; relays fill it from the delivery log",
         )
         if not runtime.is_log_missing:
-            yield from _workers(runtime.app, workers, {}, needed)
+            yield from _workers(runtime.app, workers or (), {}, needed)
     else:
         yield from _shared_broker_hops(runtime, broker, needed, workers)
 
 
 def _shared_broker_hops(
-    runtime: Runtime, broker: BrokerInspector, needed: dict[str, list[str]], workers: Sequence[Worker]
+    runtime: Runtime, broker: BrokerInspector, needed: dict[str, list[str]], workers: Sequence[Worker] | None
 ) -> Iterator[Hop]:
     try:
         answer = broker.probe()
@@ -190,7 +190,7 @@ def _shared_broker_hops(
         yield Hop(name="results", ok=True, detail=detail, seconds=seconds)
     except MailctlError as error:
         yield failed_hop("results", error)
-    with_heartbeat = {queue for worker in workers for queue in worker.queues}
+    with_heartbeat = {queue for worker in workers or () for queue in worker.queues}
     try:
         nodes = broker.queues_by_worker()
     except MailctlError as error:
@@ -198,11 +198,13 @@ def _shared_broker_hops(
             yield failed_hop("workers", error)
             return
         nodes = {}
-    known = {worker.name for worker in workers}
+    known = {worker.name for worker in workers or ()}
     others = {name: queues for name, queues in nodes.items() if name not in known}
-    yield from _workers(runtime.app, workers, others, needed)
-    found = find_other_workers(runtime.app, broker, with_heartbeat | set(needed), others)
-    yield from map(hop_of_finding, other_worker_findings(found, runtime.settings, own_queues=with_heartbeat))
+    yield from _workers(runtime.app, workers or (), others, needed)
+    if workers is not None:  # otherwise it is not known which of them share the log
+        found = find_other_workers(runtime.app, broker, with_heartbeat | set(needed), others)
+        findings = other_worker_findings(found, runtime.settings, own_queues=with_heartbeat)
+        yield from map(hop_of_finding, findings)
     yield from _unclaimed(runtime, with_heartbeat | set(needed))
 
 

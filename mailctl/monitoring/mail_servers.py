@@ -76,7 +76,7 @@ def _failing_server(circuit: Circuit) -> Hop:
 def _last_reply(runtime: Runtime) -> Hop:
     """Report the mail server's latest reply: without one, a closed circuit proves nothing."""
     if runtime.is_log_missing:
-        detail = "unknown: there is no delivery log with the last attempt"
+        detail = "unknown: no delivery log with the last attempt can be read"
         return Hop(name=_NAME, ok=True, detail=detail, fix=str(mailctl_command("check-config")))
     now = runtime.clock()
     answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)

@@ -14,6 +14,7 @@ from celery.utils.nodenames import gethostname
 
 from mailctl.runtime import Runtime
 from mailctl.settings import Settings
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from mailctl.delivery_log.heartbeats import Worker
@@ -102,6 +103,20 @@ def test_a_worker_with_another_log_and_key_is_named(production: Terminal, desk: 
     assert {"other_log", "wrong_key"} <= notes
     _, hops, _ = desk.run("health")
     assert "another delivery log" in json.dumps(hops)
+
+
+def test_while_the_log_cannot_be_read_nobody_says_whose_it_is(production: Terminal, desk: Desk) -> None:
+    """An operator would restart healthy workers while the database is down."""
+    production.worker(*ALONE, "-n", "mail@here")
+    settings = (production.folder / ".env").read_text()
+    address = f"MAILCTL_DATABASE_URL=postgresql://mail@127.0.0.1:{free_port()}/mail"
+    desk.go_to(production.folder / "elsewhere")
+    (production.folder / "elsewhere" / ".env").write_text(f"{settings}\n{address}\n")
+    for command in ("check-config", "health", "incident"):
+        code, answers, _ = desk.run(command)
+        assert code != 0
+        assert "cannot be used" in json.dumps(answers), command
+        assert "another delivery log" not in json.dumps(answers), command
 
 
 def test_its_relay_publishes_what_commands_record(production: Terminal, desk: Desk) -> None:

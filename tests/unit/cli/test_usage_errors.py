@@ -52,6 +52,8 @@ def test_each_mistake_is_a_sentence(error: dict[str, Any], sentence: str) -> Non
         ("stop", ["list", "pause", "resume", "cancel"], ["pause", "cancel"]),
         ("slow", ["list", "show", "set-rate"], ["set-rate"]),
         ("stop", ["list", "campaign", "queue"], ["campaign pause", "queue pause"]),
+        ("delete", ["release", "cancel", "prune"], ["cancel", "prune"]),
+        ("migrate", ["list", "db"], ["db upgrade"]),
         ("lst", ["list", "show"], ["list"]),
         ("nothing", ["list", "show"], []),
     ],

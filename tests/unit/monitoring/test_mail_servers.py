@@ -67,7 +67,7 @@ def test_without_an_attempt_nothing_is_known(runtime: Runtime) -> None:
     assert (hop.ok, hop.detail) == (True, "unknown: no email was tried in the last 60 min")
     with closing(open_without_log(runtime.settings)) as without_log:
         [hop] = mail_server_hops(without_log, without_log.workers.list_alive())
-    assert hop.detail.startswith("unknown: there is no delivery log")
+    assert hop.detail.startswith("unknown: no delivery log")
 
 
 def test_capturing_needs_no_server(tmp_path: Path) -> None:
