@@ -47,8 +47,8 @@ def rogue_worker(url: str, reply: Any, **headers: Any) -> Iterator[list[str]]:
             def answer(body: Any, _: Any) -> None:
                 if address := body.get("reply_to"):
                     own = {"ticket": body["ticket"], **headers}
+                    answered.append(body["method"])  # before whoever asks can go on
                     producer.publish(reply, **address, headers=own, serializer="json")
-                    answered.append(body["method"])
 
             with Consumer(connection.channel(), [queue], callbacks=[answer], no_ack=True, accept=["json"]):
                 while not has_stopped.is_set():

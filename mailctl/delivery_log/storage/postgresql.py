@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import text
 from sqlalchemy.exc import DisconnectionError
 from typing_extensions import override
 
@@ -60,7 +59,8 @@ def connect_arguments(url: URL, *, is_writer: bool) -> dict[str, Any]:
     threshold = url.query.get(PREPARE_THRESHOLD)
     is_number = isinstance(threshold, str) and threshold.isdigit()
     # PgBouncer hands a connection with prepared statements to others, and gives us one without.
-    arguments[PREPARE_THRESHOLD] = int(str(threshold)) if is_number else None
+    # At once, with 0, psycopg would also prepare what cannot be: several statements in one.
+    arguments[PREPARE_THRESHOLD] = max(1, int(str(threshold))) if is_number else None
     if is_writer and _has_several_hosts(url) and "target_session_attrs" not in url.query:
         arguments["target_session_attrs"] = "read-write"
     return arguments
@@ -87,23 +87,22 @@ def set_up_transaction(
     """
     settings = _timeouts()
     if not durable:
-        settings["synchronous_commit"] = "off"
+        settings.append("SET LOCAL synchronous_commit = off")
     if idle_seconds is not None:
-        settings["idle_in_transaction_session_timeout"] = f"{round(idle_seconds * 1000)}"
+        settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
     if settings:
-        # Not SET LOCAL: several of them are no statement that can be prepared.
-        calls = (f"set_config('{name}', :{name}, true)" for name in settings)
-        connection.execute(text(f"SELECT {', '.join(calls)}"), settings)
+        # Not `set_config`, which would be the first query: a caller may still set the isolation level.
+        connection.exec_driver_sql("; ".join(settings))
 
 
-def _timeouts() -> dict[str, str]:
-    """Return the settings that make the server keep the time limit, if it has to."""
+def _timeouts() -> list[str]:
+    """Return the statements that make the server keep the time limit, if it has to."""
     seconds, lock_seconds = remaining_seconds(), remaining_lock_seconds()
     if not is_server_limited() or seconds is None or lock_seconds is None:
-        return {}
+        return []
     limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
     lock_limit = max(1, min(limit, round(lock_seconds * 1000)))
-    return {"lock_timeout": f"{lock_limit}", "statement_timeout": f"{limit}"}
+    return [f"SET LOCAL lock_timeout = {lock_limit}", f"SET LOCAL statement_timeout = {limit}"]
 
 
 def is_direct(connection: Any) -> bool:

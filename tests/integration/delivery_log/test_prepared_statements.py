@@ -50,7 +50,7 @@ def threshold_of(engine: Engine) -> int | None:
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [("", 5), ("?prepare_threshold=none", None), ("?prepare_threshold=0", 0), ("?prepare_threshold=7", 7)],
+    [("", 5), ("?prepare_threshold=none", None), ("?prepare_threshold=0", 1), ("?prepare_threshold=7", 7)],
 )
 def test_a_worker_prepares_statements_as_the_address_says(
     open_one: Callable[..., Engine], postgres_url: str, options: str, expected: int | None
@@ -90,10 +90,10 @@ def test_reading_keeps_the_statements_that_are_prepared(
 
 
 @pytest.mark.parametrize("options", ["", "?prepare_threshold=0", "?prepare_threshold=1"])
-def test_the_settings_of_a_transaction_can_be_prepared(
+def test_the_settings_of_a_transaction_hold_whatever_is_prepared(
     open_one: Callable[..., Engine], postgres_url: str, options: str
 ) -> None:
-    """They are one statement, which holds for its transaction alone."""
+    """For that transaction alone; they are several statements in one, which cannot be prepared."""
     engine, names = open_one(f"{postgres_url}{options}"), ("statement_timeout", "synchronous_commit")
     query = text("SELECT name, setting FROM pg_settings WHERE name IN (:first, :second)")
     for _ in range(_MANY_USES):
