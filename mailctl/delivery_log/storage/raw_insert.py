@@ -163,27 +163,10 @@ class _InsertStatement:
                 own.append(list(map(process, column)))
             else:
                 shared.append(process(column[0]))
-        rows, most = list(zip(*own, strict=True)), (_MAX_PARAMETERS - len(shared)) // len(own)
+        rows, room = list(zip(*own, strict=True)), (_MAX_PARAMETERS - len(shared)) // len(own)
+        most = 1 << (room.bit_length() - 1)  # a power of two, as all sizes are
         batches = (rows[start : start + most] for start in range(0, len(rows), most))
-        return [self._statement(head, tuple(are_own), shared, some, most=most) for some in batches]
-
-    def _statement(
-        self,
-        head: str,
-        are_own: tuple[bool, ...],
-        shared: Sequence[Any],
-        rows: Sequence[tuple[Any, ...]],
-        *,
-        most: int,
-    ) -> tuple[str, list[Any]]:
-        """Return a statement for some rows, which is the same for many numbers of rows.
-
-        A connection keeps 128 prepared statements, of which one for 50 rows takes 19 kB.
-        """
-        size = min(1 << (len(rows) - 1).bit_length(), most)
-        unused = (None,) * (sum(are_own) * (size - len(rows)))
-        values = [*shared, *chain.from_iterable(rows), *unused, len(rows)]
-        return _insert_select(head, are_own, size), values
+        return [_padded_insert(head, tuple(are_own), shared, some) for some in batches]
 
 
 def _unchanged(value: Any) -> Any:
@@ -193,6 +176,24 @@ def _unchanged(value: Any) -> Any:
 def _run_all(statements: Sequence[tuple[str, Sequence[Any]]], cursor: Any) -> None:
     for sql, values in statements:
         cursor.execute(sql, values)
+
+
+def _padded_insert(
+    head: str, are_own: tuple[bool, ...], shared: Sequence[Any], rows: Sequence[tuple[Any, ...]]
+) -> tuple[str, list[Any]]:
+    """Return a statement for some rows and its values; the statement has room for the next power of two.
+
+    So there are few of them. A connection keeps 128 prepared ones, of which one for 50 rows takes 19 kB.
+
+    Args:
+        head: as for `_insert_select`.
+        are_own: as for `_insert_select`.
+        shared: the values of the columns that are the same in all rows.
+        rows: the values of the other columns.
+    """
+    room = 1 << (len(rows) - 1).bit_length()
+    unused = (None,) * (sum(are_own) * (room - len(rows)))
+    return _insert_select(head, are_own, room), [*shared, *chain.from_iterable(rows), *unused, len(rows)]
 
 
 @lru_cache(maxsize=64)
