@@ -28,7 +28,8 @@ from mailctl.delivery_log.recovery import Recovery
 from mailctl.delivery_log.refusals import Refusals
 from mailctl.delivery_log.rule_enforcement import Rules
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import clock_of, limit_transactions
+from mailctl.delivery_log.storage.engine import limit_transactions
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.storage.urls import delivery_log_url, mask_url
 from mailctl.delivery_log.suppressions import Suppressions
 from mailctl.delivery_log.unsubscribes import Unsubscribes

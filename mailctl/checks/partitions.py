@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.storage.partitions.condition import read_condition
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import MailctlError

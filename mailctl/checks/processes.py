@@ -10,7 +10,7 @@ from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.heartbeats import WorkerRegistry, is_suspended
 from mailctl.delivery_log.pauses import Pauses
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.write_probe import sample_readability
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.timefmt import pluralize

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.delivery_log.refusals import Refusals
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.domain.outcomes import OUR_FAULTS, ReplyCategory
 from mailctl.domain.routing import DEFAULT_SERVER
 from mailctl.errors import MailctlError

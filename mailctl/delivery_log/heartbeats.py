@@ -13,7 +13,8 @@ from sqlalchemy import delete, select
 
 from mailctl.delivery_log.process_identity import ProcessIdentity
 from mailctl.delivery_log.repository import Repository
-from mailctl.delivery_log.storage.engine import clock_of, reading, writing
+from mailctl.delivery_log.storage.engine import reading, writing
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.storage.tables import workers
 from mailctl.delivery_log.transitions import insert_or_ignore
 from mailctl.settings import GROUPS_QUEUE

@@ -30,6 +30,7 @@ from mailctl.delivery_log.storage.batches import is_among
 from mailctl.delivery_log.storage.engine import reading, writing
 from mailctl.delivery_log.storage.notifications import notify
 from mailctl.delivery_log.storage.partial_indices import IS_WAITING_SECURITY_EMAIL
+from mailctl.delivery_log.storage.prepared_statements import repeat_if_refused
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import StateChange, change_state, reason_values
@@ -248,9 +249,13 @@ class Publications(Repository):
     ) -> list[str]:
         parameters, text, now = {"ids": list(ids)} | values, "published to the broker", self._clock()
         text += f"; {OTHER_WORKER} may take it" if code is ReasonCode.OTHER_WORKER else ""
-        with writing(self._engine, durable=durable) as connection:
-            rows = _MARK_QUEUED.run(connection, parameters, text=text, now=now, code=code)
-            return [row.id for row in rows]
+
+        def mark() -> list[str]:
+            with writing(self._engine, durable=durable) as connection:
+                rows = _MARK_QUEUED.run(connection, parameters, text=text, now=now, code=code)
+                return [row.id for row in rows]
+
+        return repeat_if_refused(mark)
 
     def return_unpublished(self, email_id: str) -> None:
         """Return an email to the log that was recorded as published, but that the broker refused."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine_clock import clock_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

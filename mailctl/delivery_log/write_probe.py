@@ -12,12 +12,12 @@ from mailctl.delivery_log.opening import DATABASE_URL_SETTING
 from mailctl.delivery_log.rows import IDENTITY_COLUMNS, identity_from_row
 from mailctl.delivery_log.storage.encryption import open_sealed
 from mailctl.delivery_log.storage.engine import (
-    clock_of,
     is_disk_full,
     open_engine,
     reading,
     translate_database_errors,
 )
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.storage.tables import emails, events
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.domain.catalog import CANARY

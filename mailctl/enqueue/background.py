@@ -15,7 +15,8 @@ from sqlalchemy.orm import scoped_session
 
 from mailctl import runtime
 from mailctl.delivery_log.idempotency import IdempotencyKeys
-from mailctl.delivery_log.storage.engine import compare_clock_on, translate_database_errors
+from mailctl.delivery_log.storage.engine import translate_database_errors
+from mailctl.delivery_log.storage.engine_clock import compare_clock_on
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.delivery_log.storage.urls import is_same_database
 from mailctl.domain.email_ids import new_email_id

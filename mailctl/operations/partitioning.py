@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.opening import open_delivery_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.storage.partitions.conversion import Conversion, discard_conversion
 from mailctl.delivery_log.storage.partitions.creation import create_missing
 from mailctl.delivery_log.storage.partitions.planning import plan_partitions, plan_undo

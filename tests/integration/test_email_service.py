@@ -18,7 +18,7 @@ from mailctl import EmailService, runtime, sync
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.delivery_log.pauses import PauseScope
 from mailctl.delivery_log.storage.clock import ServerClock
-from mailctl.delivery_log.storage.engine import clock_of
+from mailctl.delivery_log.storage.engine_clock import clock_of
 from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.domain.catalog import WELCOME
 from mailctl.domain.states import State

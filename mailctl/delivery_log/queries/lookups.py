@@ -14,6 +14,7 @@ from mailctl.delivery_log.pauses import is_not_paused
 from mailctl.delivery_log.rows import SELECT_EMAILS, email_from_row, event_from_row
 from mailctl.delivery_log.storage.batches import is_among
 from mailctl.delivery_log.storage.engine import reading
+from mailctl.delivery_log.storage.prepared_statements import repeat_if_refused
 from mailctl.delivery_log.storage.tables import UNINDEXED_STATE, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.domain.states import State
@@ -146,11 +147,13 @@ class EmailLookups:
 
     def publishable(self, ids: Sequence[str], *, now: datetime) -> list[Email]:
         """Return the emails with these ids that are pending, not scheduled for later, and not paused."""
-        with reading(self._engine) as connection:
-            return [
-                email_from_row(row)
-                for row in connection.execute(_PUBLISHABLE, {"ids": list(ids), "now": now})
-            ]
+
+        def find() -> list[Email]:
+            with reading(self._engine) as connection:
+                rows = connection.execute(_PUBLISHABLE, {"ids": list(ids), "now": now})
+                return [email_from_row(row) for row in rows]
+
+        return repeat_if_refused(find)
 
     def find_group(self, email: Email) -> list[Email]:
         """Return the emails that the same call recorded, including the given one, in order."""

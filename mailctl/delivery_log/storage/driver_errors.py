@@ -14,11 +14,13 @@ _PRIVILEGE_FIX = (
 )
 #: The SQLSTATE of a transaction that may not write.
 READ_ONLY_SQLSTATE = "25006"
+#: The SQLSTATE of a prepared statement whose result has other types now.
+REFUSED_STATEMENT_SQLSTATE = "0A000"
 #: By the SQLSTATE of PostgreSQL.
 _FIX_BY_SQLSTATE = {
     READ_ONLY_SQLSTATE: _READ_ONLY_FIX,
     "42501": _PRIVILEGE_FIX,
-    "0A000": "Try again: its tables have just been changed.",
+    REFUSED_STATEMENT_SQLSTATE: "Try again: its tables have just been changed.",
     "53100": "Free space on the disk of the database server.",
 }
 #: By the primary result code of SQLite.

@@ -21,17 +21,16 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from mailctl.delivery_log.storage import sqlite
-from mailctl.delivery_log.storage.clock import HostClock, ServerClock, ServerTime
 from mailctl.delivery_log.storage.driver_errors import fix_of
 from mailctl.delivery_log.storage.late_creation import late_creation_of
 from mailctl.delivery_log.storage.pools import ClosingPool
+from mailctl.delivery_log.storage.prepared_statements import is_repeated
 from mailctl.delivery_log.storage.time_limit import (
     CONNECT_TIMEOUT_SECONDS,
     time_limit,
 )
 from mailctl.delivery_log.storage.urls import mask_url
 from mailctl.errors import ConfigurationError, ExtraMissing, LogUnavailable, ServiceUnavailable
-from mailctl.process.boot_clock import boottime
 from mailctl.settings.connection_urls.options import PREPARE_THRESHOLD
 from mailctl.settings.credential_masking import mask_credentials
 
@@ -40,19 +39,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 
-#: The execution option of an engine that holds its `ServerClock`.
-_CLOCK = "mailctl_clock"
 #: The execution option with the seconds that a transaction on a server may take.
 _TRANSACTION_SECONDS = "mailctl_transaction_seconds"
-#: The execution option that says whether mailctl decides which connections prepare statements.
-_MAY_PREPARE = "mailctl_may_prepare"
 #: Seconds for a free connection of the pool, and for a proof that its server answers.
 _CHECKOUT_SECONDS = 2 * CONNECT_TIMEOUT_SECONDS
-#: How often a server is asked for its time in a row: the shortest answer tells it best.
-_TIME_QUESTIONS = 3
-_HOST_CLOCK = HostClock()
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 #: The codes of PostgreSQL for a lock that was not available in time, and for a deadlock.
 _LOCK_STATES = frozenset({"55P03", "40P01"})
@@ -120,8 +113,8 @@ def _open_server(
             hide_parameters=True,
             **options,
         )
-        may_prepare = connection_class is not None and PREPARE_THRESHOLD not in url.query
-        engine.update_execution_options(**{_MAY_PREPARE: may_prepare})
+        if connection_class is not None and PREPARE_THRESHOLD not in url.query:
+            _set_up_connections(engine)
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
@@ -134,6 +127,17 @@ def _open_server(
             ) from None
 
     return engine
+
+
+def _set_up_connections(engine: Engine) -> None:
+    """Let the transactions prepare their statements that are repeated: all of a worker, some of a service."""
+    from mailctl.delivery_log.storage.postgresql import set_up_connection
+
+    @event.listens_for(engine, "checkout")
+    def _set_up(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
+        is_worker = seconds is not None
+        set_up_connection(connection, record, is_repeated=is_worker or is_repeated(), idle_seconds=seconds)
 
 
 @contextmanager
@@ -160,43 +164,6 @@ def _set_statement_timeout(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{CONNECT_TIMEOUT_SECONDS}s'")
 
 
-def clock_of(engine: Engine) -> HostClock | ServerClock:
-    """Return the clock of a delivery log: that of its database server, or with SQLite that of this host."""
-    if engine.dialect.name != "postgresql":
-        return _HOST_CLOCK
-    clock = engine.get_execution_options().get(_CLOCK)
-    if not isinstance(clock, ServerClock):
-        clock = ServerClock(lambda: _ask_time(engine))
-        engine.update_execution_options(**{_CLOCK: clock})
-    return clock
-
-
-def compare_clock_on(connection: Connection, engine: Engine) -> None:
-    """Compare the clock of a delivery log with its server on a connection of the caller, if that is due.
-
-    A call on the event loop of a service must not wait for another connection.
-
-    Args:
-        connection: of the caller, to the same database.
-        engine: of the delivery log.
-    """
-    clock = clock_of(engine)
-    if isinstance(clock, ServerClock):
-        clock.compare_if_due(lambda: _ask_time_once(connection))
-
-
-def _ask_time(engine: Engine) -> ServerTime:
-    with translate_database_errors(engine.url), _connected(engine) as connection:
-        answers = [_ask_time_once(connection) for _ in range(_TIME_QUESTIONS)]
-    return min(answers, key=lambda answer: answer.answer_seconds)
-
-
-def _ask_time_once(connection: Connection) -> ServerTime:
-    asked_at = boottime()
-    moment = connection.execute(sqlalchemy.text("SELECT clock_timestamp()")).scalar_one()
-    return ServerTime(time=moment, asked_at=asked_at, answered_at=boottime())
-
-
 def create_log(engine: Engine) -> None:
     """Create the delivery log of an engine now, if its creation was left to the first write.
 
@@ -221,7 +188,7 @@ def reading(engine: Engine, *, is_snapshot: bool = False) -> Iterator[Connection
     """
     late = late_creation_of(engine)
     source = engine if late is None else late.readable(engine)
-    with translate_database_errors(engine.url), _connected(source) as connection:
+    with translate_database_errors(engine.url), connected(source) as connection:
         connection.execution_options(**{sqlite.READ_ONLY: True})
         if is_snapshot and connection.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ")
@@ -248,7 +215,7 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
     with (
         translate_database_errors(engine.url),
         _discarding_read_only_connections(engine),
-        _connected(engine) as connection,
+        connected(engine) as connection,
     ):
         connection.execution_options(**{sqlite.DURABLE: durable})
         with sqlite.taking_turns(engine), connection.begin():
@@ -271,15 +238,14 @@ def limit_transactions(engine: Engine, *, seconds: float) -> None:
         seconds: for each transaction.
     """
     engine.update_execution_options(**{_TRANSACTION_SECONDS: seconds})
-    if engine.get_execution_options().get(_MAY_PREPARE, False):
-        from mailctl.delivery_log.storage.postgresql import prepare_statements
-
-        event.listen(engine, "checkout", prepare_statements)
 
 
 @contextmanager
-def _connected(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection whose server has just answered, within the time limit for transactions."""
+def connected(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection whose server has just answered, within the time limit for transactions.
+
+    Its transactions are the caller's to set up and to end; see `reading` and `writing`.
+    """
     if engine.dialect.name != "postgresql":
         with engine.connect() as connection:
             yield connection

@@ -38,10 +38,11 @@ _NETWORK_OPTIONS: Mapping[str, int] = {
 }
 #: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
 _SERVER_MARGIN_SECONDS = 0.3
-#: The key of a connection's record for the number of times that it was taken from the pool.
-_USES = "mailctl_uses"
-#: After so many it is asked whether it can prepare statements.
-_USES_BEFORE_PREPARING = 10
+#: The keys of a connection's information: how often it was used by what may prepare statements, whether it is
+#: known to be direct, and how many seconds its session may be idle in a transaction, if that is set.
+_USES, _IS_DIRECT, _IDLE_SECONDS = "mailctl_uses", "mailctl_is_direct", "mailctl_idle_seconds"
+#: After so many uses it is asked whether it is direct.
+_USES_BEFORE_QUESTION = 10
 #: How often a statement is executed before it is prepared, the default of psycopg.
 _PREPARE_THRESHOLD = 5
 
@@ -88,7 +89,7 @@ def set_up_transaction(
     settings = _timeouts()
     if not durable:
         settings.append("SET LOCAL synchronous_commit = off")
-    if idle_seconds is not None:
+    if idle_seconds is not None and connection.info.get(_IDLE_SECONDS) != idle_seconds:
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
     if settings:
         # Not `set_config`, which would be the first query: a caller may still set the isolation level.
@@ -115,21 +116,38 @@ def is_direct(connection: Any) -> bool:
     return bool(process_id == connection.info.backend_pid)
 
 
-def prepare_statements(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-    """Let a connection that is used again and again prepare its statements; for the event `checkout`.
+def set_up_connection(
+    connection: Any, record: ConnectionPoolEntry, *, is_repeated: bool, idle_seconds: float | None
+) -> None:
+    """Let a connection that is used again and again prepare its statements, and keep its settings, or not.
 
     To plan a statement takes the server as long as to run it, or longer. Not from the first transaction on,
-    because to ask takes one itself.
+    because to ask whether the connection is direct takes one itself.
+
+    Args:
+        connection: of psycopg.
+        record: of that connection, in the pool.
+        is_repeated: whether the next transaction is repeated if the server refuses a prepared statement.
+        idle_seconds: as for `set_up_transaction`, for all transactions of the connection.
 
     Raises:
         DisconnectionError: the server does not answer any more; the pool opens another connection.
     """
-    uses = record.info[_USES] = record.info.get(_USES, 0) + 1
-    if uses != _USES_BEFORE_PREPARING:
-        return
+    if is_repeated:
+        uses = record.info[_USES] = record.info.get(_USES, 0) + 1
+        if uses == _USES_BEFORE_QUESTION:
+            _set_up_session(connection, record, idle_seconds=idle_seconds)
+    may_prepare = is_repeated and record.info.get(_IS_DIRECT, False)
+    connection.prepare_threshold = _PREPARE_THRESHOLD if may_prepare else None
+
+
+def _set_up_session(connection: Any, record: ConnectionPoolEntry, *, idle_seconds: float | None) -> None:
     try:
         if is_direct(connection):
-            connection.prepare_threshold = _PREPARE_THRESHOLD
+            record.info[_IS_DIRECT] = True
+            if idle_seconds is not None:
+                connection.execute(f"SET idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
+                record.info[_IDLE_SECONDS] = idle_seconds
         connection.commit()
     except psycopg.Error as error:
         raise DisconnectionError(str(error)) from error

@@ -36,7 +36,7 @@ REDIS_RESULT_OPTIONS = (
 SOCKET_OPTIONS = word_set("password username virtual_host")
 AMQP_OPTIONS = TLS_OPTIONS | {"login_method"}
 #: An option of psycopg: the number of executions before a statement is prepared; `none` for never, which
-#: PgBouncer may require. Without it, only workers with a direct connection prepare any.
+#: PgBouncer may require. Without it, only transactions that are repeated prepare any, on a direct connection.
 PREPARE_THRESHOLD = "prepare_threshold"
 _LIBPQ_NUMBERS = word_set(
     "connect_timeout keepalives keepalives_count keepalives_idle keepalives_interval tcp_user_timeout"

@@ -1,4 +1,4 @@
-"""A worker's statements on PostgreSQL are prepared, where a connection belongs to one client."""
+"""What is repeated prepares its statements on PostgreSQL, where a connection belongs to one client."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import literal, select, text
+from sqlalchemy import event, literal, select, text
 
 from mailctl.delivery_log.storage.engine import limit_transactions, open_engine, reading, writing
+from mailctl.delivery_log.storage.prepared_statements import repeat_if_refused
 from mailctl.delivery_log.storage.time_limit import time_limit
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.errors import LogUnavailable
@@ -39,13 +40,32 @@ def open_one() -> Iterator[Callable[..., Engine]]:
         engine.dispose()
 
 
-def threshold_of(engine: Engine) -> int | None:
-    """Return after how many executions a connection prepares a statement, once it was used often."""
-    for _ in range(_MANY_USES):
+def reads_beside_a_change(engine: Engine, other: Engine) -> Iterator[Callable[[], list[Any]]]:
+    """Yield a transaction again and again, and change the type of what it reads when it is prepared."""
+
+    def read() -> list[Any]:
         with reading(engine) as connection:
-            driver: Any = connection.connection.driver_connection
-    threshold: int | None = driver.prepare_threshold
+            return list(connection.execute(text("SELECT id FROM changed")).all())
+
+    with other.begin() as connection:
+        connection.execute(text("CREATE TABLE changed (id varchar(9) PRIMARY KEY)"))
+    yield from [read] * (2 * _MANY_USES)
+    with other.begin() as connection:
+        connection.execute(text('ALTER TABLE changed ALTER id TYPE varchar(9) COLLATE "C"'))
+    yield from [read] * _MANY_USES
+
+
+def threshold_of(engine: Engine) -> int | None:
+    """Return after how many executions a connection prepares a statement."""
+    with reading(engine) as connection:
+        driver: Any = connection.connection.driver_connection
+        threshold: int | None = driver.prepare_threshold
     return threshold
+
+
+def threshold_in_the_end(engine: Engine) -> int | None:
+    """Return it for a connection that was used often."""
+    return [threshold_of(engine) for _ in range(_MANY_USES)][-1]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +76,7 @@ def test_a_worker_prepares_statements_as_the_address_says(
     open_one: Callable[..., Engine], postgres_url: str, options: str, expected: int | None
 ) -> None:
     """`prepare_threshold` is an option of psycopg's own; without it, a direct connection has 5."""
-    assert threshold_of(open_one(f"{postgres_url}{options}")) == expected
+    assert threshold_in_the_end(open_one(f"{postgres_url}{options}")) == expected
 
 
 @pytest.mark.parametrize(("options", "expected"), [("", None), ("?prepare_threshold=7", 7)])
@@ -64,7 +84,17 @@ def test_another_process_prepares_none_by_itself(
     open_one: Callable[..., Engine], postgres_url: str, options: str, expected: int | None
 ) -> None:
     """A call of a service would fail where a worker repeats the transaction."""
-    assert threshold_of(open_one(f"{postgres_url}{options}", is_worker=False)) == expected
+    assert threshold_in_the_end(open_one(f"{postgres_url}{options}", is_worker=False)) == expected
+
+
+def test_another_process_prepares_statements_in_transactions_that_are_repeated(
+    open_one: Callable[..., Engine], postgres_url: str
+) -> None:
+    """And in no others, of the same connection."""
+    engine = open_one(postgres_url, is_worker=False)
+    for _ in range(_MANY_USES):
+        repeat_if_refused(lambda: threshold_of(engine))
+    assert [repeat_if_refused(lambda: threshold_of(engine)), threshold_of(engine)] == [5, None]
 
 
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed")
@@ -73,7 +103,7 @@ def test_no_statement_is_prepared_behind_pgbouncer(
 ) -> None:
     """It hands the connection to others."""
     with PgBouncer(postgres_server.port) as bouncer:
-        assert threshold_of(open_one(bouncer.through(postgres_url))) is None
+        assert threshold_in_the_end(open_one(bouncer.through(postgres_url))) is None
 
 
 def test_reading_keeps_the_statements_that_are_prepared(
@@ -110,17 +140,46 @@ def test_a_worker_goes_on_after_a_column_has_changed(
     open_one: Callable[..., Engine], postgres_url: str
 ) -> None:
     """The server refuses the prepared statement once, and the worker repeats the transaction."""
-    engine, other = open_one(postgres_url), open_one(postgres_url, is_worker=False)
-    fixes = list[str | None]()
-    with other.begin() as connection:
-        connection.execute(text("CREATE TABLE changed (id varchar(9) PRIMARY KEY)"))
-    for turn in range(3 * _MANY_USES):
-        if turn == 2 * _MANY_USES:
-            with other.begin() as connection:
-                connection.execute(text('ALTER TABLE changed ALTER id TYPE varchar(9) COLLATE "C"'))
+    engine, fixes = open_one(postgres_url), list[str | None]()
+    for read in reads_beside_a_change(engine, open_one(postgres_url, is_worker=False)):
         try:
-            with reading(engine) as connection:
-                connection.execute(text("SELECT id FROM changed")).all()
+            read()
         except LogUnavailable as error:
             fixes.append(error.fix)
     assert fixes == ["Try again: its tables have just been changed."]
+
+
+def test_a_transaction_of_another_process_is_repeated_after_a_column_has_changed(
+    open_one: Callable[..., Engine], postgres_url: str
+) -> None:
+    """Its caller does not see that the server refused a statement."""
+    engine, refused = open_one(postgres_url, is_worker=False), list[str]()
+
+    @event.listens_for(engine, "handle_error")
+    def _note(context: Any) -> None:
+        refused.append(context.original_exception.sqlstate)
+
+    for read in reads_beside_a_change(engine, open_one(postgres_url, is_worker=False)):
+        assert repeat_if_refused(read) == []
+    assert refused == ["0A000"]
+
+
+@pytest.mark.parametrize("uses", [0, _MANY_USES])
+def test_a_transaction_of_a_worker_that_falls_silent_is_ended_by_the_server(
+    open_one: Callable[..., Engine], postgres_url: str, uses: int
+) -> None:
+    """Whether the server was told for that transaction, or for all of a connection that is used again."""
+    engine = open_one(postgres_url)
+    query = text("SELECT current_setting('idle_in_transaction_session_timeout')")
+    for _ in range(uses):
+        with writing(engine):
+            pass
+    statements = list[str]()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    with writing(engine) as connection:
+        assert connection.execute(query).scalar() == "1min"
+    assert len([each for each in statements if "idle_in_transaction" in each and "SET" in each]) == (not uses)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DisconnectionError, OperationalError
 
-from mailctl.delivery_log.storage.postgresql import connect_arguments, is_read_only_error, prepare_statements
+from mailctl.delivery_log.storage.postgresql import connect_arguments, is_read_only_error, set_up_connection
 from mailctl.delivery_log.storage.urls import parse_url
 
 
@@ -70,6 +70,6 @@ def test_a_connection_that_is_lost_when_it_is_asked_is_replaced() -> None:
     connection: Any = SimpleNamespace(execute=fail)
     record: Any = SimpleNamespace(info={})
     for _ in range(9):
-        prepare_statements(connection, record, None)
+        set_up_connection(connection, record, is_repeated=True, idle_seconds=None)
     with pytest.raises(DisconnectionError):
-        prepare_statements(connection, record, None)
+        set_up_connection(connection, record, is_repeated=True, idle_seconds=None)
