@@ -41,7 +41,7 @@ _MEANINGS = {
     ExitCode.NOT_FOUND: "The email, user, queue or other object does not exist.",
     ExitCode.REFUSED: "A confirmation is needed, a rule forbids it, or there is a conflict.",
     ExitCode.UNAVAILABLE: "A required service cannot be reached.",
-    ExitCode.UNCONFIRMED: "The service's own task has finished, and does not say whether the email was sent.",
+    ExitCode.UNCONFIRMED: "The service's own task does not say whether it sent the email.",
     ExitCode.PENDING: "The email was not finished within the time limit.",
     ExitCode.TRY_AGAIN: "A mail server should hand the message over again later.",
     ExitCode.INTERRUPTED: "Ctrl-C was pressed, or a prompt was not answered.",

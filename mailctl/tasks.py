@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from celery.app.trace import logger as trace_logger
 from celery.exceptions import Reject
 from celery.signals import (
     after_setup_logger,
@@ -57,6 +58,10 @@ _log = masking_logger("mailctl.tasks")
 _MAX_REASON_LENGTH = 500
 #: Seconds to wait before a message returns to the broker because the delivery log does not answer.
 _REQUEUE_DELAY_SECONDS = 1.0
+
+
+class _Requeued(Reject):  # type: ignore[misc]
+    """The message returned to the broker; that is logged already, and Celery would add a traceback."""
 
 
 class EmailDeferred(Exception):
@@ -323,7 +328,7 @@ def _requeue_if_log_unavailable(what: str) -> Iterator[None]:
     except LogUnavailable as error:
         _log.error("%s: returned to the broker: %s", what, error)
         time.sleep(_REQUEUE_DELAY_SECONDS)
-        raise Reject(str(error), requeue=True) from None
+        raise _Requeued(str(error), requeue=True) from None
 
 
 def _store_result(task: Task, report: DeliveryResult) -> None:
@@ -347,6 +352,10 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
     return state, EmailDeferred(report.text) if state == "RETRY" else EmailFailed(report.text)
 
 
+def _is_not_about_requeued(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], _Requeued))
+
+
 def _add_bootsteps(instance: Any, **_: object) -> None:
     """Add the relay, the message guards and the removal of timers to every worker that has these tasks."""
     from mailctl.worker.cancelled_timers import CancelledTimerStep
@@ -354,6 +363,7 @@ def _add_bootsteps(instance: Any, **_: object) -> None:
     from mailctl.worker.foreign_messages.step import ForeignMessageStep
     from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
+    trace_logger.addFilter(_is_not_about_requeued)
     instance.app.steps["worker"].update((RelayStep, CancelledTimerStep))
     instance.app.steps["consumer"].update((MessageGuardStep, ForeignMessageStep, ControlGuard))
 

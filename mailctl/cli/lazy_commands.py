@@ -26,7 +26,7 @@ from mailctl.cli.help_text import (
     write_sections,
     write_tail,
 )
-from mailctl.cli.usage_errors import meant_commands, name_of_parameter
+from mailctl.cli.usage_errors import meant_kind, name_of_parameter, unexpected_argument, unknown_command
 from mailctl.errors import ExitCode, UnknownName
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ class _Command(_CommandMixin, TyperCommand):
         ctx.allow_extra_args = True
         left: list[str] = super().parse_args(ctx, args)
         if left and not ctx.resilient_parsing:
-            ctx.fail(f"Unexpected argument {left[0]!r}.")
+            options = [name for each in self.params for name in each.opts]
+            ctx.fail(unexpected_argument(left[0], options))
         return left
 
     @override
@@ -186,9 +187,7 @@ class _Group(_CommandMixin, TyperGroup):
 
     def refuse_unknown(self, ctx: Any, name: str) -> None:
         """Refuse a command that does not exist."""
-        meant = meant_commands(name, self.list_commands(ctx))
-        hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
-        ctx.fail(f"There is no command {name!r}.{hint}")
+        ctx.fail(unknown_command(name, self.list_commands(ctx)))
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -271,7 +270,10 @@ def _dynamic_group_class(more: _CommandSource, noun: str) -> type[TyperGroup]:
 
         @override
         def refuse_unknown(self, ctx: Any, name: str) -> None:
-            raise UnknownName(noun, name, self.list_commands(ctx), is_service_defined=True)
+            known = self.list_commands(ctx)
+            error = UnknownName(noun, name, known, is_service_defined=True)
+            error.fix = meant_kind(ctx.command_path, name, known) or error.fix
+            raise error
 
         def _more(self, ctx: Any) -> Mapping[str, Any]:
             return {name: _single_command(name, body) for name, body in more(session_of(ctx)).items()}

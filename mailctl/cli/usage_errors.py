@@ -37,6 +37,8 @@ _MEANT: Mapping[str, tuple[str, ...]] = {
     "search": ("list",),
     "find": ("list",),
     "export": ("list",),
+    **dict.fromkeys(("password", "password-reset", "reset-password", "forgot-password"), ("reset",)),
+    **dict.fromkeys(("verify", "confirm"), ("verification",)),
 }
 #: The options that other words for them stand for, where they exist.
 _MEANT_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -81,12 +83,53 @@ def meant_commands(name: str, known: Sequence[str]) -> list[str]:
     return same or ([closest] if closest else [])
 
 
+def unknown_command(name: str, known: Sequence[str]) -> str:
+    """Return the sentences about a command that does not exist.
+
+    Args:
+        name: what was typed.
+        known: the commands that there are.
+    """
+    meant = meant_commands(name, known)
+    if not meant and "show" in known:
+        meant = [f"show {name}"]
+    hint = f" Did you mean {' or '.join(repr(each) for each in meant)}?" if meant else ""
+    return f"There is no command {name!r}.{hint}"
+
+
+def meant_kind(path: str, name: str, known: Sequence[str]) -> str:
+    """Return what was probably meant by a kind of emails that does not exist; "" if that is not known.
+
+    Args:
+        path: the command line before it, such as "mailctl send".
+        name: what was typed.
+        known: the names that there are.
+    """
+    if "@" in name:
+        return f"Name the kind before the address: {path} {known[0]} --email {name}"
+    meant = [each for each in _MEANT.get(name.lower(), ()) if each in known]
+    return f"Did you mean {meant[0]!r}?" if meant else ""
+
+
+def unexpected_argument(word: str, options: Sequence[str]) -> str:
+    """Return the sentences about an argument that a command does not take.
+
+    Args:
+        word: the argument.
+        options: the options of the command.
+    """
+    hint = f" Did you mean --email {word}?" if "@" in word and "--email" in options else ""
+    return f"Unexpected argument {word!r}.{hint}"
+
+
 def _meant_option(error: Any, closest: Sequence[str]) -> str:
     """Return the option that was probably meant by one that does not exist; "" if none is known."""
     command = getattr(getattr(error, "ctx", None), "command", None)
     known = [name for each in getattr(command, "params", ()) for name in each.opts]
     same = [name for name in _MEANT_OPTIONS.get(error.option_name, ()) if name in known]
-    return next(iter([*same, *closest]), "")
+    # The dashes, which all have, make short ones look alike.
+    like = closest_name(error.option_name.strip("-"), [name.strip("-") for name in closest])
+    return next(iter([*same, *(name for name in closest if name.strip("-") == like)]), "")
 
 
 def _as_sentence(error: Any) -> str:

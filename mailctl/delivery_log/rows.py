@@ -53,6 +53,7 @@ EMAIL_COLUMNS = (
     emails.c.tenant,
     emails.c.is_grouped,
     emails.c.is_in_full,
+    emails.c.maybe_sent,
 )
 #: The fields of an `Email` that have the values of these columns; three of them are its `SmtpReply`.
 _EMAIL_FIELDS = tuple("to" if column is emails.c.to_address else column.name for column in EMAIL_COLUMNS)
@@ -71,7 +72,7 @@ def identity_from_row(row: Row[tuple[object, ...]]) -> RowIdentity:
 
 def email_from_row(row: Row[Any]) -> Email:
     """Return the email in a row that begins with `EMAIL_COLUMNS`."""
-    # By place: each name of a row is looked up, which takes longer than all the rest for 32 columns.
+    # By place: each name of a row is looked up, which takes longer than all the rest for 33 columns.
     values: dict[str, Any] = dict(zip(_EMAIL_FIELDS, row, strict=False))
     state = values["state"]
     values["state"] = _STATES.get(state) or State(state)

@@ -50,7 +50,7 @@ _EXPLANATIONS: Mapping[str, _Explanation] = {
     "session_failed": _Explanation("the session with the mail server failed", certainty=Certainty.LIKELY),
     "mail_server_later": _Explanation("the mail server asked to try again later", certainty=Certainty.LIKELY),
     "refused_for_all": _Explanation(
-        "the mail server refuses every recipient, so the fault is probably ours",
+        "the mail server refuses every email, whoever it is for, so the fault may be ours",
         _CHECK_CONFIG,
         Certainty.LIKELY,
     ),

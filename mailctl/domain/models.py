@@ -150,6 +150,8 @@ class Email:
     is_grouped: bool = False
     #: Whether its message carries the whole email, so that a worker without this log can send it.
     is_in_full: bool = False
+    #: Whether a mail server may have accepted it in an attempt that ended without its answer.
+    maybe_sent: bool = False
 
     @property
     def routed(self) -> RoutedEmail:

@@ -121,7 +121,7 @@ class WorkerService:
         workers = self._runtime.workers.list_alive()
         nodes, broker_error = self._inspect_nodes()
         problems = self._find_problems(workers)
-        busy, throughput = self._stats.sending_by_worker(), self._stats.throughput()
+        busy, throughput = self._stats.sending_by_worker(workers), self._stats.throughput()
         sharing_log = [
             _from_heartbeat(
                 worker,

@@ -43,6 +43,8 @@ class NewSettings:
     is_production: bool = False
     #: The Redis of production; "" for the one on this host.
     redis_url: str = ""
+    #: The database of the delivery log; "" for a file.
+    database_url: str = ""
 
     def values(self) -> dict[str, str]:
         """Return the settings by name, with a new SECRET_KEY."""
@@ -52,6 +54,7 @@ class NewSettings:
             "FRONTEND_URL": self.frontend_url,
             "SECRET_KEY": secrets.token_urlsafe(_KEY_BYTES),
             "REDIS_URL": self.redis_url,
+            "MAILCTL_DATABASE_URL": self.database_url,
             "EMAIL_FROM_ADDRESS": validate_address(self.from_address, field="EMAIL_FROM_ADDRESS"),
             "EMAIL_ENABLED": str(bool(self.email_host)),
         }

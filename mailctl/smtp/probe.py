@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -144,7 +144,8 @@ async def _probe_step(
             await step()
     except SESSION_ERRORS as error:
         if budget is not None and limit.expired() and limit.when() == budget.until:
-            return _out_of_time(name, budget, started)
+            late = _out_of_time(name, budget, started)
+            return replace(late, fix=_fix_after_greeting(name, session))
         outcome = session.explain(error)
         return ProbeStep(
             name=outcome.stage,
@@ -153,10 +154,17 @@ async def _probe_step(
             seconds=time.monotonic() - started,
             category=outcome.category,
             is_misconfigured=outcome.kind is OutcomeKind.CONFIG and outcome.category is None,
-            fix=error.fix if isinstance(error, ConfigurationError) else "",
+            fix=error.fix if isinstance(error, ConfigurationError) else _fix_after_greeting(name, session),
         )
     detail = _detail(name, session=session, server=server)
     return ProbeStep(name=name, ok=True, detail=detail, seconds=time.monotonic() - started)
+
+
+def _fix_after_greeting(name: str, session: SmtpSession) -> str:
+    """Return what to look at if a server does not open the session that it has begun; "" otherwise."""
+    if name != "connect" or not session.has_been_greeted:
+        return ""
+    return "It has greeted this host, so the address is right: find out why it does not answer EHLO."
 
 
 def _end_of(name: str, server: SmtpServer, budget: TimeBudget | None) -> float | None:

@@ -83,6 +83,11 @@ class SmtpSession:
         return self._smtp.is_connected if self._protocol is None else self._protocol.is_usable
 
     @property
+    def has_been_greeted(self) -> bool:
+        """Whether the server has accepted the connection and greeted this host (RFC 5321 section 3.1)."""
+        return self._transport is not None
+
+    @property
     def helo_name(self) -> str:
         """The name by which this host has introduced itself; "" before it has."""
         return str(self._smtp.local_hostname or "")

@@ -6,10 +6,12 @@ import logging
 import os
 import socket
 import uuid
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from celery import bootsteps
+from celery.signals import worker_shutdown
 from celery.worker import state
 from typing_extensions import override
 
@@ -19,7 +21,8 @@ from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.checks.placeholders import find_placeholders
 from mailctl.delivery_log.claim_tokens import begin_worker
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.errors import ExitCode
+from mailctl.delivery_log.storage.time_limit import time_limit
+from mailctl.errors import ExitCode, LogUnavailable
 from mailctl.worker.consumer_activity import is_stopping
 from mailctl.worker.consumer_watch import CeleryConsumer
 from mailctl.worker.relay import Relay
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
 
 _log = logging.getLogger("mailctl.worker")
+#: Seconds for which a worker that ends waits for the delivery log, if that did not answer before.
+_SIGN_OFF_SECONDS = 3.0
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
@@ -74,11 +79,21 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
     @override
     def stop(self, parent: Any) -> None:
         """Stop the relay; running tasks continue."""
-        if self._relay is not None:
-            self._relay.stop()
-            self._relay = None
+        if self._relay is None:
+            return
+        self._relay.stop()
+        if not self._relay.is_signed_off:
+            # The log may answer again until the tasks have ended, which wait for it to record their outcomes.
+            worker_shutdown.connect(partial(_sign_off, self._relay), weak=False)
+        self._relay = None
 
     terminate = stop
+
+
+def _sign_off(relay: Relay, **_: object) -> None:
+    # If the log still does not answer, the heartbeat of the worker runs out.
+    with suppress(LogUnavailable), time_limit(_SIGN_OFF_SECONDS):
+        relay.sign_off(runtime.current())
 
 
 def _warn_of_placeholders(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailctl.errors import LogUnavailable
+from mailctl.timefmt import pluralize
 from mailctl.worker.in_flight_limits import Pace, campaign_limit, group_limit, worthwhile
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ class EmailsInFlight:
                 self._extend_leases()
             except Exception as error:  # without the traceback, which may quote the emails
                 # Of the emails that are not recorded the lease runs out, and another worker has them then.
-                _log.error("cannot record %d outcomes (%s)", len(ended), type(error).__name__)
+                what = pluralize(len(ended), "outcome")
+                _log.error("cannot record %s (%s)", what, type(error).__name__)
             is_looking = (self._is_looking or bool(ended)) and self._take_waiting_or_log()
             with self._changed:
                 self._recording, self._is_looking = 0, is_looking

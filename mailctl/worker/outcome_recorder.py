@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from mailctl.delivery_log.storage.engine import is_about_a_row
 from mailctl.domain import unicode_safety
 from mailctl.domain.models import MAYBE_SENT, Claim, Content, Deferral, Envelope, SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
@@ -21,7 +19,8 @@ from mailctl.json_logging import log_extra
 from mailctl.security.address_masking import mask_addresses_in_text
 from mailctl.security.content_masking import SecretMasker
 from mailctl.smtp.dispatch_signal import signal_dispatched
-from mailctl.timefmt import TimeStyle, format_time
+from mailctl.timefmt import TimeStyle, format_time, pluralize
+from mailctl.worker.outcome_retries import repeat_until_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("mailctl.delivery")
 
-#: Seconds between two attempts to record an outcome while the delivery log does not answer.
-_RECORD_RETRY_SECONDS = 1.0
 #: The outcomes of emails that were sent or captured, and the state of an email with each.
 SENT_STATE_BY_KIND = {OutcomeKind.ACCEPTED: State.SENT, OutcomeKind.CAPTURED: State.CAPTURED}
 #: Characters of a reason that are recorded; the publisher of the message may have chosen them.
@@ -173,17 +170,9 @@ class OutcomeRecorder:
             signal_dispatched(envelope)
 
     def _finish_all(self, sent: Sequence[SentClaim]) -> None:
-        while True:
-            try:
-                lost = self._results.finish_sent(sent)
-            except LogUnavailable as error:
-                _raise_if_permanent(error)
-                _log.error("cannot record %d outcomes yet; retrying: %s", len(sent), error)
-                time.sleep(_RECORD_RETRY_SECONDS)
-                continue
-            for email_id in lost:
-                _log.error(_LOST_LEASE, email_id)
-            return
+        what = f"the outcomes of {pluralize(len(sent), 'email')}"
+        for email_id in repeat_until_recorded(lambda: self._results.finish_sent(sent), what):
+            _log.error(_LOST_LEASE, email_id)
 
     def _record_outcome(self, claim: Claim, outcome: Outcome, *, message_id: str) -> DeliveryResult:
         kind = outcome.kind
@@ -206,12 +195,12 @@ class OutcomeRecorder:
         most = self._settings.resends_in_doubt
         if not most:
             return False
-        events = self._call_until_successful(lambda: self._history.events(claim.id), claim)
+        events = _repeat(lambda: self._history.events(claim.id), claim)
         return may_resend_in_doubt(events, most=most)
 
     def _let_go(self, claim: Claim) -> DeliveryResult:
         """Return an email to the log whose lease ended before its body was handed over."""
-        self._call_until_successful(lambda: self._results.let_go(claim), claim)
+        _repeat(lambda: self._results.let_go(claim), claim)
         text = "not handed over: its lease has ended"
         _log.warning("email %s %s", claim.id, text, extra=log_extra(claim.id, "email_let_go"))
         return DeliveryResult(email_id=claim.id, state=State.PENDING, text=text)
@@ -259,9 +248,8 @@ class OutcomeRecorder:
         return self._finish(claim, state, outcome=outcome, reason=reason, message_id=message_id)
 
     def _defer(self, *deferrals: Deferral) -> None:
-        for email_id in self._call_until_successful(
-            lambda: self._results.defer(*deferrals), deferrals[0].claim
-        ):
+        what = f"the outcomes of {pluralize(len(deferrals), 'email')}"
+        for email_id in repeat_until_recorded(lambda: self._results.defer(*deferrals), what):
             _log.error(_LOST_LEASE, email_id)
 
     def _finish(
@@ -273,29 +261,16 @@ class OutcomeRecorder:
         reason: Reason | None = None,
         message_id: str | None = None,
     ) -> DeliveryResult:
-        self._record_until_successful(
+        if not _repeat(
             lambda: self._results.finish(claim, state, outcome=outcome, reason=reason, message_id=message_id),
             claim,
-        )
+        ):
+            _log.error(_LOST_LEASE, claim.id)
         text = mask_addresses_in_text(reason.text if reason else str(outcome or ""))
         level = logging.ERROR if reason else logging.INFO
         fields = log_extra(claim.id, f"email_{state}", trace=claim.content.trace)
         _log.log(level, "email %s %s: %s", claim.id, state, text, extra=fields)
         return DeliveryResult(email_id=claim.id, state=state, text=text)
-
-    def _record_until_successful(self, record: Callable[[], bool], claim: Claim) -> None:
-        """Retry until an outcome is recorded: without it, the email would be sent again."""
-        if not self._call_until_successful(record, claim):
-            _log.error(_LOST_LEASE, claim.id)
-
-    def _call_until_successful(self, call: Callable[[], _T], claim: Claim) -> _T:
-        while True:
-            try:
-                return call()
-            except LogUnavailable as error:
-                _raise_if_permanent(error)
-                _log.error("cannot record the outcome of email %s yet; retrying: %s", claim.id, error)
-                time.sleep(_RECORD_RETRY_SECONDS)
 
     def _log_links(self, claim: Claim, envelope: Envelope, outcome: Outcome) -> None:
         """Log the links of a captured email in development, where a developer clicks them."""
@@ -370,10 +345,8 @@ def interrupted(*, has_begun: bool) -> Outcome:
     return Outcome(kind=OutcomeKind.INTERRUPTED, reply=reply)
 
 
-def _raise_if_permanent(error: LogUnavailable) -> None:
-    """Raise an error that comes again with each try: the log takes other values, and not these."""
-    if is_about_a_row(error):
-        raise error
+def _repeat(call: Callable[[], _T], claim: Claim) -> _T:
+    return repeat_until_recorded(call, f"the outcome of email {claim.id}")
 
 
 def _file_error(error: BaseException) -> str:

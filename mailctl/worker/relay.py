@@ -83,6 +83,7 @@ class Relay:
         self._on_tick = on_tick
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mailctl-relay", daemon=True)
+        self._is_signed_off = False
         self._restarts = RestartLimit()
         self._log_watch = LogWatch(runtime)
         self._broker = broker = BrokerInspector(runtime.app)
@@ -135,6 +136,28 @@ class Relay:
         self._thread.join()
 
     @property
+    def is_signed_off(self) -> bool:
+        """Whether the delivery log knows that the worker has ended."""
+        return self._is_signed_off
+
+    def sign_off(self, parts: Runtime) -> None:
+        """Unregister the worker, and return the messages that were in its memory.
+
+        Args:
+            parts: the runtime to use, as that of the relay may be closed.
+        """
+        try:
+            parts.workers.unregister(self._worker.id)
+            if self._broker.is_in_memory:
+                others = [worker.id for worker in parts.workers.list_alive()]
+                parts.recovery.return_orphans(alive=others)
+            self._is_signed_off = True
+        except LogUnavailable as error:
+            _log.warning("cannot unregister the worker: %s", error)
+        except Exception as error:
+            _log.warning("cannot unregister the worker (%s)", describe_failure(error))
+
+    @property
     def tick_seconds(self) -> float:
         """Seconds between two ticks at most.
 
@@ -154,7 +177,8 @@ class Relay:
                 has_failed = True
                 if not self._may_restart_after(error):
                     break
-        self._sign_off()
+        self.sign_off(self._runtime)
+        self._close_parts()
 
     def _may_restart_after(self, error: BaseException) -> bool:
         """Return whether the relay may run again after an unexpected error, with new parts."""
@@ -232,18 +256,6 @@ class Relay:
         # Asked after every few emails, also while a tick takes long.
         self._stuck_emails.note_awake()
         return self._stopped.is_set()
-
-    def _sign_off(self) -> None:
-        try:
-            self._runtime.workers.unregister(self._worker.id)
-            if self._broker.is_in_memory:
-                others = [worker.id for worker in self._runtime.workers.list_alive()]
-                self._runtime.recovery.return_orphans(alive=others)
-        except LogUnavailable as error:
-            _log.warning("cannot unregister the worker: %s", error)
-        except Exception as error:
-            _log.warning("cannot unregister the worker (%s)", describe_failure(error))
-        self._close_parts()
 
     def _close_parts(self) -> None:
         for part in (self._publisher, self._change_detector, self._new_emails):

@@ -83,7 +83,11 @@ class LeaseTrust:
         self._awake_at += gap
         if gap > self._longest_gap_seconds:
             self.distrust()
-            _log.warning("this worker did not run for %.0f s; it frees no leases for now", gap)
+            _log.warning(
+                "the relay of this worker stood still for %.0f s, because of this host, the delivery log or"
+                " the broker; it frees no leases for now",
+                gap,
+            )
 
     def check(self) -> bool:
         """Compare the clocks, and return whether expired leases can be trusted now.

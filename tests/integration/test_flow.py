@@ -24,6 +24,7 @@ from mailctl.domain.outcomes import Outcome, OutcomeKind, SmtpReply
 from mailctl.domain.request import EmailRequest
 from mailctl.domain.states import State
 from mailctl.security.keyring import Keyring
+from tests.workers import worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,7 +206,19 @@ def test_workers_have_a_throughput(post: Post) -> None:
         "w1": Throughput(last_minute=1, last_five_minutes=2),
         "w2": Throughput(last_minute=1, last_five_minutes=1),
     }
-    assert post.flow.sending_by_worker() == {"w2": 1}
+
+
+def test_what_a_dead_worker_was_sending_is_not_counted_for_its_successor(post: Post) -> None:
+    """Which has the same name, and was started after the claim."""
+    started_at = post.now
+    post.begin("w2")
+    post.forward(1)
+    first, successor = worker(started_at, name="w2"), worker(post.now, name="w2")
+    assert post.flow.sending_by_worker([first]) == {"w2": 1}
+    assert post.flow.sending_by_worker([successor]) == {}
+    post.begin("w2")
+    assert post.flow.sending_by_worker([successor]) == {"w2": 1}
+    assert post.flow.sending_by_worker([]) == {}
 
 
 def test_an_email_knows_how_many_are_before_it(post: Post) -> None:

@@ -22,3 +22,16 @@ def test_a_session_ends_when_its_time_is_up(stage: str) -> None:
     assert all(step.ok for step in before)
     assert (last.ok, last.category) == (False, None)
     assert re.fullmatch(r"not done at \w+, 0.5 s after the session began", last.detail)
+    assert bool(last.fix) == (stage == "ehlo")
+
+
+@pytest.mark.parametrize(("stage", "is_address_right"), [("ehlo", True), ("banner", False)])
+def test_a_server_that_greets_and_then_is_silent_is_not_taken_for_a_wrong_address(
+    stage: str, is_address_right: bool
+) -> None:
+    """Nor for a firewall, which lets no greeting through."""
+    with ScriptedSmtpServer({stage: lambda _: Stall(600)}) as smtp:
+        server = SmtpServer(host="127.0.0.1", port=smtp.port, tls="none", timeout_seconds=0.5)
+        asked = probe_recipient(server, sender="a@example.com", recipient="b@example.com", seconds=5)
+        [step] = asyncio.run(asked)
+    assert (step.name, step.ok, "address is right" in step.fix) == ("connect", False, is_address_right)

@@ -27,6 +27,8 @@ def test_exit_codes_are_fixed() -> None:
 def test_every_exit_code_has_a_meaning() -> None:
     """In a sentence, which the help and the documents take from there."""
     assert all(code.meaning.endswith(".") for code in ExitCode)
+    # Beside its number in a terminal of 80 columns.
+    assert max(len(code.meaning) for code in ExitCode) <= 69
 
 
 def test_an_unknown_name_is_answered_with_the_closest_or_with_all() -> None:

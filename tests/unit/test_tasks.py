@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
+from celery.app.trace import logger as trace_logger
+from celery.exceptions import Reject
 
 from mailctl import tasks
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.domain.catalog import DELIVER_TASK
 from mailctl.domain.states import State
-from mailctl.errors import EmailFailed, InvalidInput
+from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
 from mailctl.tasks import EmailDeferred
 from mailctl.worker import message_validation
 from mailctl.worker.outcome_recorder import DeliveryResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EMAIL_ID = "5f0c7a52-6a8c-4c5e-9a57-6a1d0f4f0e11"
 #: The contract with other programs: names and arguments in their order.
@@ -183,3 +189,46 @@ def test_a_batch_takes_a_list_of_ids(ids: object) -> None:
     """A batch without a list of ids is refused."""
     with pytest.raises(InvalidInput, match="ids"):
         tasks.deliver_batch.run(ids)
+
+
+class TestReturnedMessage:
+    """A message that returns to the broker because the delivery log does not answer."""
+
+    @pytest.fixture(autouse=True)
+    def filtered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Celery's logger of a worker, which ours has set up; without the delay."""
+        monkeypatch.setattr(tasks, "_REQUEUE_DELAY_SECONDS", 0)
+        monkeypatch.setattr(trace_logger, "filters", [])
+        instance = SimpleNamespace(app=SimpleNamespace(steps=defaultdict(set)))
+        tasks._add_bootsteps(instance)
+
+    @staticmethod
+    def run(app: Celery, run: Callable[[], None]) -> str:
+        """Return the state of a task that runs a function."""
+        found = app.task(run, name=f"task-{id(run)}")
+        return str(build_tracer(found.name, found, app=app, eager=True)("1", (), {})[1].state)
+
+    def test_it_is_logged_once_and_without_a_traceback(
+        self, app: Celery, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Celery would log it again, with one."""
+
+        def deliver() -> None:
+            with tasks._requeue_if_log_unavailable("email 7"):
+                raise LogUnavailable("the delivery log does not answer.", fix="Start it.")
+
+        assert self.run(app, deliver) == "REJECTED"
+        [message] = caplog.messages
+        assert message.startswith("email 7: returned to the broker: the delivery log does not answer.")
+
+    def test_what_a_task_of_the_service_rejects_is_logged_as_before(
+        self, app: Celery, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It is the service's to know why."""
+
+        def reject() -> None:
+            raise Reject("not now", requeue=True)
+
+        assert self.run(app, reject) == "REJECTED"
+        [record] = caplog.records
+        assert record.exc_info is not None

@@ -74,6 +74,14 @@ class InitOptions(OptionGroup):
         str,
         typer.Option("--redis-url", metavar="URL", help="Redis for production, unless it is on this host."),
     ] = ""
+    database_url: Annotated[
+        str,
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="PostgreSQL for the delivery log, instead of a file.",
+        ),
+    ] = ""
 
 
 @uses_log(AccessMode.OPTIONAL)
@@ -154,6 +162,7 @@ def _answers(options: InitOptions) -> NewSettings:
         ),
         is_production=options.production,
         redis_url=options.redis_url,
+        database_url=options.database_url,
     )
     return _with_credentials(_with_port(answers, options), options) if answers.email_host else answers
 

@@ -197,7 +197,9 @@ def _row(email: Email, pauses: Sequence[Pause]) -> list[str]:
 
 
 def _wait_reason(email: Email) -> str:
-    """Return what an email without an error waits for; "" if that is the next worker."""
+    """Return what an email without an error waits for, or what is unknown of it; "" if that is nothing."""
+    if email.is_sent_or_captured and email.maybe_sent:
+        return "an earlier attempt ended without an answer, and may have reached the recipient, too"
     if email.is_own_task and email.state == "queued":
         return "the service's own task has not reported its outcome"
     if email.is_in_full and email.state == "queued":

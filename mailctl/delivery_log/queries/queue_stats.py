@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, literal, or_, select, tuple_
+from sqlalchemy import and_, false, func, literal, or_, select, tuple_
 
 from mailctl.delivery_log.due import may_start, starts_later, waiting_since
 from mailctl.delivery_log.repository import Repository
@@ -22,18 +22,21 @@ from mailctl.delivery_log.transitions import is_state_change
 from mailctl.domain.states import SENT_OR_CAPTURED, UNFINISHED_STATES, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from sqlalchemy import ColumnElement
 
+    from mailctl.delivery_log.heartbeats import Worker
     from mailctl.domain.models import Email
 
 #: The period over which rates are computed.
 RATE_WINDOW = timedelta(minutes=5)
 #: How many recent events rates are computed over; on a busy log they cover less than `RATE_WINDOW`.
 NEWEST_EVENTS = 20_000
-#: The shortest period of a rate, in minutes: a single email is not a rate.
+#: The shortest period of a rate, in minutes: a single email is not a rate. With so many emails it is shorter,
+#: so that a campaign that has just begun is not taken for a slow one.
 _MIN_RATE_MINUTES = 0.5
+_MANY_EMAILS, _MIN_RATE_MINUTES_OF_MANY = 20, 2 / 60
 #: The states in which an email has left its queue; a deferred one has not.
 _OUTGOING_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
 
@@ -192,11 +195,17 @@ class QueueStats(Repository):
             row = connection.execute(query).first()
         return None if row is None else Answer(at=row.at, state=State(row.state))
 
-    def sending_by_worker(self) -> dict[str, int]:
-        """Return how many emails each worker is sending, by node name; idle workers are left out."""
+    def sending_by_worker(self, workers: Iterable[Worker]) -> dict[str, int]:
+        """Return how many emails workers are sending, by node name; idle workers are left out.
+
+        What was claimed before a worker was started is another's of the same name, which has died.
+        """
+        is_own = [
+            and_(emails.c.worker == each.name, emails.c.updated_at >= each.started_at) for each in workers
+        ]
         query = (
             select(emails.c.worker, func.count().label("number"))
-            .where(emails.c.state == State.SENDING)
+            .where(emails.c.state == State.SENDING, or_(false(), *is_own))
             .group_by(emails.c.worker)
         )
         with reading(self._engine) as connection:
@@ -270,4 +279,5 @@ def newest_events(*, since: datetime) -> Any:
 
 def per_minute(number: int, first: datetime, *, now: datetime) -> float:
     """Return the rate since the first of the counted emails: a burst is not spread over the whole period."""
-    return number / max((now - first) / timedelta(minutes=1), _MIN_RATE_MINUTES)
+    shortest = _MIN_RATE_MINUTES_OF_MANY if number >= _MANY_EMAILS else _MIN_RATE_MINUTES
+    return number / max((now - first) / timedelta(minutes=1), shortest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import DisconnectionError
 from typing_extensions import override
 
@@ -43,6 +44,7 @@ _SERVER_MARGIN_SECONDS = 0.3
 _USES, _IS_DIRECT, _IDLE_SECONDS = "mailctl_uses", "mailctl_is_direct", "mailctl_idle_seconds"
 #: After so many uses it is asked whether it is direct.
 _USES_BEFORE_QUESTION = 10
+_NO_ANSWER = "it did not answer in time"
 #: How often a statement is executed before it is prepared, the default of psycopg.
 _PREPARE_THRESHOLD = 5
 
@@ -75,7 +77,7 @@ def _has_several_hosts(url: URL) -> bool:
 def set_up_transaction(
     connection: Connection, *, durable: bool = True, idle_seconds: float | None = None
 ) -> None:
-    """Set up a transaction, in one round trip at most.
+    """Set up a transaction, in the round trip that begins it.
 
     Within a time limit that the server has to keep, it gives up before that ends. All is set in the
     transaction: PgBouncer refuses start-up options, and hands a plain SET to others.
@@ -93,7 +95,17 @@ def set_up_transaction(
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
     if settings:
         # Not `set_config`, which would be the first query: a caller may still set the isolation level.
-        connection.exec_driver_sql("; ".join(settings))
+        connection.exec_driver_sql("; ".join([*_begin(connection), *settings]))
+
+
+def _begin(connection: Connection) -> list[str]:
+    """Return the statement that begins a transaction, which psycopg then does not send; [] within one."""
+    driver: Any = connection.connection.driver_connection
+    if driver.info.transaction_status != TransactionStatus.IDLE:
+        return []
+    driver.autocommit = True
+    level = driver.isolation_level
+    return ["BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}"]
 
 
 def _timeouts() -> list[str]:
@@ -133,6 +145,8 @@ def set_up_connection(
     Raises:
         DisconnectionError: the server does not answer any more; the pool opens another connection.
     """
+    if connection.autocommit:  # of the last transaction
+        connection.autocommit = False
     if is_repeated:
         uses = record.info[_USES] = record.info.get(_USES, 0) + 1
         if uses == _USES_BEFORE_QUESTION:
@@ -173,9 +187,12 @@ class LimitedConnection(psycopg.Connection[Any]):
         seconds = remaining_seconds()
         if seconds is not None:
             if seconds <= 0:
-                raise psycopg.OperationalError("it did not answer in time")
+                raise psycopg.OperationalError(_NO_ANSWER)
             options["connect_timeout"] = _SHORTEST_CONNECT_TIMEOUT_SECONDS
-        return super().connect(*arguments, **options)
+        try:
+            return super().connect(*arguments, **options)
+        except psycopg.errors.ConnectionTimeout as error:
+            raise psycopg.OperationalError(_NO_ANSWER) from error
 
     @override
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
@@ -200,4 +217,4 @@ class LimitedConnection(psycopg.Connection[Any]):
             # Several times a second psycopg reports that nothing has come.
             if not answer and (remaining_seconds() or 0) <= 0:
                 self.pgconn.finish()
-                raise psycopg.OperationalError("it did not answer in time")
+                raise psycopg.OperationalError(_NO_ANSWER)

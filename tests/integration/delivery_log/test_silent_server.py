@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from typing import TypeAlias
@@ -53,3 +54,16 @@ def test_what_a_suspended_process_has_locked_is_free_again(postgres_url: str) ->
             sleep_in_a_transaction()
     assert found == [(1,)]
     sleeper.dispose()
+
+
+def test_a_server_that_accepts_connections_and_says_nothing_is_called_silent() -> None:
+    """Not by the words of its driver, which leave open what has timed out."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://app@127.0.0.1:{server.getsockname()[1]}/log?connect_timeout=2"
+        engine = open_engine(parse_url(url, setting="X"), setting="X")
+        with (
+            pytest.raises(LogUnavailable, match=r"cannot be used: it did not answer in time\."),
+            reading(engine),
+        ):
+            pass
+        engine.dispose()

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from mailctl.cli.usage_errors import meant_commands, usage_sentence
+from mailctl.cli.usage_errors import (
+    meant_commands,
+    meant_kind,
+    unexpected_argument,
+    unknown_command,
+    usage_sentence,
+)
 
 
 def parameter(*names: str, kind: str = "option", **limits: Any) -> Any:
@@ -24,6 +30,7 @@ PORT = parameter("--port", min=1, max=65535)
     ("error", "sentence"),
     [
         ({"possibilities": ["--queue"], "option_name": "--quue"}, "no option --quue. Did you mean --queue?"),
+        ({"possibilities": ["--to"], "option_name": "--foo"}, "There is no option --foo."),
         ({"possibilities": [], "option_name": "--x"}, "There is no option --x."),
         ({"possibilities": None, "option_name": "-o", "format_message": str}, "There is no option -o."),
         ({"param": parameter("--to"), "param_type": None}, "The option --to is missing."),
@@ -61,3 +68,45 @@ def test_each_mistake_is_a_sentence(error: dict[str, Any], sentence: str) -> Non
 def test_another_word_for_a_command_names_it(typed: str, known: list[str], meant: list[str]) -> None:
     """Rather than the command that is spelt most like it: `slow` is not `show`."""
     assert meant_commands(typed, known) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "sentence"),
+    [
+        ("lst", ["list", "show"], "There is no command 'lst'. Did you mean 'list'?"),
+        ("spring", ["list", "show"], "There is no command 'spring'. Did you mean 'show spring'?"),
+        ("spring", ["list"], "There is no command 'spring'."),
+    ],
+)
+def test_the_name_of_an_object_in_place_of_a_command_is_understood(
+    typed: str, known: list[str], sentence: str
+) -> None:
+    """`mailctl campaign spring` means its `show`."""
+    assert unknown_command(typed, known) == sentence
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("reset-password", "Did you mean 'reset'?"),
+        ("password", "Did you mean 'reset'?"),
+        ("ada@example.com", "Name the kind before the address: mailctl send welcome --email ada@example.com"),
+        ("nothing", ""),
+    ],
+)
+def test_what_is_no_kind_of_emails_names_the_kind_that_was_meant(typed: str, meant: str) -> None:
+    """Also an address, which comes after the kind."""
+    assert meant_kind("mailctl send", typed, ["welcome", "reset"]) == meant
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("ada@example.com", "Unexpected argument 'ada@example.com'. Did you mean --email ada@example.com?"),
+        ("ada", "Unexpected argument 'ada'."),
+    ],
+)
+def test_an_address_without_its_option_names_the_option(word: str, sentence: str) -> None:
+    """Only where the command has it."""
+    assert unexpected_argument(word, ["--user-id", "--email"]) == sentence
+    assert unexpected_argument(word, []) == f"Unexpected argument {word!r}."

@@ -27,6 +27,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         email_user="app",
         email_password=PASSWORD,
         is_production=True,
+        redis_url="redis://:p%40ss@redis.example/0",
+        database_url="postgresql://app:p%40ss@db.example/shop?sslmode=require",
     )
     settings = write_env_file(path, answers.values(), overwrite=False).settings
     assert settings.email_host_password.get_secret_value() == PASSWORD
@@ -34,6 +36,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         *("Ada's Shop & Söhne", "mail.example"),
         False,
     )
+    assert settings.broker_url == "redis://:p%40ss@redis.example/0"
+    assert settings.log_url.startswith("postgresql://app:p%40ss@db.example/")
     check_keys(settings.secret_keys)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

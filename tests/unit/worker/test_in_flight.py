@@ -235,5 +235,5 @@ def test_an_error_that_nobody_expected_does_not_end_the_recording(caplog: pytest
         in_flight.finish()
     in_flight.close()
     assert recorder.recorded == [["a"], ["b"]]
-    assert caplog.messages == ["cannot record 1 outcomes (ValueError)"] * 2
+    assert caplog.messages == ["cannot record 1 outcome (ValueError)"] * 2
     assert "secret" not in caplog.text

@@ -217,6 +217,17 @@ def test_a_log_that_is_down_does_not_keep_a_worker_from_ending(
         site.run_until(site.has_ticked)
     assert "cannot unregister the worker" in caplog.text
     assert site.publisher.names == ["close"]
+    assert not site.relay.is_signed_off
+
+
+def test_a_worker_is_signed_off_later_if_the_log_answers_again(site: Site) -> None:
+    """Over another runtime, as its own may be closed by then."""
+    site.workers.answers["unregister"] = LOG_DOWN
+    site.run_until(site.has_ticked)
+    del site.workers.answers["unregister"]
+    site.relay.sign_off(site.relay._runtime)
+    assert site.relay.is_signed_off
+    assert site.recovery.calls == [("return_orphans", (), {"alive": ["w2"]})]
 
 
 def test_after_an_outage_of_the_log_leases_are_distrusted(site: Site) -> None:

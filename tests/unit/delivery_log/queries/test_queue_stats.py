@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats
+import pytest
+
+from mailctl.delivery_log.queries.queue_stats import QueueDepth, QueueStats, per_minute
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import UNFINISHED_STATES, State
+from tests.emails import NOW
 from tests.unit.delivery_log.conftest import LATER, SENT
 
 if TYPE_CHECKING:
@@ -116,3 +119,15 @@ def test_emails_of_one_call_are_ahead_of_each_other(log: Log) -> None:
     ids = [log.add() for _ in range(3)]
     stats = QueueStats(log.engine, clock=log.time)
     assert [stats.count_ahead_of(log.email(each)) for each in ids] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds", "expected"),
+    [(1, 1, 2), (19, 10, 38), (100, 3, 2000), (5000, 0, 150_000), (30, 60, 30)],
+)
+def test_a_rate_is_known_as_soon_as_there_are_many_emails(
+    number: int, seconds: float, expected: float
+) -> None:
+    """A campaign that has just begun is not taken for a slow one; a few emails are no rate yet."""
+    rate = per_minute(number, NOW - timedelta(seconds=seconds), now=NOW)
+    assert round(rate) == expected

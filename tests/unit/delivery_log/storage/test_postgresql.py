@@ -67,7 +67,7 @@ def test_a_connection_that_is_lost_when_it_is_asked_is_replaced() -> None:
     def fail(_: str) -> None:
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    connection: Any = SimpleNamespace(execute=fail)
+    connection: Any = SimpleNamespace(execute=fail, autocommit=False)
     record: Any = SimpleNamespace(info={})
     for _ in range(9):
         set_up_connection(connection, record, is_repeated=True, idle_seconds=None)
