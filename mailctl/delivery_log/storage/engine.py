@@ -113,8 +113,8 @@ def _open_server(
             hide_parameters=True,
             **options,
         )
-        if connection_class is not None and PREPARE_THRESHOLD not in url.query:
-            _set_up_connections(engine)
+        if connection_class is not None:
+            _set_up_connections(engine, may_prepare=PREPARE_THRESHOLD not in url.query)
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
@@ -129,15 +129,24 @@ def _open_server(
     return engine
 
 
-def _set_up_connections(engine: Engine) -> None:
+def _set_up_connections(engine: Engine, *, may_prepare: bool) -> None:
     """Let the transactions prepare their statements that are repeated: all of a worker, some of a service."""
-    from mailctl.delivery_log.storage.postgresql import set_up_connection
+    from mailctl.delivery_log.storage.postgresql import let_driver_begin, set_up_connection
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        let_driver_begin(connection.connection.driver_connection, connection.info)
 
     @event.listens_for(engine, "checkout")
     def _set_up(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
-        is_worker = seconds is not None
-        set_up_connection(connection, record, is_repeated=is_worker or is_repeated(), idle_seconds=seconds)
+        set_up_connection(
+            connection,
+            record,
+            may_prepare=may_prepare,
+            is_repeated=seconds is not None or is_repeated(),
+            idle_seconds=seconds,
+        )
 
 
 @contextmanager

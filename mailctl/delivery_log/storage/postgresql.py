@@ -19,7 +19,7 @@ from mailctl.delivery_log.storage.time_limit import (
 from mailctl.settings.connection_urls.options import PREPARE_THRESHOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, MutableMapping
 
     from sqlalchemy import Connection
     from sqlalchemy.engine import URL
@@ -40,8 +40,10 @@ _NETWORK_OPTIONS: Mapping[str, int] = {
 #: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
 _SERVER_MARGIN_SECONDS = 0.3
 #: The keys of a connection's information: how often it was used by what may prepare statements, whether it is
-#: known to be direct, and how many seconds its session may be idle in a transaction, if that is set.
+#: known to be direct, how many seconds its session may be idle in a transaction, if that is set, and whether
+#: the last transaction began with its settings.
 _USES, _IS_DIRECT, _IDLE_SECONDS = "mailctl_uses", "mailctl_is_direct", "mailctl_idle_seconds"
+_HAS_BEGUN = "mailctl_has_begun"
 #: After so many uses it is asked whether it is direct.
 _USES_BEFORE_QUESTION = 10
 _NO_ANSWER = "it did not answer in time"
@@ -100,10 +102,12 @@ def set_up_transaction(
 
 def _begin(connection: Connection) -> list[str]:
     """Return the statement that begins a transaction, which psycopg then does not send; [] within one."""
+    if not connection.in_transaction():
+        connection.begin()
     driver: Any = connection.connection.driver_connection
     if driver.info.transaction_status != TransactionStatus.IDLE:
         return []
-    driver.autocommit = True
+    driver.autocommit = connection.info[_HAS_BEGUN] = True
     level = driver.isolation_level
     return ["BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}"]
 
@@ -128,8 +132,24 @@ def is_direct(connection: Any) -> bool:
     return bool(process_id == connection.info.backend_pid)
 
 
+def let_driver_begin(driver: Any, info: MutableMapping[Any, Any]) -> None:
+    """Let psycopg begin the next transaction of a connection, if the settings came with the last beginning.
+
+    Args:
+        driver: the connection of psycopg, in no transaction.
+        info: what is known of it.
+    """
+    if info.pop(_HAS_BEGUN, False):
+        driver.autocommit = False
+
+
 def set_up_connection(
-    connection: Any, record: ConnectionPoolEntry, *, is_repeated: bool, idle_seconds: float | None
+    connection: Any,
+    record: ConnectionPoolEntry,
+    *,
+    may_prepare: bool,
+    is_repeated: bool,
+    idle_seconds: float | None,
 ) -> None:
     """Let a connection that is used again and again prepare its statements, and keep its settings, or not.
 
@@ -139,20 +159,22 @@ def set_up_connection(
     Args:
         connection: of psycopg.
         record: of that connection, in the pool.
+        may_prepare: whether the URL does not say when it prepares statements.
         is_repeated: whether the next transaction is repeated if the server refuses a prepared statement.
         idle_seconds: as for `set_up_transaction`, for all transactions of the connection.
 
     Raises:
         DisconnectionError: the server does not answer any more; the pool opens another connection.
     """
-    if connection.autocommit:  # of the last transaction
-        connection.autocommit = False
+    let_driver_begin(connection, record.info)
+    if not may_prepare:
+        return
     if is_repeated:
         uses = record.info[_USES] = record.info.get(_USES, 0) + 1
         if uses == _USES_BEFORE_QUESTION:
             _set_up_session(connection, record, idle_seconds=idle_seconds)
-    may_prepare = is_repeated and record.info.get(_IS_DIRECT, False)
-    connection.prepare_threshold = _PREPARE_THRESHOLD if may_prepare else None
+    is_preparing = is_repeated and record.info.get(_IS_DIRECT, False)
+    connection.prepare_threshold = _PREPARE_THRESHOLD if is_preparing else None
 
 
 def _set_up_session(connection: Any, record: ConnectionPoolEntry, *, idle_seconds: float | None) -> None:

@@ -183,3 +183,49 @@ def test_a_transaction_of_a_worker_that_falls_silent_is_ended_by_the_server(
     with writing(engine) as connection:
         assert connection.execute(query).scalar() == "1min"
     assert len([each for each in statements if "idle_in_transaction" in each and "SET" in each]) == (not uses)
+
+
+@pytest.mark.parametrize("options", ["", "?prepare_threshold=5"])
+@pytest.mark.parametrize("is_same_connection", [False, True])
+def test_a_transaction_without_settings_is_one_also_after_one_that_began_with_some(
+    open_one: Callable[..., Engine], postgres_url: str, options: str, is_same_connection: bool
+) -> None:
+    """Whether it is the next of that connection, or of the pool's: what it has written can be undone."""
+    engine = open_one(f"{postgres_url}{options}", is_worker=False)
+    with writing(engine) as connection:
+        connection.execute(text("CREATE TABLE undone (id integer)"))
+    insert = text("INSERT INTO undone VALUES (1)")
+    with time_limit(5), reading(engine) as connection:
+        assert connection.execute(text("SHOW lock_timeout")).scalar() != "0"
+        if is_same_connection:
+            connection.commit()
+            connection.execute(insert)
+            connection.rollback()
+
+    def write_and_fail() -> None:
+        with writing(engine) as connection:
+            connection.execute(insert)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM undone")).scalar() == 0
+
+
+def test_settings_come_with_the_beginning_of_a_transaction(
+    open_one: Callable[..., Engine], postgres_url: str
+) -> None:
+    """Once, also where all statements see one state of the log."""
+    engine, notices = open_one(postgres_url, is_worker=False), list[str]()
+    level = text("SHOW transaction_isolation")
+    for is_snapshot, expected in (
+        (False, "read committed"),
+        (True, "repeatable read"),
+        (False, "read committed"),
+    ):
+        with time_limit(5), reading(engine, is_snapshot=is_snapshot) as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+            assert connection.execute(level).scalar() == expected
+    assert notices == []

@@ -70,6 +70,6 @@ def test_a_connection_that_is_lost_when_it_is_asked_is_replaced() -> None:
     connection: Any = SimpleNamespace(execute=fail, autocommit=False)
     record: Any = SimpleNamespace(info={})
     for _ in range(9):
-        set_up_connection(connection, record, is_repeated=True, idle_seconds=None)
+        set_up_connection(connection, record, may_prepare=True, is_repeated=True, idle_seconds=None)
     with pytest.raises(DisconnectionError):
-        set_up_connection(connection, record, is_repeated=True, idle_seconds=None)
+        set_up_connection(connection, record, may_prepare=True, is_repeated=True, idle_seconds=None)
