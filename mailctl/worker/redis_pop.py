@@ -93,6 +93,8 @@ class RecordedPop:
         self._close_channel = channel.close
         #: The tag of the last request; empty for a BRPOP.
         self._tag = ""
+        #: What does not change in the command, by the order of the queues and whether there are heartbeats.
+        self._fixed_parts: dict[tuple[object, ...], tuple[tuple[bytes, ...], ...]] = {}
         #: The tag under which Redis has recorded the message that is delivered now.
         self.recorded_tag = ""
         channel._brpop_start, channel._brpop_read, channel.close = self.start, self.read, self.close
@@ -181,21 +183,23 @@ class RecordedPop:
             self._watch.close()
 
     def _command(self, queues: list[str]) -> tuple[Any, ...]:
-        channel, heartbeats = self._channel, self._heartbeats
+        has_heartbeats = self._heartbeats.is_enabled
+        order = (*queues, has_heartbeats)
+        if order not in self._fixed_parts:
+            self._fixed_parts[order] = self._fixed(queues, has_heartbeats=has_heartbeats)
+        head, names = self._fixed_parts[order]
+        return (*head, self._tag, time.time(), self._heartbeats.now() if has_heartbeats else "", *names)
+
+    def _fixed(self, queues: list[str], *, has_heartbeats: bool) -> tuple[tuple[bytes, ...], ...]:
+        """Return what comes before and after the arguments that change, encoded."""
+        channel = self._channel
         lists = [(channel._q_for_pri(each, step), each) for step in channel.priority_steps for each in queues]
-        keys = [name for name, _ in lists] + [channel.unacked_key, channel.unacked_index_key, heartbeats.key]
-        if not heartbeats.is_enabled:  # the user of Redis may not use its key
-            keys.pop()
-        arguments = [self._tag, time.time(), heartbeats.now() if heartbeats.is_enabled else ""]
-        names = [json.dumps(queue) for _, queue in lists]
-        return (
-            "EVAL",
-            _POP_SCRIPT,
-            len(keys),
-            *(channel.global_keyprefix + key for key in keys),
-            *arguments,
-            *names,
-        )
+        keys = [*(name for name, _ in lists), channel.unacked_key, channel.unacked_index_key]
+        if has_heartbeats:  # otherwise the user of Redis may not use its key
+            keys.append(self._heartbeats.key)
+        head = ("EVAL", _POP_SCRIPT, str(len(keys)), *(channel.global_keyprefix + key for key in keys))
+        names = (json.dumps(queue) for _, queue in lists)
+        return tuple(part.encode() for part in head), tuple(name.encode() for name in names)
 
 
 def pop_of(channel: Any) -> RecordedPop | None:

@@ -39,11 +39,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
-    from sqlalchemy.pool import ConnectionPoolEntry
 
 
 #: The execution option with the seconds that a transaction on a server may take.
 _TRANSACTION_SECONDS = "mailctl_transaction_seconds"
+#: The execution option that says whether mailctl decides which transactions prepare statements.
+_MAY_PREPARE = "mailctl_may_prepare"
 #: Seconds for a free connection of the pool, and for a proof that its server answers.
 _CHECKOUT_SECONDS = 2 * CONNECT_TIMEOUT_SECONDS
 _NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
@@ -113,8 +114,8 @@ def _open_server(
             hide_parameters=True,
             **options,
         )
-        if connection_class is not None:
-            _set_up_connections(engine, may_prepare=PREPARE_THRESHOLD not in url.query)
+        may_prepare = connection_class is not None and PREPARE_THRESHOLD not in url.query
+        engine.update_execution_options(**{_MAY_PREPARE: may_prepare})
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
@@ -127,26 +128,6 @@ def _open_server(
             ) from None
 
     return engine
-
-
-def _set_up_connections(engine: Engine, *, may_prepare: bool) -> None:
-    """Let the transactions prepare their statements that are repeated: all of a worker, some of a service."""
-    from mailctl.delivery_log.storage.postgresql import let_driver_begin, set_up_connection
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        let_driver_begin(connection.connection.driver_connection, connection.info)
-
-    @event.listens_for(engine, "checkout")
-    def _set_up(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
-        set_up_connection(
-            connection,
-            record,
-            may_prepare=may_prepare,
-            is_repeated=seconds is not None or is_repeated(),
-            idle_seconds=seconds,
-        )
 
 
 @contextmanager
@@ -198,14 +179,16 @@ def reading(engine: Engine, *, is_snapshot: bool = False) -> Iterator[Connection
     late = late_creation_of(engine)
     source = engine if late is None else late.readable(engine)
     with translate_database_errors(engine.url), connected(source) as connection:
-        connection.execution_options(**{sqlite.READ_ONLY: True})
-        if is_snapshot and connection.dialect.name == "postgresql":
+        if connection.dialect.name != "postgresql":
+            connection.execution_options(**{sqlite.READ_ONLY: True})
+            yield connection
+            return
+        if is_snapshot:
             connection.execution_options(isolation_level="REPEATABLE READ")
         _set_up_transaction(connection)
         yield connection
-        if connection.dialect.name == "postgresql":
-            # A rollback would discard the statements that the connection has prepared.
-            connection.commit()
+        # A rollback would discard the statements that the connection has prepared.
+        connection.commit()
 
 
 @contextmanager
@@ -221,16 +204,20 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
         LogUnavailable: the delivery log cannot be reached or written.
     """
     create_log(engine)
-    with (
-        translate_database_errors(engine.url),
-        _discarding_read_only_connections(engine),
-        connected(engine) as connection,
-    ):
-        connection.execution_options(**{sqlite.DURABLE: durable})
-        with sqlite.taking_turns(engine), connection.begin():
-            seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
-            _set_up_transaction(connection, durable=durable, idle_seconds=seconds)
-            yield connection
+    with translate_database_errors(engine.url), connected(engine) as connection:
+        if engine.dialect.name == "sqlite":
+            connection.execution_options(**{sqlite.DURABLE: durable})
+            with sqlite.taking_turns(engine), connection.begin():
+                yield connection
+        else:
+            try:
+                with connection.begin():
+                    seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
+                    _set_up_transaction(connection, durable=durable, idle_seconds=seconds)
+                    yield connection
+            except DBAPIError as error:
+                _discard_if_read_only(engine, error)
+                raise
     if durable:
         checkpoint(engine)
 
@@ -261,10 +248,21 @@ def connected(engine: Engine) -> Iterator[Connection]:
         return
     with time_limit(_CHECKOUT_SECONDS, is_for_server=False):
         checked_out = engine.connect()
-    seconds = engine.get_execution_options().get(_TRANSACTION_SECONDS)
+    options = engine.get_execution_options()
+    seconds = options.get(_TRANSACTION_SECONDS)
     limited = nullcontext() if seconds is None else time_limit(seconds, is_for_server=False)
     with limited, checked_out as connection:
+        if options.get(_MAY_PREPARE, False):
+            _set_up_connection(connection, idle_seconds=seconds)
         yield connection
+
+
+def _set_up_connection(connection: Connection, *, idle_seconds: float | None) -> None:
+    """Let transactions prepare their statements that are repeated: all of a worker, some of a service."""
+    from mailctl.delivery_log.storage.postgresql import set_up_connection
+
+    is_worker = idle_seconds is not None
+    set_up_connection(connection, is_repeated=is_worker or is_repeated(), idle_seconds=idle_seconds)
 
 
 def _set_up_transaction(
@@ -276,18 +274,13 @@ def _set_up_transaction(
         set_up_transaction(connection, durable=durable, idle_seconds=idle_seconds)
 
 
-@contextmanager
-def _discarding_read_only_connections(engine: Engine) -> Iterator[None]:
+def _discard_if_read_only(engine: Engine, error: DBAPIError) -> None:
     """Discard the connections of an engine if the server has become read-only: another is the primary now."""
-    try:
-        yield
-    except DBAPIError as error:
-        if engine.dialect.name == "postgresql":
-            from mailctl.delivery_log.storage.postgresql import is_read_only_error
+    if engine.dialect.name == "postgresql":
+        from mailctl.delivery_log.storage.postgresql import is_read_only_error
 
-            if is_read_only_error(error):
-                engine.dispose()
-        raise
+        if is_read_only_error(error):
+            engine.dispose()
 
 
 def can_flush(engine: Engine) -> bool:

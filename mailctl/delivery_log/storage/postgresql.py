@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
 from mailctl.delivery_log.storage.driver_errors import READ_ONLY_SQLSTATE
 from mailctl.delivery_log.storage.time_limit import (
     CONNECT_TIMEOUT_SECONDS,
+    has_time_limit,
     is_server_limited,
     remaining_lock_seconds,
     remaining_seconds,
@@ -19,11 +19,10 @@ from mailctl.delivery_log.storage.time_limit import (
 from mailctl.settings.connection_urls.options import PREPARE_THRESHOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, MutableMapping
+    from collections.abc import Generator, Mapping
 
     from sqlalchemy import Connection
     from sqlalchemy.engine import URL
-    from sqlalchemy.pool import ConnectionPoolEntry
 
 #: libpq waits for so many seconds at least.
 _SHORTEST_CONNECT_TIMEOUT_SECONDS = 2
@@ -40,10 +39,8 @@ _NETWORK_OPTIONS: Mapping[str, int] = {
 #: Seconds before the limit at which the server itself gives up, so that the connection can be used again.
 _SERVER_MARGIN_SECONDS = 0.3
 #: The keys of a connection's information: how often it was used by what may prepare statements, whether it is
-#: known to be direct, how many seconds its session may be idle in a transaction, if that is set, and whether
-#: the last transaction began with its settings.
+#: known to be direct, and how many seconds its session may be idle in a transaction, if that is set.
 _USES, _IS_DIRECT, _IDLE_SECONDS = "mailctl_uses", "mailctl_is_direct", "mailctl_idle_seconds"
-_HAS_BEGUN = "mailctl_has_begun"
 #: After so many uses it is asked whether it is direct.
 _USES_BEFORE_QUESTION = 10
 _NO_ANSWER = "it did not answer in time"
@@ -79,7 +76,7 @@ def _has_several_hosts(url: URL) -> bool:
 def set_up_transaction(
     connection: Connection, *, durable: bool = True, idle_seconds: float | None = None
 ) -> None:
-    """Set up a transaction, in the round trip that begins it.
+    """Set up a transaction, in one round trip at most.
 
     Within a time limit that the server has to keep, it gives up before that ends. All is set in the
     transaction: PgBouncer refuses start-up options, and hands a plain SET to others.
@@ -97,25 +94,15 @@ def set_up_transaction(
         settings.append(f"SET LOCAL idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
     if settings:
         # Not `set_config`, which would be the first query: a caller may still set the isolation level.
-        connection.exec_driver_sql("; ".join([*_begin(connection), *settings]))
-
-
-def _begin(connection: Connection) -> list[str]:
-    """Return the statement that begins a transaction, which psycopg then does not send; [] within one."""
-    if not connection.in_transaction():
-        connection.begin()
-    driver: Any = connection.connection.driver_connection
-    if driver.info.transaction_status != TransactionStatus.IDLE:
-        return []
-    driver.autocommit = connection.info[_HAS_BEGUN] = True
-    level = driver.isolation_level
-    return ["BEGIN" if level is None else f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}"]
+        connection.exec_driver_sql("; ".join(settings))
 
 
 def _timeouts() -> list[str]:
     """Return the statements that make the server keep the time limit, if it has to."""
+    if not is_server_limited():
+        return []
     seconds, lock_seconds = remaining_seconds(), remaining_lock_seconds()
-    if not is_server_limited() or seconds is None or lock_seconds is None:
+    if seconds is None or lock_seconds is None:
         return []
     limit = max(1, round((seconds - _SERVER_MARGIN_SECONDS) * 1000))
     lock_limit = max(1, min(limit, round(lock_seconds * 1000)))
@@ -132,61 +119,41 @@ def is_direct(connection: Any) -> bool:
     return bool(process_id == connection.info.backend_pid)
 
 
-def let_driver_begin(driver: Any, info: MutableMapping[Any, Any]) -> None:
-    """Let psycopg begin the next transaction of a connection, if the settings came with the last beginning.
-
-    Args:
-        driver: the connection of psycopg, in no transaction.
-        info: what is known of it.
-    """
-    if info.pop(_HAS_BEGUN, False):
-        driver.autocommit = False
-
-
-def set_up_connection(
-    connection: Any,
-    record: ConnectionPoolEntry,
-    *,
-    may_prepare: bool,
-    is_repeated: bool,
-    idle_seconds: float | None,
-) -> None:
+def set_up_connection(connection: Connection, *, is_repeated: bool, idle_seconds: float | None) -> None:
     """Let a connection that is used again and again prepare its statements, and keep its settings, or not.
 
     To plan a statement takes the server as long as to run it, or longer. Not from the first transaction on,
     because to ask whether the connection is direct takes one itself.
 
     Args:
-        connection: of psycopg.
-        record: of that connection, in the pool.
-        may_prepare: whether the URL does not say when it prepares statements.
-        is_repeated: whether the next transaction is repeated if the server refuses a prepared statement.
+        connection: in no transaction yet.
+        is_repeated: whether its transaction is repeated if the server refuses a prepared statement.
         idle_seconds: as for `set_up_transaction`, for all transactions of the connection.
 
     Raises:
-        DisconnectionError: the server does not answer any more; the pool opens another connection.
+        OperationalError: the server does not answer any more.
     """
-    let_driver_begin(connection, record.info)
-    if not may_prepare:
+    info: dict[Any, Any] = connection.info
+    if not is_repeated and _USES not in info:
         return
+    driver: Any = connection.connection.driver_connection
     if is_repeated:
-        uses = record.info[_USES] = record.info.get(_USES, 0) + 1
+        uses = info[_USES] = info.get(_USES, 0) + 1
         if uses == _USES_BEFORE_QUESTION:
-            _set_up_session(connection, record, idle_seconds=idle_seconds)
-    is_preparing = is_repeated and record.info.get(_IS_DIRECT, False)
-    connection.prepare_threshold = _PREPARE_THRESHOLD if is_preparing else None
+            _set_up_session(driver, info, idle_seconds=idle_seconds)
+    driver.prepare_threshold = _PREPARE_THRESHOLD if is_repeated and _IS_DIRECT in info else None
 
 
-def _set_up_session(connection: Any, record: ConnectionPoolEntry, *, idle_seconds: float | None) -> None:
+def _set_up_session(driver: Any, info: dict[Any, Any], *, idle_seconds: float | None) -> None:
     try:
-        if is_direct(connection):
-            record.info[_IS_DIRECT] = True
+        if is_direct(driver):
+            info[_IS_DIRECT] = True
             if idle_seconds is not None:
-                connection.execute(f"SET idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
-                record.info[_IDLE_SECONDS] = idle_seconds
-        connection.commit()
+                driver.execute(f"SET idle_in_transaction_session_timeout = {round(idle_seconds * 1000)}")
+                info[_IDLE_SECONDS] = idle_seconds
+        driver.commit()
     except psycopg.Error as error:
-        raise DisconnectionError(str(error)) from error
+        raise OperationalError(None, None, error) from error
 
 
 def is_read_only_error(error: BaseException) -> bool:
@@ -223,7 +190,7 @@ class LimitedConnection(psycopg.Connection[Any]):
         Raises:
             psycopg.OperationalError: there is no answer in time; the connection is closed.
         """
-        if remaining_seconds() is not None:
+        if has_time_limit():
             gen = self._limit(gen)
         return super().wait(gen, *arguments, **options)
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 #: Seconds to wait for a database server to accept a connection.
 CONNECT_TIMEOUT_SECONDS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Limit:
     """When the caller must have its answer, and who gives up."""
 
@@ -30,10 +29,22 @@ class _Limit:
 _limit: ContextVar[_Limit | None] = ContextVar("mailctl_time_limit", default=None)
 
 
-@contextmanager
+class _Limited:
+    """Sets a limit for a block: each transaction has some, and a generator would take longer."""
+
+    def __init__(self, limit: _Limit) -> None:
+        self._own = limit
+
+    def __enter__(self) -> None:
+        self._token = _limit.set(self._own)
+
+    def __exit__(self, *_: object) -> None:
+        _limit.reset(self._token)
+
+
 def time_limit(
     seconds: float, *, is_for_server: bool = True, lock_seconds: float | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Limit the time that a delivery log in PostgreSQL may take for all that is asked of it within.
 
     It limits queries, waiting for locks and for connections, and also a server that does not answer at all.
@@ -51,11 +62,12 @@ def time_limit(
     if outer is not None:
         deadline, is_for_server = min(deadline, outer.deadline), is_for_server or outer.is_for_server
         lock_seconds = outer.lock_seconds if lock_seconds is None else lock_seconds
-    token = _limit.set(_Limit(deadline=deadline, is_for_server=is_for_server, lock_seconds=lock_seconds))
-    try:
-        yield
-    finally:
-        _limit.reset(token)
+    return _Limited(_Limit(deadline=deadline, is_for_server=is_for_server, lock_seconds=lock_seconds))
+
+
+def has_time_limit() -> bool:
+    """Whether there is a limit."""
+    return _limit.get() is not None
 
 
 def remaining_seconds() -> float | None:

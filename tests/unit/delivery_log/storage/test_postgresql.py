@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from mailctl.delivery_log.storage.postgresql import connect_arguments, is_read_only_error, set_up_connection
 from mailctl.delivery_log.storage.urls import parse_url
@@ -61,15 +61,15 @@ def test_a_server_that_refuses_to_write_is_known_by_its_code() -> None:
     assert not is_read_only_error(psycopg.OperationalError("read-only"))
 
 
-def test_a_connection_that_is_lost_when_it_is_asked_is_replaced() -> None:
-    """By the pool, which knows this error; no caller hears of it."""
+def test_a_connection_that_is_lost_when_it_is_asked_is_an_error_of_the_database() -> None:
+    """And not of the driver, which nobody would translate."""
 
     def fail(_: str) -> None:
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    connection: Any = SimpleNamespace(execute=fail, autocommit=False)
-    record: Any = SimpleNamespace(info={})
+    driver: Any = SimpleNamespace(driver_connection=SimpleNamespace(execute=fail))
+    connection: Any = SimpleNamespace(connection=driver, info={})
     for _ in range(9):
-        set_up_connection(connection, record, may_prepare=True, is_repeated=True, idle_seconds=None)
-    with pytest.raises(DisconnectionError):
-        set_up_connection(connection, record, may_prepare=True, is_repeated=True, idle_seconds=None)
+        set_up_connection(connection, is_repeated=True, idle_seconds=None)
+    with pytest.raises(OperationalError, match="closed the connection"):
+        set_up_connection(connection, is_repeated=True, idle_seconds=None)
