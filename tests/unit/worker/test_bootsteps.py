@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from celery import Celery
 from celery.concurrency.solo import TaskPool
+from celery.signals import worker_shutdown
 from celery.worker import state
 
-from mailctl.worker.bootsteps import _make_worker_record, _stop_worker, _wake_if_stopping
+from mailctl import runtime
+from mailctl.worker.bootsteps import RelayStep, _make_worker_record, _stop_worker, _wake_if_stopping
 from tests.emails import NOW
 from tests.workers import IDENTITY
 
@@ -68,3 +70,19 @@ def test_a_drained_worker_stops_with_success() -> None:
     _stop_worker()
     assert state.should_stop == 0
     assert state.should_stop is not False
+
+
+@pytest.mark.parametrize("is_signed_off", [True, False])
+def test_a_worker_signs_off_at_its_end_if_the_log_did_not_answer_before(
+    monkeypatch: pytest.MonkeyPatch, is_signed_off: bool
+) -> None:
+    """Over the runtime of that moment: its tasks, which ended meanwhile, may have closed the relay's."""
+    used: list[Any] = []
+    step: Any = object.__new__(RelayStep)
+    step._relay = SimpleNamespace(stop=lambda: None, is_signed_off=is_signed_off, sign_off=used.append)
+    monkeypatch.setattr(worker_shutdown, "receivers", [])
+    monkeypatch.setattr(runtime, "current", lambda: "parts")
+    step.stop(None)
+    assert used == []
+    worker_shutdown.send(sender=None)
+    assert used == ([] if is_signed_off else ["parts"])
