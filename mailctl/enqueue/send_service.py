@@ -131,7 +131,8 @@ class SendService:
 
     def _users(self, recipients: Recipients) -> list[User]:
         if not recipients.user_ids and recipients.email is None:
-            raise InvalidInput("recipient", "is missing.", fix="Give either --user-id or --email.")
+            fix = "Give --user-id or --email; for many recipients, --users-file or --all-users."
+            raise InvalidInput("recipient", "is missing.", fix=fix)
         if recipients.user_ids and recipients.email is not None:
             raise InvalidInput("recipient", "is given twice.", fix="Give either --user-id or --email.")
         if recipients.email is not None:

@@ -77,6 +77,7 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """Install the guards."""
         keep_bodies_out_of_logs()
+        send_events_once(parent.event_dispatcher)
         errors = (*parent.connection_errors, *parent.channel_errors)
         decompression.limit_kombu_decompression(MAX_SERVICE_BODY)
         channel = parent.task_consumer.channel
@@ -100,6 +101,20 @@ def keep_bodies_out_of_logs() -> None:
         logger.addFilter(_BODY_FILTER)  # adding it again has no effect
     # At DEBUG this logger prints the body of each message that the pool receives.
     celery_pool.logger.setLevel(logging.INFO)
+
+
+def send_events_once(dispatcher: Any) -> None:
+    """Let events that the broker does not take wait for the next connection.
+
+    Celery repeats its heartbeat until the broker takes it, in the thread of the event loop: while a broker is
+    silent, the worker would not even end.
+    """
+    send = dispatcher.send
+
+    def send_once(*arguments: Any, retry: bool = False, **options: Any) -> None:  # noqa: ARG001 - never
+        send(*arguments, **options)
+
+    dispatcher.send = send_once
 
 
 def keep_compressed(base: type[Any]) -> type[Any]:

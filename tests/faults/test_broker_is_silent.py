@@ -33,6 +33,18 @@ def test_redis_is_stopped_for_a_while(site: Site, check: Checker, is_long: bool,
     assert "Couldn't ack" not in worker.output
 
 
+@with_log_in("sqlite")
+def test_a_worker_can_be_stopped_while_redis_is_silent(site: Site, is_long: bool) -> None:
+    """It gives up what it waits for, such as the heartbeat that Celery sends every two seconds."""
+    if not is_long:
+        pytest.skip("in the long form only")
+    worker = site.start_worker("-c", "1")
+    with site.redis.frozen():
+        time.sleep(3)
+        assert worker.stop() == 0
+    site.workers.clear()
+
+
 #: The app of a service whose consumer gives Redis little time to reply.
 IMPATIENT_APP = """
 from celery import Celery

@@ -13,6 +13,7 @@ from celery.concurrency import base as celery_pool
 from celery.concurrency import get_implementation
 from celery.worker import pidbox as celery_pidbox
 from celery.worker.consumer import consumer as celery_consumer
+from celery.worker.heartbeat import Heart
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError, ReadOnlyError
@@ -25,6 +26,7 @@ from mailctl.worker.consumer_guards import (
     _skip_unreadable,
     keep_bodies_out_of_logs,
     keep_compressed,
+    send_events_once,
     tolerate_lost_connection,
 )
 from mailctl.worker.redis_unacked import POPPED_HANDLER_ATTRIBUTE
@@ -229,3 +231,18 @@ def test_a_refusal_that_kombu_repeats_is_one_line(caplog: pytest.LogCaptureFixtu
         "the broker refuses a request (ReadOnlyError), which is repeated"
     ]
     assert "secret" not in caplog.text
+
+
+def test_a_heartbeat_is_not_repeated_until_the_broker_takes_it() -> None:
+    """Celery would wait for that in the thread of the event loop, also while the worker is to end."""
+    sent: list[dict[str, Any]] = []
+
+    def send(_: str, **options: Any) -> None:
+        sent.append(options)
+
+    dispatcher = SimpleNamespace(send=send, on_enabled=set(), on_disabled=set(), enabled=True)
+    heart = Heart(None, dispatcher)
+    heart._send("worker-heartbeat")
+    send_events_once(dispatcher)
+    heart._send("worker-heartbeat")
+    assert [options.get("retry", False) for options in sent] == [True, False]
