@@ -225,7 +225,11 @@ def _step(step: ProbeStep, server: SmtpServer, *, recipient: str) -> Finding:
     return _GROUP.fail(
         step.name,
         f"{server.address}: {step.detail.rstrip('.')}.",
-        fix=step.fix or _fix_for_token(step, server) or fix_for(step.category) or _fix(step.name, server),
+        fix=step.fix
+        or _fix_for_token(step, server)
+        or fix_for(step.category)
+        or _fix_for_refused_host(step)
+        or _fix(step.name, server),
     )
 
 
@@ -236,6 +240,12 @@ def _fix_for_token(step: ProbeStep, server: SmtpServer) -> str:
         "Check that the access token is for EMAIL_HOST_USER and for sending by SMTP, and that the account may"
         " sign in with a token."
     )
+
+
+def _fix_for_refused_host(step: ProbeStep) -> str:
+    if step.name != "connect" or step.category is None:
+        return ""
+    return "The server answers, and refuses this host: ask who runs it whether this host may send through it."
 
 
 def _fix(stage: str, server: SmtpServer) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from mailctl.checks.delivery_log import is_log_file_missing
 from mailctl.checks.finding import CheckGroup, Finding, FindingStatus
 from mailctl.delivery_log.storage.urls import parse_url
 from mailctl.errors import MailctlError
@@ -66,6 +67,8 @@ def _service(settings: Settings, *, offline: bool) -> Iterator[Finding]:
 
 def _embedded(settings: Settings, log: Engine | None) -> Finding:
     if log is None:
+        if not is_log_file_missing(settings):
+            return _GROUP.skip("directory", "it is a table of the delivery log, which was not read")
         demo = ", with three demo users" if settings.debug and not settings.database_signs else ""
         return _GROUP.skip("directory", f"the users table will be created with the delivery log{demo}")
     with closing(open_user_directory(settings, log)) as directory:

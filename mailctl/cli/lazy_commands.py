@@ -187,7 +187,7 @@ class _Group(_CommandMixin, TyperGroup):
 
     def refuse_unknown(self, ctx: Any, name: str) -> None:
         """Refuse a command that does not exist."""
-        ctx.fail(unknown_command(name, self.list_commands(ctx)))
+        ctx.fail(unknown_command(ctx.command_path, name, self.list_commands(ctx)))
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:

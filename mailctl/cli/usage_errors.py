@@ -83,16 +83,17 @@ def meant_commands(name: str, known: Sequence[str]) -> list[str]:
     return same or ([closest] if closest else [])
 
 
-def unknown_command(name: str, known: Sequence[str]) -> str:
+def unknown_command(path: str, name: str, known: Sequence[str]) -> str:
     """Return the sentences about a command that does not exist.
 
     Args:
+        path: the command line before it, such as "mailctl campaign".
         name: what was typed.
         known: the commands that there are.
     """
     meant = meant_commands(name, known)
     if not meant and "show" in known:
-        meant = [f"show {name}"]
+        meant = [f"{path} show {name}"]
     hint = f" Did you mean {' or '.join(repr(each) for each in meant)}?" if meant else ""
     return f"There is no command {name!r}.{hint}"
 

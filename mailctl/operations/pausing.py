@@ -51,9 +51,9 @@ class PauseService:
             NotFound: the queue is unknown.
         """
         if (queue is None) == (kind is None):
-            raise InvalidInput(
-                "queue or kind", "must be given, but not both.", fix="Give QUEUE or --kind KIND."
-            )
+            problem = "is missing." if queue is None else "cannot both be given."
+            what = "queue or kind" if queue is None else "queue and kind"
+            raise InvalidInput(what, problem, fix="Give either QUEUE or --kind KIND.")
         if kind is not None:
             return self._resolve_kind(kind)
         assert queue is not None

@@ -77,7 +77,8 @@ class MessageGuardStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """Install the guards."""
         keep_bodies_out_of_logs()
-        send_events_once(parent.event_dispatcher)
+        if parent.event_dispatcher is not None:  # as it is without heartbeats, gossip and events
+            send_events_once(parent.event_dispatcher)
         errors = (*parent.connection_errors, *parent.channel_errors)
         decompression.limit_kombu_decompression(MAX_SERVICE_BODY)
         channel = parent.task_consumer.channel

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from mailctl.delivery_log.storage.engine import is_about_a_row
+from mailctl.delivery_log.storage.prepared_statements import is_refused_statement
 from mailctl.errors import LogUnavailable
 from mailctl.security.address_masking import masking_logger
 from mailctl.timefmt import format_age
@@ -34,13 +35,16 @@ def repeat_until_recorded(record: Callable[[], _T], what: str) -> _T:
         LogUnavailable: the log answers, and does not take these values.
     """
     began_at: float | None = None
-    remind_at = 0.0
+    remind_at, was_refused = 0.0, False
     while True:
         try:
             result = record()
         except LogUnavailable as error:
             if is_about_a_row(error):
                 raise
+            if is_refused_statement(error) and not was_refused:
+                was_refused = True
+                continue
             now = time.monotonic()
             if began_at is None or now >= remind_at:
                 began_at, remind_at = began_at or now, now + _REMINDER_SECONDS

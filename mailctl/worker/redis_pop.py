@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 #: Keys: the lists, the hash and the index of unacknowledged messages, the index of heartbeats.
 #: Arguments: the tag; the time of this host; the time of Redis, or nothing for no heartbeat; the name of each
 #: list's queue in JSON.
-_POP_SCRIPT = """
+_POP_SCRIPT = b"""
 local lists = #ARGV - 3
 for i = 1, lists do
   local message = redis.call('LINDEX', KEYS[i], -1)
@@ -57,6 +58,16 @@ return false
 _REFUSALS = ("unknown command", "ACL failure", "The user executing the script")
 #: The attribute of a Redis channel with its `RecordedPop`.
 POP_ATTRIBUTE = "mailctl_pop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _QueueLists:
+    """The lists of a queue, encoded: they are named twice a message."""
+
+    #: The key of the list of each priority.
+    keys: tuple[bytes, ...]
+    #: The name of the queue in JSON.
+    name: bytes
 
 
 class RecordedPop:
@@ -93,8 +104,7 @@ class RecordedPop:
         self._close_channel = channel.close
         #: The tag of the last request; empty for a BRPOP.
         self._tag = ""
-        #: What does not change in the command, by the order of the queues and whether there are heartbeats.
-        self._fixed_parts: dict[tuple[object, ...], tuple[tuple[bytes, ...], ...]] = {}
+        self._lists: dict[str, _QueueLists] = {}
         #: The tag under which Redis has recorded the message that is delivered now.
         self.recorded_tag = ""
         channel._brpop_start, channel._brpop_read, channel.close = self.start, self.read, self.close
@@ -183,23 +193,28 @@ class RecordedPop:
             self._watch.close()
 
     def _command(self, queues: list[str]) -> tuple[Any, ...]:
-        has_heartbeats = self._heartbeats.is_enabled
-        order = (*queues, has_heartbeats)
-        if order not in self._fixed_parts:
-            self._fixed_parts[order] = self._fixed(queues, has_heartbeats=has_heartbeats)
-        head, names = self._fixed_parts[order]
-        return (*head, self._tag, time.time(), self._heartbeats.now() if has_heartbeats else "", *names)
+        channel, heartbeats = self._channel, self._heartbeats
+        lists = [self._encoded_lists(queue) for queue in queues]
+        keys = [
+            key for keys_of_step in zip(*(each.keys for each in lists), strict=True) for key in keys_of_step
+        ]
+        more = [channel.unacked_key, channel.unacked_index_key]
+        if heartbeats.is_enabled:  # otherwise the user of Redis may not use its key
+            more.append(heartbeats.key)
+        keys += [self._encode_key(key) for key in more]
+        arguments = (self._tag, time.time(), heartbeats.now() if heartbeats.is_enabled else "")
+        names = [each.name for each in lists] * len(channel.priority_steps)
+        return ("EVAL", _POP_SCRIPT, len(keys), *keys, *arguments, *names)
 
-    def _fixed(self, queues: list[str], *, has_heartbeats: bool) -> tuple[tuple[bytes, ...], ...]:
-        """Return what comes before and after the arguments that change, encoded."""
-        channel = self._channel
-        lists = [(channel._q_for_pri(each, step), each) for step in channel.priority_steps for each in queues]
-        keys = [*(name for name, _ in lists), channel.unacked_key, channel.unacked_index_key]
-        if has_heartbeats:  # otherwise the user of Redis may not use its key
-            keys.append(self._heartbeats.key)
-        head = ("EVAL", _POP_SCRIPT, str(len(keys)), *(channel.global_keyprefix + key for key in keys))
-        names = (json.dumps(queue) for _, queue in lists)
-        return tuple(part.encode() for part in head), tuple(name.encode() for name in names)
+    def _encoded_lists(self, queue: str) -> _QueueLists:
+        if queue not in self._lists:
+            channel = self._channel
+            keys = [self._encode_key(channel._q_for_pri(queue, step)) for step in channel.priority_steps]
+            self._lists[queue] = _QueueLists(keys=tuple(keys), name=json.dumps(queue).encode())
+        return self._lists[queue]
+
+    def _encode_key(self, key: str) -> bytes:
+        return f"{self._channel.global_keyprefix}{key}".encode()
 
 
 def pop_of(channel: Any) -> RecordedPop | None:

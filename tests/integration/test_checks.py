@@ -154,6 +154,10 @@ class TestWorkers:
         assert "hazards/SQLite log" not in together
 
 
+#: What a Celery worker does for other workers and for monitors.
+_EXTRAS = ("gossip", "mingle", "heartbeat")
+
+
 @contextmanager
 def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
     """Run a worker of mailctl's app in another process, with a delivery log in `home`."""
@@ -167,7 +171,8 @@ def celery_worker(redis_url: str, *, home: Path) -> Iterator[None]:
     }
     command = [sys.executable, "-m", "celery", "-A", "mailctl.celery_app", "worker"]
     process = subprocess.Popen(
-        [*command, "--pool=solo", "--hostname=mail@test", "--without-gossip", "--without-mingle"],
+        # Without all three, Celery has nothing that sends events.
+        [*command, "--pool=solo", "--hostname=mail@test", *(f"--without-{each}" for each in _EXTRAS)],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

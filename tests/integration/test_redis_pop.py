@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -400,3 +401,14 @@ def test_a_worker_that_ends_returns_what_redis_has_sent_meanwhile(
     monkeypatch.setattr(state, "should_stop", 0)
     worker.connection.release()
     assert (broker.client.llen(QUEUE), broker.held()) == (1, (0, 0, 0))
+
+
+def test_what_is_kept_of_a_command_does_not_grow_with_the_orders_of_the_queues(broker: Broker) -> None:
+    """kombu may ask for them in any order; each list comes with the name of its own queue."""
+    pop = broker.worker().channel.mailctl_pop
+    names = ["a", "b", "c"]
+    for order in permutations(names):
+        _, _, count, *rest = pop._command(list(order))
+        queues = [json.loads(queue) for queue in rest[count + 3 :]]
+        assert [key.decode().split("\x06\x16")[0] for key in rest[: len(queues)]] == queues
+    assert sorted(pop._lists) == names

@@ -117,7 +117,7 @@ def _show_findings(output: Output, findings: Iterable[Finding]) -> list[Finding]
 def _show_finding(output: Output, finding: Finding) -> None:
     output.state(f"{finding.status:<4}", f"{finding.name}: {finding.detail}")
     if finding.fix:
-        output.line(f"      -> {finding.fix}")
+        output.fix(finding.fix, indent="      -> ")
 
 
 def _show_summary(output: Output, findings: Sequence[Finding]) -> None:

@@ -129,4 +129,4 @@ def _show_diff(output: Output, found: ProfileDiff) -> None:
     for obstacle in found.obstacles:
         output.line()
         output.state(obstacle.status, f"{obstacle.name}: {obstacle.detail}")
-        output.line(f"      -> {obstacle.fix}")
+        output.fix(obstacle.fix, indent="      -> ")

@@ -123,4 +123,4 @@ def _show(output: Output, hop: Hop) -> None:
     state = "fail" if not hop.ok else "warn" if hop.fix else "ok  "
     output.state(state, f"{hop.name}: {hop.detail}{duration}")
     if hop.fix:
-        output.line(f"      -> {hop.fix}")
+        output.fix(hop.fix, indent="      -> ")

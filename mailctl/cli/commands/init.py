@@ -18,6 +18,8 @@ from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from mailctl.checks.finding import Finding
     from mailctl.operations.new_settings import NewSettings
     from mailctl.settings import Settings
@@ -134,9 +136,19 @@ def init(
         session.output.record(NewSettingsView(path=str(path), settings=list(values), checks=checks))
     else:
         session.output.line(f"{path} was written: {', '.join(values)}.")
-        first = mailctl_command("send", "welcome", email="ADDRESS", is_complete=False)
-        session.output.note(f"Next, start a worker: {mailctl_command('worker')}")
-        session.output.note(f"Then send yourself an email: {first}")
+        for step in _next_steps(findings):
+            session.output.note(step)
+
+
+def _next_steps(findings: Sequence[Finding]) -> Iterator[str]:
+    from mailctl.checks.finding import FindingStatus
+
+    if any(each.status is FindingStatus.FAIL for each in findings):
+        yield f"First correct what failed, and check it: {mailctl_command('check-config')}"
+        return
+    yield f"Next, start a worker: {mailctl_command('worker')}"
+    first = mailctl_command("send", "welcome", email="ADDRESS", is_complete=False)
+    yield f"Then send yourself an email: {first}"
 
 
 def _answers(options: InitOptions) -> NewSettings:
@@ -223,5 +235,5 @@ def _check(session: CliSession, settings: Settings, *, offline: bool) -> list[Fi
         if finding.status in (FindingStatus.WARN, FindingStatus.FAIL) and not session.output.as_json:
             session.output.state(f"{finding.status:<4}", f"{finding.name}: {finding.detail}")
             if finding.fix:
-                session.output.line(f"      -> {finding.fix}")
+                session.output.fix(finding.fix, indent="      -> ")
     return findings

@@ -196,7 +196,7 @@ def stop(
 
     session.allow_missing_log()
     service = WorkerService(session.runtime)
-    chosen = names or list(service.ping())
+    chosen = list(service.ping(names or ()))
     confirm(f"Stop {', '.join(chosen)}?", is_confirmed=yes)
     results = service.stop(chosen)
     for result in results:

@@ -124,7 +124,7 @@ class Output:
             indent: what precedes the first line; the others are indented by as many cells.
         """
         words, space, command = text.rpartition(": mailctl ")
-        if self.width is None or len(indent + text) <= self.width or not command:
+        if self.width is None or len(indent + text) <= self.width or not space:
             self.prose(f"{indent}{text}", hang=len(indent))
             return
         self.prose(f"{indent}{words}:", hang=len(indent))

@@ -38,9 +38,14 @@ def repeat_if_refused(transaction: Callable[[], _T]) -> _T:
         with _repeated():
             return transaction()
     except LogUnavailable as error:
-        if getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) != REFUSED_STATEMENT_SQLSTATE:
+        if not is_refused_statement(error):
             raise
     return transaction()
+
+
+def is_refused_statement(error: LogUnavailable) -> bool:
+    """Whether the server has refused a prepared statement, which it takes when it is prepared again."""
+    return getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) == REFUSED_STATEMENT_SQLSTATE
 
 
 @contextmanager

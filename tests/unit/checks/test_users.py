@@ -32,6 +32,14 @@ def test_development_has_demo_users() -> None:
     assert found["directory"].detail.endswith("3 users")
 
 
+def test_nothing_is_said_of_users_in_a_log_that_was_not_read() -> None:
+    """It may have thousands."""
+    settings = Settings(mailctl_database_url=SecretStr("postgresql://u@db.example/log"))
+    detail = check(settings)["directory"].detail
+    assert "demo" not in detail
+    assert "was not read" in detail
+
+
 def test_a_database_that_is_not_named_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """In every profile; and there are no demo users."""
     monkeypatch.setenv("POSTGRES_HOST", "db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,3 +73,25 @@ def test_values_that_the_log_does_not_take_are_not_repeated() -> None:
 
     with pytest.raises(LogUnavailable):
         repeat_until_recorded(record, "an outcome")
+
+
+def test_a_refused_statement_is_repeated_at_once_and_not_taken_for_an_outage(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log answers; a second refusal is reported like any other error."""
+    cause: Any = RuntimeError("refused")
+    cause.orig = SimpleNamespace(sqlstate="0A000")
+    refused = LogUnavailable("cached plan", fix="Try again.")
+    refused.__cause__ = cause
+    errors = [refused]
+
+    def record() -> str:
+        if errors:
+            raise errors.pop()
+        return "recorded"
+
+    assert repeat_until_recorded(record, "an outcome") == "recorded"
+    assert (clock.now, caplog.messages) == (1000.0, [])
+    errors += [refused, refused]
+    assert repeat_until_recorded(record, "an outcome") == "recorded"
+    assert clock.now == 1001.0

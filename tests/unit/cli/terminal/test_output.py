@@ -80,6 +80,16 @@ def test_a_command_is_one_line_however_narrow_the_terminal_is(capsys: pytest.Cap
     assert capsys.readouterr().out == f"   -> Run: {command}\n"
 
 
+def test_what_to_do_without_a_command_is_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    """At words, and without an empty line before it."""
+    text = "Unless this is on purpose, set EMAIL_HOST to the same value everywhere."
+    Narrow().fix(text, indent="-> ")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("-> Unless")
+    assert " ".join(line.strip() for line in lines) == f"-> {text}"
+    assert max(map(len, lines)) <= 40
+
+
 def test_fields_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """The others are aligned."""
     Output().fields([("id", "e1"), ("worker", ""), ("queue", "celery")])
