@@ -11,6 +11,7 @@ from mailctl.delivery_log.queries.campaign_stats import count_campaigns
 from mailctl.domain.states import ACCEPTED_STATES, FINAL_STATES, UNFINISHED_STATES, State
 from mailctl.monitoring.errors import find_errors
 from mailctl.operations.known_names import unknown_campaign
+from mailctl.settings import BULK_QUEUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +50,11 @@ class CampaignStatus:
     changed_at: datetime
     #: How many of its emails are in each state; states without any are left out.
     states: Mapping[State, int]
-    #: The pause that keeps it from being sent: its own, or that of its kind; None if it is not paused.
+    #: The pause that keeps it from being sent: its own, or that of its kind or queue; None if there is none.
     pause: Pause | None
     at: datetime
+    #: Whether a worker is alive that could send it.
+    is_served: bool = True
 
     @property
     def total(self) -> int:
@@ -108,7 +111,7 @@ class CampaignStatus:
         there is no limit. None if there are no such emails, or if it cannot be said.
         """
         ready = self.waiting - self._count(_PUT_OFF_STATES)
-        if not ready or self.pause is not None or not self.kept_rate:
+        if not ready or self.pause is not None or not self.is_served or not self.kept_rate:
             return None
         rate = self.kept_rate if self.rate is None or self.is_behind else self.rate
         return self.at + timedelta(seconds=ready / rate)
@@ -142,19 +145,24 @@ class CampaignDetails:
     errors: tuple[ErrorGroup, ...]
 
 
-def list_campaigns(runtime: Runtime, *, changed_since: datetime | None = None) -> list[CampaignStatus]:
+def list_campaigns(
+    runtime: Runtime, *, changed_since: datetime | None = None, is_served: bool | None = None
+) -> list[CampaignStatus]:
     """Return the campaigns of the delivery log, the latest first.
 
     Args:
         runtime: the components of this process.
         changed_since: only campaigns whose emails have changed since; None for all.
+        is_served: whether a worker is alive, on which the expected end depends; None to look.
 
     Raises:
         LogUnavailable: the delivery log cannot be read.
     """
     now, pauses = runtime.clock(), runtime.pauses.read()
     found = count_campaigns(runtime.engine, now=now, changed_since=changed_since)
-    return [_status(counts, pauses, now=now) for counts in found]
+    if is_served is None:
+        is_served = bool(runtime.workers.list_alive())
+    return [_status(counts, pauses, now=now, is_served=is_served) for counts in found]
 
 
 def find_campaign(runtime: Runtime, name: str) -> CampaignDetails:
@@ -171,12 +179,17 @@ def find_campaign(runtime: Runtime, name: str) -> CampaignDetails:
     [counts] = found
     since = counts.created_at or now - timedelta(days=30)
     errors = find_errors(runtime, since=since, campaign=name)
-    status = _status(counts, runtime.pauses.read(), now=now)
+    is_served = bool(runtime.workers.list_alive())
+    status = _status(counts, runtime.pauses.read(), now=now, is_served=is_served)
     return CampaignDetails(status=status, errors=tuple(errors))
 
 
-def _status(counts: CampaignCounts, pauses: list[Pause], *, now: datetime) -> CampaignStatus:
-    names = {PauseScope.CAMPAIGN: counts.name, PauseScope.KIND: counts.kind}
+def _status(counts: CampaignCounts, pauses: list[Pause], *, now: datetime, is_served: bool) -> CampaignStatus:
+    names = {
+        PauseScope.CAMPAIGN: counts.name,
+        PauseScope.KIND: counts.kind,
+        PauseScope.QUEUE: BULK_QUEUE,
+    }
     return CampaignStatus(
         name=counts.name,
         kind=counts.kind,
@@ -188,4 +201,5 @@ def _status(counts: CampaignCounts, pauses: list[Pause], *, now: datetime) -> Ca
         states=counts.states,
         pause=next((pause for pause in pauses if names.get(pause.scope) == pause.name), None),
         at=now,
+        is_served=is_served,
     )

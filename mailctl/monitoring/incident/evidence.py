@@ -52,7 +52,8 @@ def read_recent_facts(runtime: Runtime) -> RecentFacts:
     found = find_errors(runtime, since=now - ERROR_WINDOW)
     return RecentFacts(
         errors=tuple(group for group in found if group.last_at >= now - RECENT),
-        campaigns=tuple(list_campaigns(runtime, changed_since=now - RECENT)),
+        # Nothing is said of their ends here, and the workers are read once, at another place.
+        campaigns=tuple(list_campaigns(runtime, changed_since=now - RECENT, is_served=True)),
     )
 
 

@@ -43,7 +43,7 @@ def test_the_end_follows_from_what_is_ready_and_the_rate() -> None:
     assert status(halfway).progress == 0.5
     assert status(halfway, kept_rate=2.5).expected_end == NOW + timedelta(seconds=20)
     assert status(halfway, kept_rate=2.5, rate=None).expected_end == NOW + timedelta(seconds=20)
-    for more in ({"pause": object()}, {"kept_rate": 0.0}):
+    for more in ({"pause": object()}, {"kept_rate": 0.0}, {"is_served": False}):
         assert status(halfway, **more).expected_end is None
     assert status({State.SENT: 50}).expected_end is None
 
@@ -139,6 +139,14 @@ def _sent(runtime: Runtime, times: Mapping[str, datetime]) -> None:
     ]
     with runtime.engine.begin() as connection:
         connection.execute(insert(events), rows)
+
+
+def test_the_pause_of_the_queue_of_campaigns_counts(runtime: Runtime) -> None:
+    """It keeps all of them; without a worker, nothing is said of their end either."""
+    runtime.pauses.pause(PauseScope.QUEUE, "celery", actor="ada", reason="")
+    assert not any(each.pause or each.is_served for each in list_campaigns(runtime))
+    runtime.pauses.pause(PauseScope.QUEUE, "mailctl.bulk", actor="ada", reason="")
+    assert all(each.pause for each in list_campaigns(runtime))
 
 
 def test_its_own_pause_and_that_of_its_kind_count(runtime: Runtime) -> None:
