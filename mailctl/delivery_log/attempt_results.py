@@ -33,6 +33,8 @@ from mailctl.domain.models import MAYBE_SENT
 from mailctl.domain.outcomes import OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.states import SENT_OR_CAPTURED, State
+from mailctl.process.boot_clock import boottime
+from mailctl.timefmt import format_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Claim, Deferral, Json, SentClaim
     from mailctl.domain.outcomes import Outcome
+
+
+#: Seconds after its end from which on it is said how late an attempt is recorded.
+_LATE_SECONDS = 15.0
 
 
 class AttemptResults(Repository):
@@ -105,6 +111,7 @@ class AttemptResults(Repository):
         text = reason.text if reason else str(outcome or "")
         is_dead = outcome is not None and state is State.FAILED and is_dead_mailbox(outcome)
         text += "; the address is suppressed from now on" if is_dead else ""
+        text += _delay_text(outcome)
         with writing(self._engine) as connection:
             ended = change_state(
                 connection,
@@ -259,8 +266,16 @@ def _sent_event(sent: SentClaim, now: datetime) -> dict[str, Any]:
         "attempt": claim.attempts,
         "worker": claim.worker,
         "code": sent.outcome.reply.code,
-        "text": str(sent.outcome),
+        "text": str(sent.outcome) + _delay_text(sent.outcome),
     }
+
+
+def _delay_text(outcome: Outcome | None) -> str:
+    """Return how much later than the end of an attempt it is recorded, as after an outage of the log."""
+    if outcome is None or outcome.ended_at is None:
+        return ""
+    seconds = boottime() - outcome.ended_at
+    return f"; recorded {format_age(seconds)} after that" if seconds >= _LATE_SECONDS else ""
 
 
 def _outcome_values(outcome: Outcome | None) -> dict[str, Any]:

@@ -186,7 +186,7 @@ class EvidenceCollector:
             found |= self._measure_queue(email, found.get("search"))
         if email.state is State.SENDING:
             found["replaced_processes"] = _count_replaced_processes(email, workers)
-        if now - email.created_at > timedelta(seconds=STALL_SECONDS):
+        if not workers or now - email.created_at > timedelta(seconds=STALL_SECONDS):
             found |= self._find_idle_workers(email, workers, now=now)
         if workers and (is_thorough or email.reason_code is ReasonCode.UNREADABLE_CONTENT):
             found["disagreements"] = tuple(find_disagreements(workers, self._runtime.identity))
@@ -195,7 +195,7 @@ class EvidenceCollector:
     def _find_idle_workers(
         self, email: Email, workers: tuple[Worker, ...], *, now: datetime
     ) -> dict[str, Any]:
-        """Look for workers that do nothing, for an email that should have been sent by now."""
+        """Look for workers that do nothing, for an email that should have been sent by now, or has none."""
         stalled = find_stalled_workers(self._runtime.engine, workers, now=now)
         idle = [*filter(is_suspended, workers), *self._runtime.workers.list_silent()]
         return {

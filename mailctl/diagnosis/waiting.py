@@ -13,7 +13,7 @@ from mailctl.domain.retry_policy import (
     LOST_MESSAGE_CHECK_SECONDS,
     UNCLAIMED_GRACE_SECONDS,
 )
-from mailctl.domain.shell_command import mailctl_command, start_worker_command
+from mailctl.domain.shell_command import ShellCommand, mailctl_command, start_worker_command
 from mailctl.domain.states import State
 from mailctl.timefmt import format_duration, format_rate, pluralize
 
@@ -138,8 +138,14 @@ def no_worker(case: Case) -> Cause | None:
     return Cause(
         name="no_worker",
         sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}{silent}",
-        next_step=start_worker_command(None if evidence.is_usual_queue else queue),
+        next_step=_resume_command(case) or start_worker_command(None if evidence.is_usual_queue else queue),
     )
+
+
+def _resume_command(case: Case) -> ShellCommand | None:
+    """Return the command that continues a worker that is stopped by a signal; None if none is."""
+    stopped = [each.worker.pid for each in case.evidence.silent if each.is_suspended]
+    return ShellCommand(("kill", "-CONT", str(stopped[0]))) if stopped else None
 
 
 def _unresponsive_worker(case: Case) -> Cause:

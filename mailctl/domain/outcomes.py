@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,8 @@ class Outcome:
     #: Seconds until another attempt of a message that has waited in vain for its turn; None if the back-off
     #: decides.
     retry_after_seconds: float | None = None
+    #: When the attempt ended, in seconds of `boottime`: it may be recorded much later. None if not known.
+    ended_at: float | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.reply) or self.captured_file or self.kind

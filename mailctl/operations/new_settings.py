@@ -135,7 +135,9 @@ def _check(values: Mapping[str, Any]) -> None:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         reason = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-        raise ConfigurationError(f"{problem['loc'][0]}: {reason}.") from None
+        cause = problem.get("ctx", {}).get("error")
+        fix = cause.fix if isinstance(cause, InvalidUrl) else ""
+        raise ConfigurationError(f"{problem['loc'][0]}: {reason}.", fix=fix) from None
     try:
         parse_web_url(values["FRONTEND_URL"])
     except InvalidUrl as error:

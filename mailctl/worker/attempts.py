@@ -11,6 +11,7 @@ from mailctl import tracing
 from mailctl.broker.unvalidated import validated_content
 from mailctl.domain.models import copy_with
 from mailctl.errors import MailctlError, RenderError
+from mailctl.process.boot_clock import boottime
 from mailctl.worker.outcome_recorder import SENT_STATE_BY_KIND, interrupted, without_links
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Attempts:
                 )
                 if outcome.kind not in SENT_STATE_BY_KIND:
                     smtp_span.fail(outcome.kind)
-        return envelope, outcome
+        return envelope, replace(outcome, ended_at=boottime())
 
     async def _hand_over(self, claim: Claim, envelope: Envelope, *, is_campaign: bool) -> Outcome:
         """Offer a message to its mail server, and to the next ones of its route until one works."""

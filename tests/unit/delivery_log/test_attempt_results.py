@@ -11,6 +11,7 @@ from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind
 from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.states import State
+from mailctl.process.boot_clock import boottime
 from tests.unit.delivery_log.conftest import LATER, NO_REPLY, REFUSED, SENT
 
 if TYPE_CHECKING:
@@ -114,3 +115,14 @@ def test_an_email_that_is_let_go_was_not_tried(log: Log) -> None:
     assert (email.state, email.attempts, email.lease_until) == (State.PENDING, 0, None)
     assert log.last_event(claim.id).reason_code is ReasonCode.NOT_STARTED
     assert not log.results.let_go(claim)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1, ""), (64, "; recorded 64 s after that")])
+def test_a_result_that_is_recorded_late_says_so(log: Log, seconds: int, said: str) -> None:
+    """As after an outage of the log: its time is that of the record, and not of the mail server's reply."""
+    outcome = replace(SENT, ended_at=boottime() - seconds)
+    alone, together = log.queue(), log.queue()
+    log.results.finish(log.claim(alone), State.SENT, outcome=outcome)
+    claim = log.claim(together)
+    log.results.finish_sent([SentClaim(claim=claim, state=State.SENT, outcome=outcome, message_id="<m>")])
+    assert [log.last_event(each).text for each in (alone, together)] == [f"{SENT}{said}"] * 2

@@ -10,7 +10,7 @@ import pytest
 
 from mailctl.broker.messages import MessageSearchResult
 from mailctl.delivery_log.pauses import PauseScope
-from mailctl.diagnosis.models import Certainty
+from mailctl.diagnosis.models import Certainty, SilentWorker
 from mailctl.domain.models import CeleryResult
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import State
@@ -26,6 +26,7 @@ from tests.unit.diagnosis.samples import (
     names,
     place,
 )
+from tests.workers import worker
 
 
 def test_a_pause_of_something_else_does_not_matter() -> None:
@@ -176,3 +177,14 @@ def test_nobody_knows_how_many_emails_of_own_tasks_are_ahead() -> None:
     assert (cause.name, "or has ended" in cause.sentence) == ("on_its_way", True)
     assert names(own, emails_ahead=2, search=place(2)) == ["in_line"]
     assert names(EMAIL, emails_ahead=2, search=hidden) == ["in_line"]
+
+
+@pytest.mark.parametrize(("is_suspended", "step"), [(True, "kill -CONT 7"), (False, "mailctl worker")])
+def test_a_worker_that_is_stopped_by_a_signal_is_continued_and_not_started_again(
+    is_suspended: bool, step: str
+) -> None:
+    """Two would run as soon as somebody continues it."""
+    silent = (SilentWorker(worker=worker(), is_suspended=is_suspended),)
+    [first, *_] = causes(PENDING, workers=(), consumers={}, silent=silent, is_usual_queue=True)
+    assert (first.name, str(first.next_step)) == ("no_worker", step)
+    assert "celery@web" in first.sentence

@@ -88,3 +88,12 @@ def test_an_invalid_answer_writes_nothing(
     with pytest.raises(error):
         write_env_file(path, NewSettings(**answers).values(), overwrite=False)
     assert not path.exists()
+
+
+def test_what_is_wrong_with_an_address_comes_with_an_example(tmp_path: Path) -> None:
+    """Such as one of a database that mailctl does not support."""
+    values = NewSettings(from_address="a@b.example", database_url="mysql://db/shop").values()
+    with pytest.raises(ConfigurationError) as raised:
+        write_env_file(tmp_path / ".env", values, overwrite=False)
+    assert "postgresql://" in str(raised.value.fix)
+    assert not (tmp_path / ".env").exists()

@@ -19,6 +19,7 @@ def test_a_log_in_a_file_has_the_time_of_this_host(tmp_path: Path) -> None:
     with engine.connect() as connection:
         compare_clock_on(connection, engine)
     assert isinstance(clock_of(engine), HostClock)
+    engine.dispose()
 
 
 def test_all_parts_of_a_process_share_one_clock_of_a_server() -> None:
