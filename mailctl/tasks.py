@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery.app.trace import logger as trace_logger
 from celery.exceptions import Reject
 from celery.signals import (
     after_setup_logger,
@@ -60,7 +59,7 @@ _MAX_REASON_LENGTH = 500
 _REQUEUE_DELAY_SECONDS = 1.0
 
 
-class _Requeued(Reject):  # type: ignore[misc]
+class _Requeued(Reject):  # type: ignore[misc]  # Celery has no types
     """The message returned to the broker; that is logged already, and Celery would add a traceback."""
 
 
@@ -358,6 +357,8 @@ def _is_not_about_requeued(record: logging.LogRecord) -> bool:
 
 def _add_bootsteps(instance: Any, **_: object) -> None:
     """Add the relay, the message guards and the removal of timers to every worker that has these tasks."""
+    from celery.app.trace import logger as trace_logger
+
     from mailctl.worker.cancelled_timers import CancelledTimerStep
     from mailctl.worker.consumer_guards import MessageGuardStep
     from mailctl.worker.foreign_messages.step import ForeignMessageStep

@@ -276,11 +276,10 @@ def _set_up_transaction(
 
 def _discard_if_read_only(engine: Engine, error: DBAPIError) -> None:
     """Discard the connections of an engine if the server has become read-only: another is the primary now."""
-    if engine.dialect.name == "postgresql":
-        from mailctl.delivery_log.storage.postgresql import is_read_only_error
+    from mailctl.delivery_log.storage.postgresql import is_read_only_error
 
-        if is_read_only_error(error):
-            engine.dispose()
+    if is_read_only_error(error):
+        engine.dispose()
 
 
 def can_flush(engine: Engine) -> bool:
