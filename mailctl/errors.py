@@ -82,7 +82,7 @@ _NOUNS = frozenset(
     (
         *("recipient", "recipients", "subject", "token", "user id", "task id", "email id", "idempotency key"),
         *("address", "template", "locale", "file", "file name", "list", "content", "header", "headers"),
-        *("form", "variable", "row"),
+        *("form", "variable", "row", "queue", "queue or kind", "ids", "port", "sender", "user", "argument"),
     )
 )
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from mailctl.checks.finding import CheckGroup, Finding
 from mailctl.domain.catalog import BUILT_IN_KINDS
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.settings import Profile, Settings
 from mailctl.settings.description import DEFAULT_SOURCE, describe_server_variables, masked_value
 from mailctl.settings.secret_files import secret_file_names
@@ -130,5 +131,5 @@ def _misnamed(values: Iterable[str], *, source: str, is_ours: Callable[[str], bo
                 f"This is set in {source}, but there is no setting with this name.",
                 fix=f"Did you mean {intended}?"
                 if intended
-                else "Remove it, or see .env.example for the names.",
+                else f"Remove it, or look for the right name: {mailctl_command('config', 'show')}",
             )

@@ -194,7 +194,7 @@ def _record(
     """Record the rows and print the totals, or how far it got before an interruption; return the problems."""
     totals = _CampaignTotals()
     try:
-        with output.progress("recorded", total=lambda: recipients.size) as advance:
+        with output.progress("rows", total=lambda: recipients.size) as advance:
             for step in recorder.record(recipients.rows):
                 totals.add(step)
                 output.already_done = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mailctl.delivery_log.suppressions import SuppressionSource
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
@@ -28,6 +29,11 @@ _RECIPIENT_REFUSED = "recipient_refused"
 _PARTICIPLES = {"complained": "marked as spam by its recipient"}
 #: What follows from reports after which the email may still be delivered or not.
 _UNDECIDED = {"delayed": "not given up yet", "relayed": "that server reports no delivery"}
+#: When a suppression may be removed; more emails to such an address harm the reputation of the sender.
+_REMOVAL_CONDITIONS = {
+    SuppressionSource.BOUNCE: "the mailbox exists",
+    SuppressionSource.COMPLAINT: "the recipient, who reported spam, asks for emails",
+}
 
 
 def accepted(case: Case) -> Cause:
@@ -228,9 +234,11 @@ def suppressed(case: Case) -> Cause:
         sentence = f"{email.error or 'its address was suppressed'}; the suppression has since been removed"
         return Cause(name="suppressed", sentence=sentence, next_step=case.command_to_send_again())
     since = wording.format_time(rule.created_at)
+    if condition := _REMOVAL_CONDITIONS.get(rule.source, ""):
+        condition = f"; remove it only if {condition}"
     return Cause(
         name="suppressed",
-        sentence=f"its address is suppressed ({rule.source}, {since}): {rule.reason}",
+        sentence=f"its address is suppressed ({rule.source}, {since}): {rule.reason}{condition}",
         next_step=mailctl_command("suppress", "remove", arguments=[rule.address]),
     )
 

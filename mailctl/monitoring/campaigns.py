@@ -117,6 +117,11 @@ class CampaignStatus:
         return self.at + timedelta(seconds=ready / rate)
 
     @property
+    def is_at_rate(self) -> bool:
+        """Whether the expected end follows from the rate that is asked for, not from the one that is kept."""
+        return self.rate is not None and not self.is_behind
+
+    @property
     def is_failing(self) -> bool:
         """Whether more of its emails fail than single wrong addresses explain."""
         lost = self.failed + self.bounced

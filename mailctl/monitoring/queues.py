@@ -81,12 +81,14 @@ class QueueStatus:
     def seconds_to_empty(self) -> float | None:
         """How long it takes to send what is ready or deferred, at the recent rate.
 
-        None while the queue or emails in it are paused, or if nothing was sent recently.
+        None while the queue or emails in it are paused, if no worker consumes it, or if nothing was sent
+        recently.
         """
         waiting = self.ready + self.log_depth.deferred
         if not waiting:
             return 0.0
-        if self.pause is not None or self.has_paused_emails or not self.rate.outgoing:
+        is_stopped = self.pause is not None or self.has_paused_emails or not self.workers
+        if is_stopped or not self.rate.outgoing:
             return None
         return waiting / self.rate.outgoing * 60
 

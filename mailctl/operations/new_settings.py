@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from mailctl.errors import ConfigurationError, InvalidInput, Refused
 from mailctl.settings import Settings
 from mailctl.settings.connection_urls.parts import InvalidUrl
 from mailctl.settings.connection_urls.web import parse_web_url
+from mailctl.settings.invalid_settings import describe_invalid_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,16 @@ class WrittenFile:
     earlier: Path | None
 
 
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that exists, unless it is to be replaced.
+
+    Raises:
+        Refused: the file exists.
+    """
+    if path.exists() and not overwrite:
+        raise _existing(path)
+
+
 def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> WrittenFile:
     """Write settings to a new file that only this user may read.
 
@@ -92,7 +103,7 @@ def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Wr
         ConfigurationError: a value is invalid, or the file cannot be written.
         Refused: the file exists.
     """
-    _check(values)
+    check_answers(values)
     text = "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())
     try:
         earlier = _put_aside(path) if overwrite else None
@@ -100,13 +111,17 @@ def write_env_file(path: Path, values: dict[str, str], *, overwrite: bool) -> Wr
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        raise Refused(
-            f"{path} exists; nothing was changed.",
-            fix="Add --force to replace it, or use another --env-file.",
-        ) from None
+        raise _existing(path) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written ({error.strerror}).") from error
     return WrittenFile(settings=Settings.load(path), earlier=earlier)
+
+
+def _existing(path: Path) -> Refused:
+    return Refused(
+        f"{path} exists; nothing was changed.",
+        fix="Add --force to replace it, or use another --env-file.",
+    )
 
 
 def _put_aside(path: Path) -> Path | None:
@@ -126,22 +141,30 @@ def _put_aside(path: Path) -> Path | None:
     return earlier
 
 
-def _check(values: Mapping[str, Any]) -> None:
+def check_answers(values: Mapping[str, str]) -> None:
+    """Check settings, or some of them.
+
+    Args:
+        values: the settings by name.
+
+    Raises:
+        ConfigurationError: a value is invalid.
+        InvalidInput: it is, because of what `init` asks for.
+    """
     for name, value in values.items():
         if any(not char.isprintable() for char in value):
             raise InvalidInput(name, "contains a control character.")
     try:
-        Settings(**values)
+        Settings(**cast("dict[str, Any]", values))
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        reason = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-        cause = problem.get("ctx", {}).get("error")
-        fix = cause.fix if isinstance(cause, InvalidUrl) else ""
-        raise ConfigurationError(f"{problem['loc'][0]}: {reason}.", fix=fix) from None
-    try:
-        parse_web_url(values["FRONTEND_URL"])
-    except InvalidUrl as error:
-        raise InvalidInput("FRONTEND_URL", str(error), fix=error.fix) from None
+        raise describe_invalid_settings(error, dict.fromkeys(values, "your answer")) from None
+    if address := values.get("EMAIL_FROM_ADDRESS"):
+        validate_address(address, field="EMAIL_FROM_ADDRESS")
+    if url := values.get("FRONTEND_URL"):
+        try:
+            parse_web_url(url)
+        except InvalidUrl as error:
+            raise InvalidInput("FRONTEND_URL", str(error), fix=error.fix) from None
 
 
 def _quoted(value: str) -> str:

@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from pydantic import PrivateAttr, ValidationError
 
-from mailctl.errors import ConfigurationError
-from mailctl.settings.connection_urls import BrokerUrl, InvalidUrl, ResultBackendUrl
+from mailctl.settings.connection_urls import BrokerUrl, ResultBackendUrl
 from mailctl.settings.database_detection import find_database_signs
 from mailctl.settings.env_file import read_env_file, refuse_code_of_strangers
 from mailctl.settings.fields import SettingsFields
 from mailctl.settings.hosts import server_address
+from mailctl.settings.invalid_settings import describe_invalid_settings
 from mailctl.settings.secret_files import SUFFIX, read_secret_files
 from mailctl.settings.secret_keys import check_keys, parse_old_keys
 from mailctl.settings.server_variables import read_server_variables
@@ -79,7 +79,7 @@ class Settings(SettingsFields):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            raise _as_configuration_error(error, origins) from None
+            raise describe_invalid_settings(error, origins) from None
         settings._sources.update(origins)
         settings._env_file = path
         settings._server_variables = variables
@@ -229,18 +229,6 @@ def _in_effect(from_file: Mapping[str, str]) -> list[str]:
         for name, value in from_file.items()
         if value and replaced.isdisjoint({name, f"{name}{SUFFIX}", name.removesuffix(SUFFIX)})
     ]
-
-
-def _as_configuration_error(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:
-    problems: list[str] = []
-    fixes: dict[str, None] = {}
-    for problem in error.errors(include_url=False, include_input=False):
-        name = "_".join(str(part) for part in problem["loc"])
-        reason = problem["msg"].removeprefix("Value error, ").rstrip(".")
-        problems.append(f"{name} ({origins.get(name, 'default')}): {reason}")
-        cause = problem.get("ctx", {}).get("error")
-        fixes[cause.fix if isinstance(cause, InvalidUrl) else "See .env.example for every setting."] = None
-    return ConfigurationError("; ".join(problems) + ".", fix=" ".join(fixes))
 
 
 def _with_verified_tls(url: ConnectionUrl) -> str:

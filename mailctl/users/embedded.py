@@ -292,7 +292,7 @@ def _read_csv(stream: TextIO) -> tuple[Sequence[_CheckedRow], Sequence[RowProble
 def _cells(record: Mapping[Any, Any]) -> dict[str, str]:
     # The csv module stores surplus fields under the key None, and None for missing fields.
     if None in record or None in record.values():
-        raise InvalidInput("the row", "has more or fewer fields than the first line.")
+        raise InvalidInput("row", "has more or fewer fields than the first line.")
     # Only spaces: a line break in a cell must reach validation.
     return {name: unmark_formula(record[name].strip(" ")) for name in _COLUMNS if name in record}
 

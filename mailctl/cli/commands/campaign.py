@@ -12,6 +12,7 @@ from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
 from mailctl.cli.option_groups import ActionOptions, LayoutOptions, with_options
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.operations.identity import current_actor
 from mailctl.timefmt import (
     TimeStyle,
@@ -292,7 +293,7 @@ def _show(session: CliSession, found: CampaignDetails) -> None:
             ("complained", str(status.complained or "")),
             ("rate", format_campaign_rate(status.rate)),
             ("actual rate", _kept(status)),
-            ("expected end", format_optional_time(status.expected_end)),
+            ("expected end", _expected_end(status)),
             ("paused", "" if status.pause is None else str(status.pause)),
         ]
     )
@@ -300,6 +301,14 @@ def _show(session: CliSession, found: CampaignDetails) -> None:
         output.line()
         output.prose(f"{pluralize(group.emails, 'email')}  {group.text} ({group.trend})", hang=2)
         output.line(f"  -> {group.command}")
+
+
+def _expected_end(status: CampaignStatus) -> str:
+    if status.expected_end is None:
+        is_stopped = bool(status.waiting) and not status.is_served
+        return f"unknown: no worker is alive; start one: {mailctl_command('worker')}" if is_stopped else ""
+    basis = "requested" if status.is_at_rate else "actual"
+    return f"{format_optional_time(status.expected_end)}, at the {basis} rate"
 
 
 def _view(campaign: CampaignStatus) -> CampaignStatusView:

@@ -8,6 +8,7 @@ import typer
 
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.errors import ExitCode
 from mailctl.timefmt import pluralize
 
@@ -75,7 +76,8 @@ def _show(output: Output, found: Incident) -> None:
         is_last = number == len(found.problems) - 1
         needed = sum(_height(output, line) for line in shown)
         if number and needed > lines_left - (not is_last):
-            output.note(f"{_describe_rest(found.problems[number:])}: add --json")
+            everything = mailctl_command("incident", json=True)
+            output.note(f"{_describe_rest(found.problems[number:])}; see all: {everything}")
             return
         lines_left -= needed
         state, *more = shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,9 +118,10 @@ def init(
     See also:
       mailctl config show, mailctl check-config, mailctl worker
     """
-    from mailctl.operations.new_settings import write_env_file
+    from mailctl.operations.new_settings import refuse_existing, write_env_file
 
     path = Path(session.options["env_file"] or ".env")
+    refuse_existing(path, overwrite=force)
     values = _answers(options).values()
     written = write_env_file(path, values, overwrite=force)
     findings = _check(session, written.settings, offline=offline)
@@ -155,22 +157,32 @@ def _answers(options: InitOptions) -> NewSettings:
     from mailctl.operations.new_settings import NewSettings
 
     answers = NewSettings(
-        from_address=_answer(options, options.from_address, "Address that emails are sent from"),
+        from_address=_answer(
+            options,
+            options.from_address,
+            "Address that emails are sent from",
+            setting="EMAIL_FROM_ADDRESS",
+        ),
         project_name=_answer(
-            options, options.project_name, "Name of the service in emails", default="Example"
+            options,
+            options.project_name,
+            "Name of the service in emails",
+            setting="PROJECT_NAME",
+            default="Example",
         ),
         frontend_url=_answer(
             options,
             options.frontend_url,
             "Address that links in emails lead to",
+            setting="FRONTEND_URL",
             default="http://localhost:3000",
         ),
         email_host=_answer(
             options,
             options.email_host,
             "Mail server (empty: write emails to files)",
+            setting="EMAIL_HOST",
             default="",
-            may_be_empty=True,
         ),
         is_production=options.production,
         redis_url=options.redis_url,
@@ -182,12 +194,24 @@ def _answers(options: InitOptions) -> NewSettings:
 def _with_port(answers: NewSettings, options: InitOptions) -> NewSettings:
     from mailctl.operations.new_settings import DEFAULT_PORTS
 
-    given = _answer(options, options.email_tls, "Encryption (starttls, implicit or none)", default="starttls")
-    tls = require_choice(given, DEFAULT_PORTS, noun="encryption mode")
-    given_port = None if options.email_port is None else str(options.email_port)
-    port = _answer(options, given_port, "Port of the mail server", default=str(DEFAULT_PORTS[tls]))
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise InvalidInput("port", "must be a number from 1 to 65535.")
+    tls = require_choice(
+        _answer(
+            options,
+            options.email_tls,
+            "Encryption (starttls, implicit or none)",
+            setting="EMAIL_TLS",
+            default="starttls",
+        ),
+        DEFAULT_PORTS,
+        noun="encryption mode",
+    )
+    port = _answer(
+        options,
+        None if options.email_port is None else str(options.email_port),
+        "Port of the mail server",
+        setting="EMAIL_PORT",
+        default=str(DEFAULT_PORTS[tls]),
+    )
     return replace(answers, email_tls=tls, email_port=int(port))
 
 
@@ -196,8 +220,8 @@ def _with_credentials(answers: NewSettings, options: InitOptions) -> NewSettings
         options,
         options.email_user,
         "User name for the mail server (empty: none)",
+        setting="EMAIL_HOST_USER",
         default="",
-        may_be_empty=True,
     )
     if not user:
         return answers
@@ -208,21 +232,24 @@ def _with_credentials(answers: NewSettings, options: InitOptions) -> NewSettings
 
 
 def _answer(
-    options: InitOptions,
-    given: str | None,
-    question: str,
-    *,
-    default: str | None = None,
-    may_be_empty: bool = False,
+    options: InitOptions, given: str | None, question: str, *, setting: str, default: str | None = None
 ) -> str:
-    """Return what was given, or else the answer on a terminal, or else the default."""
+    """Return what was given, or else a valid answer on a terminal, or else the default."""
     if given is not None:
         return given
     if sys.stdin.isatty() and not options.no_input:
-        return ask(question, default=default, may_be_empty=may_be_empty)
+        return ask(
+            question, default=default, may_be_empty=default == "", check=partial(_check_answer, setting)
+        )
     if default is None:
         raise InvalidInput("--from-address", "is missing, and cannot be asked for.", fix="Add it.")
     return default
+
+
+def _check_answer(setting: str, value: str) -> None:
+    from mailctl.operations.new_settings import check_answers
+
+    check_answers({setting: value})
 
 
 def _check(session: CliSession, settings: Settings, *, offline: bool) -> list[Finding]:
@@ -230,7 +257,8 @@ def _check(session: CliSession, settings: Settings, *, offline: bool) -> list[Fi
     from mailctl.checks.finding import FindingStatus
     from mailctl.checks.run_checks import run_checks
 
-    findings = list(run_checks(settings, offline=offline))
+    # A worker is the next step.
+    findings = [each for each in run_checks(settings, offline=offline) if each.name != "alive"]
     for finding in findings:
         if finding.status in (FindingStatus.WARN, FindingStatus.FAIL) and not session.output.as_json:
             session.output.state(f"{finding.status:<4}", f"{finding.name}: {finding.detail}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailctl.views.queues import QueueView
 
 #: Emails recorded and finished per minute.
-_RATES = "in/out"
+_RATES = "in/out per min"
 _COLUMNS = ["queue", "depth", "sending", "scheduled", "deferred", "oldest", _RATES, "empty in", ""]
 #: How often --watch reads the queues, in seconds.
 _WATCH_SECONDS = 2.0
@@ -43,8 +43,8 @@ def list_queues(
     """List the queues with depth, age, rates and pauses.
 
     Depth is the number of emails that are due and not finished. Emails that are scheduled, deferred or held
-    are counted separately. Rates are emails per minute. While emails in a queue are paused, no time is given
-    for when it will be empty.
+    are counted separately. Rates are emails per minute. While emails in a queue are paused, or no worker
+    answers, it is unknown when it will be empty.
 
     \b
     Examples:
@@ -170,7 +170,7 @@ def _row(queue: QueueStatus) -> list[str]:
         *(str(number) for number in numbers),
         format_age(queue.oldest_age_seconds),
         f"{format_rate(rate.incoming)}/{format_rate(rate.outgoing)}",
-        "never" if queue.seconds_to_empty is None else format_age(queue.seconds_to_empty),
+        "unknown" if queue.seconds_to_empty is None else format_age(queue.seconds_to_empty),
         ", ".join(mark for mark, is_set in _marks(queue).items() if is_set),
     ]
 

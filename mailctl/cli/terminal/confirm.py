@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from mailctl.domain.unicode_safety import escape_controls_as_line
-from mailctl.errors import Refused, Unanswered
+from mailctl.errors import MailctlError, Refused, Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def confirm(question: str, *, is_confirmed: bool, fix: str = "Add --yes to confirm.") -> None:
@@ -37,20 +37,36 @@ def confirm(question: str, *, is_confirmed: bool, fix: str = "Add --yes to confi
         raise Refused("Nothing was done.")
 
 
-def ask(question: str, *, default: str | None = None, may_be_empty: bool = False) -> str:
-    """Ask for a value on the terminal.
+def ask(
+    question: str,
+    *,
+    default: str | None = None,
+    may_be_empty: bool = False,
+    check: Callable[[str], object] | None = None,
+) -> str:
+    """Ask for a value on the terminal, again while it is invalid.
 
     Args:
         question: what is asked for, without a question mark.
         default: the value of an empty answer; None asks again.
         may_be_empty: whether the default is empty, and so is not shown.
+        check: raises a `MailctlError` for an invalid value; None accepts each.
 
     Raises:
         Unanswered: the operator pressed Ctrl-C or Ctrl-D.
     """
-    with _handle_interrupted_prompt():
-        shown = escape_controls_as_line(question)
-        return str(typer.prompt(shown, default=default, show_default=not may_be_empty, err=True)).strip()
+    shown = escape_controls_as_line(question)
+    while True:
+        with _handle_interrupted_prompt():
+            answer = typer.prompt(shown, default=default, show_default=not may_be_empty, err=True)
+        value = str(answer).strip()
+        try:
+            if check is not None:
+                check(value)
+        except MailctlError as error:
+            typer.echo(escape_controls_as_line(f"{error} {error.fix}".rstrip()), err=True)
+        else:
+            return value
 
 
 def ask_secret(name: str) -> str:

@@ -248,12 +248,13 @@ class Output:
         """Show a progress bar on a terminal; yields a function that advances it by a number of items.
 
         Args:
-            total: returns the number of items; called only if the bar is shown.
+            total: returns the number of items; called only if a bar can be shown. There is none for no items.
         """
-        if not self._can_animate:
+        count = total() if self._can_animate else 0
+        if not count:
             yield lambda _: None
             return
-        with self._live_display.progress(text, total=total()) as advance:
+        with self._live_display.progress(text, total=count) as advance:
             yield advance
 
     def _print_fields(self, views: Iterable[JsonObject], layout: OutputLayout) -> None:

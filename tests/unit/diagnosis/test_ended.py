@@ -168,18 +168,32 @@ def test_an_expired_email_names_what_kept_it() -> None:
     assert first.sentence == "its links died; the delay was caused by: config at auth: 535 no"
 
 
-def test_a_suppressed_address_can_be_let_go() -> None:
-    """With the rule."""
+@pytest.mark.parametrize(
+    ("source", "condition"),
+    [
+        (SuppressionSource.BOUNCE, "; remove it only if the mailbox exists"),
+        (
+            SuppressionSource.COMPLAINT,
+            "; remove it only if the recipient, who reported spam, asks for emails",
+        ),
+        (SuppressionSource.OPERATOR, ""),
+    ],
+)
+def test_a_suppressed_address_can_be_let_go_if_its_cause_is_gone(
+    source: SuppressionSource, condition: str
+) -> None:
+    """Which is for the operator to find out; otherwise the next email harms the sender."""
     rule = Suppression(
         address="zoe@example.com",
         reason="550 5.1.1",
-        source=SuppressionSource.BOUNCE,
+        source=source,
         code=550,
         enhanced="5.1.1",
         actor=None,
         created_at=NOW,
     )
     [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
+    assert first.sentence.endswith(f": 550 5.1.1{condition}")
     assert str(first.next_step) == "mailctl suppress remove zoe@example.com"
 
 

@@ -43,6 +43,8 @@ def test_the_end_follows_from_what_is_ready_and_the_rate() -> None:
     assert status(halfway).progress == 0.5
     assert status(halfway, kept_rate=2.5).expected_end == NOW + timedelta(seconds=20)
     assert status(halfway, kept_rate=2.5, rate=None).expected_end == NOW + timedelta(seconds=20)
+    assert (status(halfway).is_at_rate, status(halfway, kept_rate=2.5).is_at_rate) == (True, False)
+    assert not status(halfway, rate=None).is_at_rate
     for more in ({"pause": object()}, {"kept_rate": 0.0}, {"is_served": False}):
         assert status(halfway, **more).expected_end is None
     assert status({State.SENT: 50}).expected_end is None

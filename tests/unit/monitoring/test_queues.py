@@ -52,6 +52,12 @@ def test_a_queue_that_only_defers_does_not_get_empty() -> None:
     assert replace(status(pending=12, rate=6.0), has_paused_emails=True).seconds_to_empty is None
 
 
+def test_a_queue_without_a_worker_does_not_get_empty() -> None:
+    """Whatever its worker sent before it ended."""
+    assert replace(status(pending=12, rate=6.0), workers=0).seconds_to_empty is None
+    assert replace(status(), workers=0).seconds_to_empty == 0.0
+
+
 def test_the_oldest_age_is_never_negative() -> None:
     """The clock of another host may be ahead."""
     assert status(waiting_since=NOW - timedelta(seconds=90)).oldest_age_seconds == 90.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.cli.terminal.confirm import ask_secret, confirm
-from mailctl.errors import Refused, Unanswered
+from mailctl.cli.terminal.confirm import ask, ask_secret, confirm
+from mailctl.errors import InvalidInput, Refused, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,3 +69,17 @@ def test_a_question_without_an_answer_changes_nothing(
     monkeypatch.setattr("getpass.getpass", interrupted)
     with pytest.raises(Unanswered):
         ask_secret("token")
+
+
+def test_an_invalid_answer_is_asked_for_again(
+    typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After what is wrong with it, and what to do."""
+
+    def check(value: str) -> None:
+        if value == "smtp":
+            raise InvalidInput("port", "must be a number.", fix="Use 25.")
+
+    typed("smtp\n 25\n")
+    assert ask("Port", check=check) == "25"
+    assert "The port must be a number. Use 25." in capsys.readouterr().err

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailctl.cli.terminal.output import Output
+from mailctl.cli.terminal.progress import LiveDisplay
 from mailctl.views import SCHEMA_VERSION as SCHEMA
 
 if TYPE_CHECKING:
@@ -107,6 +108,16 @@ def test_a_pipe_has_no_screen_no_width_and_no_animation(capsys: pytest.CaptureFi
         update("still working")
         advance(1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_no_progress_of_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar that says "0 of 0" would be all that a terminal shows."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(LiveDisplay, "progress", lambda *_, **__: pytest.fail("drawn"))
+    with Output().progress("done", total=lambda: 0) as advance:
+        advance(1)
 
 
 def test_no_color_is_a_setting_and_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
