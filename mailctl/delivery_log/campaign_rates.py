@@ -11,7 +11,7 @@ from sqlalchemy import and_, exists, select, update
 from mailctl.delivery_log.due import WAITING_STATES, waiting_campaigns
 from mailctl.delivery_log.storage.tables import campaigns, emails
 from mailctl.delivery_log.transitions import change_state
-from mailctl.domain.campaign_rate import CampaignRate, Release
+from mailctl.domain.campaign_rate import CampaignRate, InFlight, Release
 from mailctl.domain.states import State
 
 if TYPE_CHECKING:
@@ -34,13 +34,21 @@ def read_rate(connection: Connection, campaign: str) -> CampaignRate | None:
     return CampaignRate(per_second=row.rate, released_until=row.released_until, recent=recent)
 
 
-def _release(at: float, count: int, queued: int = 0) -> Release:
-    return Release(at=datetime.fromtimestamp(at, UTC), count=count, queued=queued)
+def _release(at: float, count: int, queued: int = 0, sending: int = 0, stalled: int = 0) -> Release:
+    return Release(
+        at=datetime.fromtimestamp(at, UTC),
+        count=count,
+        in_flight=InFlight(queued=queued, sending=sending),
+        is_stalled=bool(stalled),
+    )
 
 
 def record_rate(connection: Connection, campaign: str, rate: CampaignRate) -> None:
     """Record what was released of a campaign."""
-    recent = [[each.at.timestamp(), each.count, each.queued] for each in rate.recent]
+    recent = [
+        [each.at.timestamp(), each.count, each.in_flight.queued, each.in_flight.sending, int(each.is_stalled)]
+        for each in rate.recent
+    ]
     values = {"released_until": rate.released_until, "released": recent}
     connection.execute(update(campaigns).where(campaigns.c.id == campaign).values(**values))
 

@@ -25,6 +25,7 @@ from mailctl.delivery_log.storage.sqlite import enlarge_page_cache
 from mailctl.delivery_log.storage.tables import campaigns, emails, events
 from mailctl.delivery_log.storage.utc_time import UtcDateTime
 from mailctl.delivery_log.transitions import StateChange, dialect_insert, insert_or_ignore
+from mailctl.domain.campaign_rate import InFlight
 from mailctl.domain.email_ids import day_of
 from mailctl.domain.states import State
 
@@ -234,10 +235,10 @@ class Campaigns(Repository):
         with writing(self._engine, durable=bool(own_task_kinds)) as connection:
             for campaign in waiting_campaigns(connection):
                 rate = read_rate(connection, campaign)
-                allowed, queued = limit, 0
+                allowed, in_flight = limit, InFlight()
                 if rate is not None:
-                    queued = _count_queued(connection, campaign)
-                    allowed = min(limit, rate.allowed(now, queued=queued))
+                    in_flight = _count_in_flight(connection, campaign)
+                    allowed = min(limit, rate.allowed(now, in_flight))
                 found = _take_due(
                     connection,
                     campaign,
@@ -247,11 +248,10 @@ class Campaigns(Repository):
                     values=values,
                     now=now,
                 )
-                if not found:
-                    continue
-                if rate is not None:
-                    record_rate(connection, campaign, rate.after_release(len(found), now, queued=queued))
-                return found
+                if rate is not None and (found or rate.is_stalled(now, in_flight)):
+                    record_rate(connection, campaign, rate.after_release(len(found), now, in_flight))
+                if found:
+                    return found
         return {}
 
 
@@ -337,6 +337,9 @@ def _take(state: State, *, only_routes: frozenset[str], but_routes: frozenset[st
     )
 
 
-def _count_queued(connection: Connection, campaign: str) -> int:
-    is_queued = and_(emails.c.state == State.QUEUED, emails.c.campaign == campaign)
-    return connection.execute(select(func.count()).where(is_queued)).scalar_one()
+def _count_in_flight(connection: Connection, campaign: str) -> InFlight:
+    """Return how many emails of a campaign were released and have not ended."""
+    is_in_flight = and_(emails.c.state.in_([State.QUEUED, State.SENDING]), emails.c.campaign == campaign)
+    query = select(emails.c.state, func.count().label("number")).where(is_in_flight).group_by(emails.c.state)
+    counts: dict[str, int] = {row.state: row.number for row in connection.execute(query)}
+    return InFlight(queued=counts.get(State.QUEUED, 0), sending=counts.get(State.SENDING, 0))

@@ -16,18 +16,49 @@ _FACTOR = 1.05
 _MANY = 40
 #: Seconds of the rate that may wait on the broker: once workers take messages again, these go out together.
 _MAX_QUEUED_SECONDS = 0.5
+#: Seconds, and intervals between two emails, in which nothing ends of what is being sent: then the mail
+#: server stalls, and whatever it is being sent may end at once.
+_STALL_SECONDS, _STALL_INTERVALS = 0.5, 2
+#: Seconds of the rate that may be in flight while it stalls. A server that takes longer for each email keeps
+#: a campaign from its rate.
+_MAX_STALLED_SECONDS = 5.0
 #: What the calculation with floating-point numbers may be wrong by.
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
+class InFlight:
+    """The emails of a campaign that were released and have not ended."""
+
+    #: Those that no worker has taken yet.
+    queued: int = 0
+    #: Those that workers are sending.
+    sending: int = 0
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.queued + self.sending
+
+
+_NOTHING = InFlight()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Release:
-    """Emails of a campaign that were released together."""
+    """Emails of a campaign that were released together; none if it only says what was in flight then."""
 
     at: datetime
     count: int
-    #: Emails that had been released before, and that no worker had taken yet: they were sent afterwards.
-    queued: int = 0
+    #: Those that had been released before.
+    in_flight: InFlight = _NOTHING
+    #: Whether the mail server stalled.
+    is_stalled: bool = False
+
+    @property
+    def held_up(self) -> int:
+        """The emails that had been released before, and were sent afterwards: all if the server stalled."""
+        return self.in_flight.count if self.is_stalled else self.in_flight.queued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +72,7 @@ class CampaignRate:
     #: The recent releases, the oldest first.
     recent: tuple[Release, ...] = ()
 
-    def allowed(self, now: datetime, *, queued: int) -> int:
+    def allowed(self, now: datetime, in_flight: InFlight = _NOTHING) -> int:
         """Return how many emails may be released.
 
         The rate is kept: what could not be released in time is released later, evenly. In any ten seconds, at
@@ -49,27 +80,53 @@ class CampaignRate:
 
         Args:
             now: the current time.
-            queued: how many released emails no worker has taken yet.
+            in_flight: what has been released before.
         """
         due = (now - self.released_until).total_seconds() * self.per_second
         most = min(_whole(due), self._bucket_room(now))
+        is_stalled = self.is_stalled(now, in_flight)
+        held_up = in_flight.count if is_stalled else 0
         for seconds, limit in self._limits:
-            most = min(most, limit - self._sent_within(seconds, now))
-        return max(0, min(most, max(1, ceil(self.per_second * _MAX_QUEUED_SECONDS - _TOLERANCE)) - queued))
+            most = min(most, limit - held_up, self._room_within(seconds, limit, now))
+        if is_stalled:
+            most = min(most, _whole(self.per_second * _MAX_STALLED_SECONDS) - held_up)
+        return max(0, min(most, self._enough - in_flight.queued))
 
-    def after_release(self, count: int, now: datetime, *, queued: int = 0) -> CampaignRate:
+    def is_stalled(self, now: datetime, in_flight: InFlight) -> bool:
+        """Whether the mail server does not get on with what it is being sent, as far as the releases tell.
+
+        Args:
+            now: the current time.
+            in_flight: as for `allowed`.
+        """
+        if not in_flight.sending or in_flight.count <= self._enough:
+            return False
+        if self.recent and self.recent[-1].is_stalled and not self.recent[-1].count:
+            return in_flight.count >= self.recent[-1].in_flight.count
+        seconds, since = max(_STALL_SECONDS, _STALL_INTERVALS / self.per_second), 0
+        for each in reversed(self.recent):
+            since += each.count
+            if _age(each, now) >= seconds:
+                return in_flight.count >= each.in_flight.count + since
+        return False
+
+    def after_release(self, count: int, now: datetime, in_flight: InFlight = _NOTHING) -> CampaignRate:
         """Return the rate after so many emails were released.
 
         Args:
-            count: how many.
+            count: how many; 0 while the mail server stalls, to know what was in flight when it gets on.
             now: the current time.
-            queued: as for `allowed`.
+            in_flight: as for `allowed`.
         """
-        recent = (each for each in self.recent if _age(each, now) < self._long_period)
+        recent = [each for each in self.recent if _age(each, now) < self._long_period]
+        if recent and not recent[-1].count and not count:
+            recent.pop()
+        is_stalled = self.is_stalled(now, in_flight)
+        release = Release(at=now, count=count, in_flight=in_flight, is_stalled=is_stalled)
         return replace(
             self,
             released_until=self.released_until + timedelta(seconds=count / self.per_second),
-            recent=(*recent, Release(at=now, count=count, queued=queued)),
+            recent=(*recent, release),
         )
 
     def after_return(self, returned: Mapping[datetime, int]) -> CampaignRate:
@@ -83,8 +140,13 @@ class CampaignRate:
         return replace(
             self,
             released_until=self.released_until - timedelta(seconds=count / self.per_second),
-            recent=tuple(each for each in left if each.count > 0),
+            recent=tuple(each for each in left if each.count > 0 or each.is_stalled),
         )
+
+    @property
+    def _enough(self) -> int:
+        """Emails that may wait on the broker."""
+        return max(1, ceil(self.per_second * _MAX_QUEUED_SECONDS - _TOLERANCE))
 
     def _bucket_room(self, now: datetime) -> int:
         """Return how many emails may be released without a burst: a leaky bucket.
@@ -94,7 +156,7 @@ class CampaignRate:
         """
         level, before = 0.0, self.recent[0].at if self.recent else now
         for each in self.recent:
-            level = max(level - self._drained(before, each.at), each.queued) + each.count
+            level = max(level - self._drained(before, each.at), each.in_flight.queued) + each.count
             before = each.at
         level = max(level - self._drained(before, now), 0)
         return _whole(self.per_second * _MAX_QUEUED_SECONDS + 1 - level)
@@ -119,15 +181,23 @@ class CampaignRate:
     def _long_period(self) -> float:
         return max(10.0, _MANY / self.per_second)
 
-    def _sent_within(self, seconds: float, now: datetime) -> int:
-        """Return how many emails were sent in a period that ends now, or are on the broker."""
-        released = most = 0
+    def _room_within(self, seconds: float, limit: int, now: datetime) -> int:
+        """Return how many emails may be released of a limit for a period that ends now.
+
+        What the mail server was being sent while it stalled has taken its part of the limit. The rest is
+        released evenly: a pause would look like a stall again.
+        """
+        released, room = 0, limit
         for each in reversed(self.recent):
-            if _age(each, now) >= seconds:
+            age = _age(each, now)
+            if age >= seconds:
                 break
             released += each.count
-            most = max(most, released + each.queued)
-        return most
+            most = limit - each.held_up
+            if each.is_stalled:
+                most = _whole(most * age / seconds) + 1
+            room = min(room, most - released)
+        return room
 
 
 def _age(release: Release, now: datetime) -> float:

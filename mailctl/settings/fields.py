@@ -193,7 +193,7 @@ class SettingsFields(BaseSettings):
     #: Seconds after which an idempotency key can be used again.
     mailctl_idempotency_seconds: int = Field(default=86400, ge=1, le=_YEAR_SECONDS)
     #: The largest number of SMTP sessions of one worker process.
-    mailctl_smtp_connections: int = Field(default=50, ge=1, le=64)
+    mailctl_smtp_connections: int = Field(default=56, ge=1, le=64)
     #: Seconds for connecting and for each SMTP command.
     mailctl_smtp_timeout_seconds: float = Field(default=30, gt=0, le=_DAY_SECONDS)
     #: Seconds to wait for the reply to a message body (RFC 5321 section 4.5.3.2.6 requires 600).

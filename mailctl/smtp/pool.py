@@ -12,12 +12,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
+from mailctl.domain.routing import domain_of
 from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.background_work import BackgroundWork
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
 from mailctl.smtp.idle_sessions import IdleSessions
 from mailctl.smtp.pacing import ProcessSessionLimit
-from mailctl.smtp.pool_limits import NO_SESSION, NOT_ITS_TURN, PoolLimits
+from mailctl.smtp.pool_limits import NO_SESSION, NOT_ITS_TURN, PoolLimits, domain_stalls
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
@@ -69,7 +70,7 @@ class SmtpPool:
     ) -> None:
         self._server = server
         self._limits = limits or PoolLimits()
-        self._slots = SessionSlots(self._limits.connections)
+        self._slots = SessionSlots(self._limits.connections, allowed=self.capacity)
         self._idle = IdleSessions(self._limits)
         self._leased: set[SmtpSession] = set()
         self._closing: set[SmtpSession] = set()
@@ -109,21 +110,20 @@ class SmtpPool:
                 handed over.
             RuntimeError: the pool is closed.
         """
-        asked_at = time.monotonic()
-        await self._slots.acquire(is_campaign=envelope.is_of_campaign)
+        asked_at, domain = time.monotonic(), domain_of(envelope.recipient)
+        if not await self._slots.acquire(domain, is_campaign=envelope.is_of_campaign):
+            count, seconds = self._slots.held(domain), self._slots.stalled_for(domain)
+            return domain_stalls(domain, count=count, seconds=seconds)
         if failure := self._failure_since(asked_at):
-            self._slots.release()
+            self._slots.release(domain)
             return failure
         try:
             session, outcome = await self._deliver(envelope, fence)
         except BaseException:
-            self._slots.release()
+            self._slots.release(domain)
             raise
         self._learn(outcome)
-        if session is None:
-            self._slots.release()
-        else:
-            self._release(session, outcome)
+        self._release(session, outcome, domain)
         return outcome
 
     def capacity(self, _server: str = "", /) -> int:
@@ -304,25 +304,26 @@ class SmtpPool:
             raise
         return outcome, outcome.stage == "mail" and outcome.reply.code == CLOSING_CODE
 
-    def _release(self, session: SmtpSession, outcome: Outcome) -> None:
+    def _release(self, session: SmtpSession | None, outcome: Outcome, domain: str) -> None:
         """Return the session to the pool, reset it or close it, whatever the outcome was."""
-        if session in self._leased and session.can_be_reused(outcome):
-            self._background.start(self._reset_and_return(session))  # it keeps its slot meanwhile
+        is_leased = session in self._leased
+        if session is not None and is_leased and session.can_be_reused(outcome):
+            self._background.start(self._reset_and_return(session, domain))  # it keeps its slot meanwhile
             return
-        if session in self._leased and outcome.kind is OutcomeKind.ACCEPTED:
+        if session is not None and is_leased and outcome.kind is OutcomeKind.ACCEPTED:
             self._return_to_idle(session)
-        else:
+        elif session is not None:
             self._drop(session)
-        self._slots.release()
+        self._slots.release(domain)
 
-    async def _reset_and_return(self, session: SmtpSession) -> None:
+    async def _reset_and_return(self, session: SmtpSession, domain: str) -> None:
         try:
             is_clean = await session.reset()
             if is_clean:
                 self._return_to_idle(session)
         finally:
             self._drop(session)
-            self._slots.release()
+            self._slots.release(domain)
 
     def _lease(self) -> tuple[SmtpSession, bool]:
         """Lease a session; return it, and whether it was used before."""

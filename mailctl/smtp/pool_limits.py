@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
+from mailctl.timefmt import format_age, pluralize
 
 #: The outcome of a message for which there was no session, if the server has not said why.
 NO_SESSION = Outcome(
@@ -19,6 +20,28 @@ NOT_ITS_TURN = replace(
     reply=SmtpReply(text="it waits for its turn: the mail server allows no more sessions"),
     retry_after_seconds=1.0,
 )
+#: Seconds until a message is tried again whose domain does not answer: half as long as that lasts.
+_FIRST_STALLED_SECONDS, _MAX_STALLED_SECONDS = 5.0, 60.0
+
+
+def domain_stalls(domain: str, *, count: int, seconds: float) -> Outcome:
+    """Return the outcome of a message that no server was asked to take, so that others are not kept waiting.
+
+    Args:
+        domain: the domain of the recipient.
+        count: how many emails to it are being sent.
+        seconds: for how long none of them has ended.
+    """
+    lasting = f"for {format_age(seconds)}" if seconds >= 1 else "for a while"
+    return Outcome(
+        kind=OutcomeKind.DEFERRED,
+        reply=SmtpReply(
+            text=f"it waits for its turn: none of the {pluralize(count, 'email')} to {domain} that are being"
+            f" sent has ended {lasting}"
+        ),
+        category=ReplyCategory.CONNECTIONS,
+        retry_after_seconds=min(_MAX_STALLED_SECONDS, max(_FIRST_STALLED_SECONDS, seconds / 2)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +51,7 @@ class PoolLimits:
     `connections` times the number of worker processes must not exceed the limit of the mail server.
     """
 
-    connections: int = 50
+    connections: int = 56
     messages_per_session: int = 100
     #: Shorter than the time after which servers close idle sessions (Postfix: 300 s, under stress 10 s).
     max_idle_seconds: float = 20.0

@@ -1,4 +1,4 @@
-"""Who may use a session next: campaigns never have all of them, and other email goes first.
+"""Who may use a session next: no campaign and no domain ever has all of them, and other email goes first.
 
 The decisions are pure; `SessionSlots` waits.
 """
@@ -6,12 +6,22 @@ The decisions are pure; `SessionSlots` waits.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Sessions that are opened at once for the first messages, and at least.
 FIRST_SESSIONS = 4
 #: Seconds for which it is awaited whether the server allows the sessions that are being opened.
 CAUTION_SECONDS = 1.0
+#: Sessions that a domain may have for each that it leaves free, from so many sessions on.
+_HELD_FOR_EACH_FREE, _SHARED_SESSIONS = 9, 10
+#: Seconds after which a message does not wait any more for the emails to its domain that have all sessions.
+STALL_SECONDS = 5.0
 
 
 def campaign_sessions(sessions: int) -> int:
@@ -35,56 +45,166 @@ def may_open_another(*, opening: int, opened: int, proven: int) -> bool:
     return opening < max(1, opened // 2)
 
 
+def may_hold_another(*, held: int, free: int, sessions: int) -> bool:
+    """Whether emails to a domain may have one more session, so that one that does not answer leaves some.
+
+    A domain may have nine sessions for each that stays free, but for the last one, which is for a domain that
+    has none: of 56, the first one gets 50 at most, the second one 5 and the third one 1.
+
+    Args:
+        held: how many sessions emails to this domain have.
+        free: how many sessions nobody has.
+        sessions: how many there are; of a few, all are for every domain.
+    """
+    return not held or sessions < _SHARED_SESSIONS or held < _HELD_FOR_EACH_FREE * (free - 1)
+
+
+@dataclass
+class _DomainUse:
+    """The slots that emails to one domain have."""
+
+    held: int = 0
+    #: When one of them was given back last, or the first one was taken.
+    moved_at: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A message that waits for a slot."""
+
+    domain: str
+    since: float
+    #: Whether it has got one.
+    granted: asyncio.Future[bool]
+
+
 class SessionSlots:
     """One slot for each session that may be in use; only one event loop uses it.
 
     Args:
         sessions: how many there are.
+        allowed: returns how many of them the server allows now.
     """
 
-    def __init__(self, sessions: int) -> None:
+    def __init__(self, sessions: int, *, allowed: Callable[[], int] | None = None) -> None:
+        self._sessions = sessions
+        self._allowed = allowed or (lambda: sessions)
         self.free = sessions
         #: Slots that campaigns leave free.
         self._kept = sessions - campaign_sessions(sessions)
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._campaign_waiting: deque[asyncio.Future[None]] = deque()
+        self._domains: dict[str, _DomainUse] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._campaign_waiting: deque[_Waiting] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def acquire(self, *, is_campaign: bool = False) -> None:
+    async def acquire(self, domain: str, *, is_campaign: bool = False) -> bool:
         """Take a slot, and wait until there is one.
 
         Args:
+            domain: the domain of the recipient, which leaves some to others.
             is_campaign: whether it is for an email of a campaign, which leaves one to others.
+
+        Returns:
+            Whether it was taken; False if emails to the domain have all that they may have, and do not end.
         """
         waiting = self._campaign_waiting if is_campaign else self._waiting
-        if not waiting and self._is_free(is_campaign=is_campaign):
-            self.free -= 1
-            return
-        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.append(granted)
+        if not waiting and self._is_free(is_campaign=is_campaign) and self._may_hold(domain):
+            self._take(domain)
+            return True
+        if self.stalled_for(domain) >= STALL_SECONDS:
+            return False
+        entry = _Waiting(domain, time.monotonic(), asyncio.get_running_loop().create_future())
+        waiting.append(entry)
+        self._watch()
+        self._grant_all()  # it may be the only one whose domain may have another slot
         try:
-            await granted
+            return await entry.granted
         except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled():
-                self.release()
-            elif granted in waiting:
-                waiting.remove(granted)
+            if entry in waiting:
+                waiting.remove(entry)
+            elif not entry.granted.cancelled() and entry.granted.result():
+                self.release(domain)
             raise
 
-    def release(self) -> None:
+    def release(self, domain: str) -> None:
         """Give a slot back, and let the next message have it."""
         self.free += 1
+        use = self._domains[domain]
+        use.held, use.moved_at = use.held - 1, time.monotonic()
+        if not use.held:
+            del self._domains[domain]
+        self._grant_all()
+
+    def held(self, domain: str) -> int:
+        """Return how many slots emails to a domain have."""
+        use = self._domains.get(domain)
+        return 0 if use is None else use.held
+
+    def stalled_for(self, domain: str) -> float:
+        """Return for how many seconds none has ended of the emails to a domain that has all it may have."""
+        use = self._domains.get(domain)
+        return 0.0 if use is None or self._may_hold(domain) else time.monotonic() - use.moved_at
+
+    def _take(self, domain: str) -> None:
+        self.free -= 1
+        use = self._domains.get(domain)
+        if use is None:
+            use = self._domains[domain] = _DomainUse(moved_at=time.monotonic())
+        use.held += 1
+
+    def _may_hold(self, domain: str) -> bool:
+        use = self._domains.get(domain)
+        if use is None:
+            return True
+        sessions = min(self._sessions, self._allowed())
+        free = self.free - (self._sessions - sessions)
+        return may_hold_another(held=use.held, free=free, sessions=sessions)
+
+    def _grant_all(self) -> None:
         self._grant(self._waiting, is_campaign=False)
         self._grant(self._campaign_waiting, is_campaign=True)
 
-    def _grant(self, waiting: deque[asyncio.Future[None]], *, is_campaign: bool) -> None:
+    def _grant(self, waiting: deque[_Waiting], *, is_campaign: bool) -> None:
+        refused: set[str] = set()
         while waiting and self._is_free(is_campaign=is_campaign):
-            granted = waiting.popleft()
-            if not granted.done():
-                self.free -= 1
-                granted.set_result(None)
+            entry = self._next(waiting, refused)
+            if entry is None:
+                return
+            waiting.remove(entry)
+            if not entry.granted.done():
+                self._take(entry.domain)
+                entry.granted.set_result(True)
+
+    def _next(self, waiting: deque[_Waiting], refused: set[str]) -> _Waiting | None:
+        """Return the first one whose domain may have another slot; others are added to `refused`."""
+        for entry in waiting:
+            if entry.domain in refused:
+                continue
+            if self._may_hold(entry.domain):
+                return entry
+            refused.add(entry.domain)
+        return None
 
     def _is_free(self, *, is_campaign: bool) -> bool:
         return self.free > (self._kept if is_campaign else 0)
+
+    def _watch(self) -> None:
+        """Look from time to time whether messages wait in vain."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS / 4, self._on_timer)
+
+    def _on_timer(self) -> None:
+        """Send away who has waited for long because of its domain: others wait behind it for their claims."""
+        self._timer = None
+        before = time.monotonic() - STALL_SECONDS
+        for waiting in (self._waiting, self._campaign_waiting):
+            for entry in [each for each in waiting if each.since <= before]:
+                if not self._may_hold(entry.domain):
+                    waiting.remove(entry)
+                    if not entry.granted.done():
+                        entry.granted.set_result(False)
+        if self._waiting or self._campaign_waiting:
+            self._watch()
 
 
 class SessionQueue:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from mailctl.smtp import session_slots
 from mailctl.smtp.session_slots import FIRST_SESSIONS, SessionSlots, campaign_sessions, may_open_another
 
 
@@ -36,7 +37,7 @@ def test_beyond_what_is_proven_sessions_become_more_by_half() -> None:
 
 
 async def _granted(slots: SessionSlots, order: list[str], name: str) -> None:
-    await slots.acquire(is_campaign=name.startswith("campaign"))
+    await slots.acquire("example.com", is_campaign=name.startswith("campaign"))
     order.append(name)
 
 
@@ -79,9 +80,9 @@ def test_other_email_gets_the_next_slot_before_a_campaign() -> None:
     async def scenario() -> list[str]:
         slots = SessionSlots(1)
         order, tasks = await _grants(slots, ["campaign 0", "campaign 1", "reset"])
-        slots.release()
+        slots.release("example.com")
         await asyncio.sleep(0)
-        slots.release()
+        slots.release("example.com")
         await asyncio.gather(*tasks)
         return order
 
@@ -93,13 +94,82 @@ def test_a_cancelled_message_keeps_no_slot() -> None:
 
     async def scenario() -> int:
         slots = SessionSlots(1)
-        await slots.acquire()
+        await slots.acquire("example.com")
         _, [waiting, granted] = await _grants(slots, ["reset 0", "reset 1"])
         waiting.cancel()
         await asyncio.sleep(0)
-        slots.release()
+        slots.release("example.com")
         granted.cancel()
         await asyncio.wait([waiting, granted])
         return slots.free
 
     assert asyncio.run(scenario()) == 1
+
+
+async def _take_all(slots: SessionSlots, domain: str) -> int:
+    """Let emails to a domain take as many slots as they may have; return how many that are."""
+    tasks = [asyncio.create_task(slots.acquire(domain)) for _ in range(100)]
+    await asyncio.sleep(0)
+    waiting = [task for task in tasks if not task.done()]
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    return slots.held(domain)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "held"), [(56, [50, 5, 1, 0]), (20, [18, 1, 1, 0]), (10, [9, 1, 0, 0]), (9, [9, 0, 0, 0])]
+)
+def test_a_domain_that_does_not_answer_leaves_sessions_to_others(sessions: int, held: list[int]) -> None:
+    """Of a few, none: they would be too few for the mail of everyday."""
+
+    async def scenario() -> list[int]:
+        slots = SessionSlots(sessions)
+        return [await _take_all(slots, f"{name}.example") for name in "abcd"]
+
+    assert asyncio.run(scenario()) == held
+
+
+def test_what_the_server_allows_is_shared_between_domains() -> None:
+    """It may be less than the settings allow."""
+
+    async def scenario() -> list[int]:
+        slots = SessionSlots(56, allowed=lambda: 20)
+        return [await _take_all(slots, "a.example"), await _take_all(slots, "b.example")]
+
+    assert asyncio.run(scenario()) == [18, 1]
+
+
+def test_an_email_overtakes_those_whose_domain_has_all_its_sessions() -> None:
+    """And they follow when one of theirs has ended."""
+
+    async def scenario() -> list[str]:
+        slots = SessionSlots(56)
+        await _take_all(slots, "example.com")
+        order, tasks = await _grants(slots, ["late 0", "late 1"])
+        await slots.acquire("other.example")
+        order.append("other")
+        slots.release("other.example")
+        slots.release("example.com")
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        return order
+
+    assert asyncio.run(scenario()) == ["other", "late 0"]
+
+
+def test_nobody_waits_long_for_a_domain_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither who waits already, nor who comes then; who comes when an email has ended does."""
+    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.2)
+
+    async def scenario() -> tuple[bool, bool, bool]:
+        slots = SessionSlots(56)
+        await _take_all(slots, "example.com")
+        waited = await slots.acquire("example.com")
+        came_later = await slots.acquire("example.com")
+        assert slots.stalled_for("example.com") >= 0.2
+        slots.release("example.com")
+        return waited, came_later, await slots.acquire("example.com")
+
+    assert asyncio.run(scenario()) == (False, False, True)
