@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailctl.security.keyring import Keyring
 
 _GROUP = CheckGroup(name="workers")
-_KEYS_FIX = "Set SECRET_KEY or MAILCTL_SECRET_KEYS_OLD to the key of the process that recorded them."
+KEYS_FIX = "Set SECRET_KEY or MAILCTL_SECRET_KEYS_OLD to the key of the process that recorded them."
 
 
 def check_processes(
@@ -72,7 +72,7 @@ def _readability(engine: Engine, keyring: Keyring) -> Iterator[Finding]:
     if sample.unreadable:
         share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
         detail = f"This process cannot decrypt {share}: they were encrypted with another SECRET_KEY."
-        yield _GROUP.fail("content", detail, fix=_KEYS_FIX)
+        yield _GROUP.fail("content", detail, fix=KEYS_FIX)
     if sample.unbound:
         share = f"{sample.unbound} of {pluralize(sample.checked, 'waiting email')}"
         detail = f"An earlier version of mailctl encrypted {share}: workers cannot read them."

@@ -129,7 +129,8 @@ def circuit_open(case: Case) -> Cause | None:
         if worker.identity is not None and circuit.server in worker.identity.servers
     ]
     whose = f" (the server of {', '.join(users)})" if 0 < len(users) < len(case.evidence.workers) else ""
-    details = f"{circuit}{whose}; sending is suspended, and the next probe is {_at(circuit.probe_at)}"
+    probe = _at(circuit.probe_at) if circuit.probe_at > case.now else "due"
+    details = f"{circuit}{whose}; sending is suspended, and the next probe is {probe}"
     return replace(cause, sentence=f"{cause.sentence}: {details}")
 
 
@@ -208,7 +209,7 @@ def _unreadable(case: Case) -> Cause:
     return Cause(
         name="wrong_key",
         sentence=details or f"worker {case.email.worker} does not have the SECRET_KEY that encrypted it",
-        next_step=mailctl_command("workers"),
+        next_step=mailctl_command("check-config"),
     )
 
 

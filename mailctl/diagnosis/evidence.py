@@ -296,7 +296,9 @@ class EvidenceCollector:
         """
         servers = self._runtime.mail_servers
         own = server_address(self._runtime.settings.email_host, self._runtime.settings.email_port)
-        circuits = read_circuits_in_use(self._runtime.engine, workers)
+        # A worker that is stopped by a signal keeps its mail server.
+        users = workers or tuple(self._runtime.workers.list_silent())
+        circuits = read_circuits_in_use(self._runtime.engine, users)
         if len(servers.by_name) > 1:
             labels = [servers.by_name[name].label for name in servers.routing.order_for(email.routed)]
             circuits = [each for each in circuits if each.server in labels]

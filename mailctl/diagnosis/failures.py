@@ -39,7 +39,7 @@ def _unreadable() -> Cause:
     return Cause(
         name="wrong_key",
         sentence="the worker does not have the SECRET_KEY that encrypted it",
-        next_step=mailctl_command("workers"),
+        next_step=mailctl_command("check-config"),
     )
 
 

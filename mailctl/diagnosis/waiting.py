@@ -130,7 +130,8 @@ def no_worker(case: Case) -> Cause | None:
         )
     if evidence.has_living_worker or _may_be_with_others(case):
         return None
-    if evidence.has_unresponsive_worker and case.email.state is State.QUEUED:
+    resume = _resume_command(case)
+    if evidence.has_unresponsive_worker and case.email.state is State.QUEUED and resume is None:
         return _unresponsive_worker(case)
     consumed = f"no worker consumes queue {queue!r}: " if case.email.state is State.QUEUED else ""
     unsure = " in the log, and the broker could not be queried" if evidence.broker_error else ""
@@ -138,7 +139,7 @@ def no_worker(case: Case) -> Cause | None:
     return Cause(
         name="no_worker",
         sentence=f"{describe_wait(case)}; {consumed}no worker is alive{unsure}{silent}",
-        next_step=_resume_command(case) or start_worker_command(None if evidence.is_usual_queue else queue),
+        next_step=resume or start_worker_command(None if evidence.is_usual_queue else queue),
     )
 
 

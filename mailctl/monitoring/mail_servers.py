@@ -81,7 +81,7 @@ def _last_reply(runtime: Runtime) -> Hop:
     now = runtime.clock()
     answer = QueueStats(runtime.engine).last_answer(since=now - _RECENT)
     if answer is None:
-        detail = f"unknown: no email was tried in the last {format_duration(_RECENT)}"
+        detail = f"unknown: it has replied to no email in the last {format_duration(_RECENT)}"
         fix = str(mailctl_command("health", canary=True))
         return Hop(name=_NAME, ok=True, detail=detail, fix=fix)
     ago = format_duration(max(timedelta(), now - answer.at))

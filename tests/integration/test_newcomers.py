@@ -222,7 +222,7 @@ class TestMailServer:
         monkeypatch.setenv("EMAIL_ENABLED", "True")
         task_id = welcome(mailctl)
         hop = self.hop(mailctl)
-        assert hop["detail"] == "unknown: no email was tried in the last 60 min"
+        assert hop["detail"] == "unknown: it has replied to no email in the last 60 min"
         assert hop["fix"] == "mailctl health --canary"
         fail(task_id, REFUSED)
         assert str(self.hop(mailctl)["detail"]).endswith(" ago; result: failed")

@@ -104,8 +104,8 @@ class LogFacts:
 
     @cached_property
     def circuits(self) -> tuple[Circuit, ...]:
-        """The circuits to the mail servers of live workers that have failed."""
-        return tuple(read_circuits_in_use(self.runtime.engine, self.workers))
+        """The circuits to the mail servers of live workers, or else of silent ones, that have failed."""
+        return tuple(read_circuits_in_use(self.runtime.engine, self.workers or self.silent))
 
     @cached_property
     def recent(self) -> RecentFacts:
@@ -156,7 +156,7 @@ class LogFacts:
         """How many emails wait for a worker, by queue; paused and scheduled ones do not."""
         found: dict[str, int] = {}
         for group in self.unfinished:
-            if self._is_ready(group):
+            if self.is_ready(group):
                 found[group.queue] = found.get(group.queue, 0) + group.count
         return found
 
@@ -170,6 +170,7 @@ class LogFacts:
             lambda group: group.state in CLAIMABLE_STATES and not group.is_scheduled and pause.covers(group)
         )
 
-    def _is_ready(self, group: UnfinishedEmails) -> bool:
+    def is_ready(self, group: UnfinishedEmails) -> bool:
+        """Whether nothing but a worker is missing to emails."""
         is_paused = any(pause.covers(group) for pause in self.pauses)
         return group.state in (State.PENDING, State.QUEUED) and not group.is_later and not is_paused

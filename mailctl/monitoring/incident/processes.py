@@ -9,6 +9,7 @@ from mailctl.celery_app import consumed_queues
 from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import as_sentence
 from mailctl.checks.other_delivery_logs import compare_other_workers
+from mailctl.checks.processes import KEYS_FIX
 from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
@@ -74,14 +75,21 @@ def _unconsumed_queues(facts: LogFacts) -> Iterator[IncidentProblem]:
 
 def _other_logs(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield a problem for workers that take emails of this log and have another log or key."""
-    runtime = facts.runtime
     queues = {worker.name: worker.queues for worker in facts.other_logs}
-    for each in compare_other_workers(
-        facts.other_logs, runtime.settings, keys=runtime.identity.keys, own_queues=facts.own_queues
-    ):
+    for each in _differences_of_others(facts):
         taken = {queue for name in each.workers for queue in queues[name]}
         held_up = sum(facts.ready_by_queue.get(queue, 0) for queue in taken)
         yield replace(_problem_of(facts, each), held_up=held_up if each.is_failure else 0)
+
+
+def _differences_of_others(facts: LogFacts) -> list[Disagreement]:
+    """Return how workers with another log differ from this process."""
+    runtime = facts.runtime
+    return list(
+        compare_other_workers(
+            facts.other_logs, runtime.settings, keys=runtime.identity.keys, own_queues=facts.own_queues
+        )
+    )
 
 
 def _consumers(facts: LogFacts) -> list[tuple[str, tuple[str, ...]]]:
@@ -254,21 +262,41 @@ def _capturing(facts: LogFacts) -> list[str]:
 def _disagreements(facts: LogFacts) -> Iterator[IncidentProblem]:
     own_skew = facts.runtime.clock_skew_seconds
     capturing = set(_capturing(facts))
-    for each in find_disagreements(facts.workers, facts.runtime.identity, own_skew_seconds=own_skew):
+    found = find_disagreements(facts.workers, facts.runtime.identity, own_skew_seconds=own_skew)
+    if not any(each.subject is AgreementSubject.KEYS for each in (*found, *_differences_of_others(facts))):
+        yield from _unreadable(facts)
+    for each in found:
         is_capture = each.subject is AgreementSubject.MAIL_SERVER and capturing.issuperset(each.workers)
         if not is_capture:  # `_captures` says so
             yield _problem_of(facts, each)
 
 
+def _unreadable(facts: LogFacts) -> Iterator[IncidentProblem]:
+    """Yield a problem for emails that no worker could decrypt, although all processes have the same key."""
+    if count := _count_unreadable(facts):
+        were, it_was = ("was", "it was") if count == 1 else ("were", "they were")
+        yield IncidentProblem(
+            subject=ProblemSubject.KEYS,
+            name="wrong_key",
+            sentence=f"{pluralize(count, 'email')} {were} not decrypted when a worker tried:"
+            f" {it_was} encrypted with another SECRET_KEY",
+            fix=f"{KEYS_FIX} To see whether all can be decrypted now: {mailctl_command('check-config')}",
+            held_up=count,
+        )
+
+
+def _count_unreadable(facts: LogFacts) -> int:
+    return facts.count(lambda group: group.reason_code is ReasonCode.UNREADABLE_CONTENT)
+
+
 def _problem_of(facts: LogFacts, difference: Disagreement) -> IncidentProblem:
     name, subject = _DIFFERENCES[difference.subject]
-    unreadable = facts.count(lambda group: group.reason_code is ReasonCode.UNREADABLE_CONTENT)
     return IncidentProblem(
         subject=subject,
         name=name,
         sentence=as_sentence(difference.detail).rstrip("."),
         fix=difference.fix,
-        held_up=unreadable if difference.subject is AgreementSubject.KEYS else 0,
+        held_up=_count_unreadable(facts) if difference.subject is AgreementSubject.KEYS else 0,
         is_failure=difference.is_failure,
     )
 

@@ -13,7 +13,7 @@ from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
 from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject, in_order
 from mailctl.monitoring.incident.processes import find_worker_problems
-from mailctl.monitoring.incident.sending import find_sending_problems
+from mailctl.monitoring.incident.sending import find_backlog, find_sending_problems
 from mailctl.monitoring.incident.services import (
     count_waiting,
     find_broker_problems,
@@ -80,8 +80,10 @@ def find_logged_incident(runtime: Runtime, *, recent: RecentFacts | None = None)
 
 def find_problems_in_log(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield every problem that shows in the delivery log."""
-    yield from find_worker_problems(facts)
-    yield from find_sending_problems(facts)
+    found = [*find_worker_problems(facts), *find_sending_problems(facts)]
+    yield from found
+    if not any(problem.is_failure for problem in found):
+        yield from find_backlog(facts)
 
 
 def _ask_broker(facts: LogFacts) -> tuple[BrokerInspector | None, tuple[IncidentProblem, ...]]:

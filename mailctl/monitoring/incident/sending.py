@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.attempt_causes import cause_of_server_failure
@@ -10,10 +11,12 @@ from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
 from mailctl.domain.states import State
 from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
+from mailctl.settings import BULK_QUEUE
 from mailctl.smtp.classify import is_server_stage, reply_category
 from mailctl.timefmt import (
     TimeStyle,
     format_campaign_rate,
+    format_duration,
     format_rate,
     format_share,
     format_time,
@@ -35,6 +38,8 @@ MANY_REFUSED = 10
 _EVERYDAY = frozenset({ReplyCategory.DEAD_MAILBOX, ReplyCategory.RECIPIENT, ReplyCategory.GREYLISTING})
 #: Emails with these reasons wait because a mail server, or our account there, does not work.
 _SERVER_REASONS = frozenset({ReasonCode.MAIL_SERVER_DOWN, ReasonCode.CONFIGURATION})
+#: How long sending may take, and how long an email may wait, until that is told.
+_SLOW_AFTER, _OLD_AFTER = timedelta(minutes=2), timedelta(minutes=5)
 #: Causes of errors that other detectors report.
 _REPORTED_ELSEWHERE = frozenset({"wrong_key"})
 
@@ -43,6 +48,7 @@ def find_sending_problems(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield what keeps emails from being sent although workers take them."""
     for circuit in facts.circuits:
         yield _mail_server(facts, circuit)
+    yield from _unanswered(facts)
     yield from _paused(facts)
     yield from _campaigns(facts)
     for group in facts.errors:
@@ -63,17 +69,66 @@ def _mail_server(facts: LogFacts, circuit: Circuit) -> IncidentProblem:
     found, probe = f"{attempts} at {circuit.server} failed: {circuit.reason}", ""
     if circuit.is_open:
         found = circuit.describe(circuit.server)
-        probe = f"; the next probe is at {format_time(circuit.probe_at, TimeStyle.SENTENCE_CLOCK)}"
+        at = format_time(circuit.probe_at, TimeStyle.SENTENCE_CLOCK)
+        probe = f"; the next probe is {f'at {at}' if circuit.probe_at > facts.now else 'due'}"
     sentence = f"{cause.sentence}: {found}{whose}"
     return IncidentProblem(
         subject=ProblemSubject.MAIL_SERVER,
         name=cause.name,
         sentence=f"{sentence[:1].upper()}{sentence[1:]}",
-        fix=f"On the worker's host, run: {mailctl_command('check-config')}"
-        " (restart the workers after you change a setting; otherwise sending resumes once the server works"
-        f"{probe})",
+        fix=f"Sending resumes once the server works{probe}. After you change a setting, restart the workers."
+        f" On the worker's host, run: {mailctl_command('check-config')}",
         held_up=_waiting_for_server(facts),
     )
+
+
+def _unanswered(facts: LogFacts) -> Iterator[IncidentProblem]:
+    """Yield a problem for emails that a living worker has been sending for minutes."""
+    alive = {worker.name: worker for worker in facts.workers}
+    held = [
+        group
+        for group in facts.unfinished
+        if group.state is State.SENDING and group.may_be_held_by(alive.get(group.worker or ""))
+    ]
+    slow = [
+        group
+        for group in held
+        if group.changed_at < facts.now - _SLOW_AFTER
+        and (group.lease_until is None or group.lease_until > facts.now)
+    ]
+    if not slow:
+        return
+    count, names = sum(group.count for group in slow), sorted({group.worker or "" for group in slow})
+    longest = facts.now - min(group.changed_at for group in slow)
+    yield IncidentProblem(
+        subject=ProblemSubject.MAIL_SERVER,
+        name="mail_server_slow",
+        sentence=f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} sending"
+        f" {pluralize(count, 'email')}, the first for {format_duration(longest)}: the mail server has not"
+        " replied yet",
+        fix=f"See to which domains: {mailctl_command('list', state=State.SENDING)}",
+        held_up=count,
+        is_failure=count >= MANY_REFUSED,
+    )
+
+
+def find_backlog(facts: LogFacts) -> Iterator[IncidentProblem]:
+    """Yield what has waited for long although workers take it and nothing else explains that."""
+    for queue in sorted(facts.own_queues - {BULK_QUEUE}):
+        waiting = [group for group in facts.unfinished if group.queue == queue and facts.is_ready(group)]
+        since = min((group.changed_at for group in waiting), default=facts.now)
+        if since >= facts.now - _OLD_AFTER:
+            continue
+        count = sum(group.count for group in waiting)
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
+            name="backlog",
+            sentence=f"{pluralize(count, 'email')} in queue {queue!r} {'waits' if count == 1 else 'wait'} for"
+            f" a worker, the first for {format_duration(facts.now - since)}",
+            fix="If more comes in than goes out, start more workers, or use a higher -c. See the rates:"
+            f" {mailctl_command('queue', 'list')}",
+            held_up=count,
+        )
 
 
 def _waiting_for_server(facts: LogFacts) -> int:

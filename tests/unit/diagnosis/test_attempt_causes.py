@@ -79,5 +79,5 @@ def test_the_next_step_repeats_the_options_of_the_call() -> None:
         )
     assert [str(cause.next_step) for cause in causes] == [
         "mailctl --env-file prod.env check-config",
-        "mailctl --env-file prod.env workers",
+        "mailctl --env-file prod.env check-config",
     ]

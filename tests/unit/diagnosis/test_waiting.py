@@ -188,3 +188,8 @@ def test_a_worker_that_is_stopped_by_a_signal_is_continued_and_not_started_again
     [first, *_] = causes(PENDING, workers=(), consumers={}, silent=silent, is_usual_queue=True)
     assert (first.name, str(first.next_step)) == ("no_worker", step)
     assert "celery@web" in first.sentence
+    # It is still connected to the broker, and does not answer.
+    [first, *_] = causes(
+        EMAIL, workers=(), consumers={}, silent=silent, has_unresponsive_worker=True, search=place(0)
+    )
+    assert (first.certainty is Certainty.CERTAIN) is is_suspended

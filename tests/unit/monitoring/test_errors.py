@@ -82,7 +82,7 @@ def test_the_words_of_an_event_are_not_given_its_code_twice() -> None:
         (attempt(1, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"), "mailctl list"),
         (deferred(1), "mailctl queue list"),
         (deferred(1, reply=SmtpReply(), stage="connect"), "mailctl check-config"),
-        (deferred(1, reason_code=ReasonCode.UNREADABLE_CONTENT, reply=SmtpReply()), "mailctl workers"),
+        (deferred(1, reason_code=ReasonCode.UNREADABLE_CONTENT, reply=SmtpReply()), "mailctl check-config"),
     ],
 )
 def test_one_command_deals_with_a_group(one: FailedAttempt, command: str) -> None:

@@ -64,7 +64,7 @@ def test_the_servers_of_workers_count_and_not_that_of_this_process(runtime: Runt
 def test_without_an_attempt_nothing_is_known(runtime: Runtime) -> None:
     """Nor without a log; that is said."""
     [hop] = mail_server_hops(runtime, runtime.workers.list_alive())
-    assert (hop.ok, hop.detail) == (True, "unknown: no email was tried in the last 60 min")
+    assert (hop.ok, hop.detail) == (True, "unknown: it has replied to no email in the last 60 min")
     with closing(open_without_log(runtime.settings)) as without_log:
         [hop] = mail_server_hops(without_log, without_log.workers.list_alive())
     assert hop.detail.startswith("unknown: no delivery log")

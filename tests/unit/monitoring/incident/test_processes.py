@@ -150,3 +150,14 @@ def test_another_key_holds_up_what_could_not_be_read(scene: Scene) -> None:
     found = {each.name: each for each in find_worker_problems(scene.facts())}
     assert (found["wrong_key"].held_up, found["wrong_key"].is_failure) == (1, True)
     assert not found["mail_servers_differ"].is_failure
+
+
+def test_what_no_worker_could_read_is_a_problem_although_all_have_the_same_key(scene: Scene) -> None:
+    """A process that is no worker has recorded it, with another key."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.change(email_id, state=State.DEFERRED, reason_code=ReasonCode.UNREADABLE_CONTENT, error="key")
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.held_up, found.is_failure) == ("wrong_key", 1, True)
+    assert found.sentence.startswith("1 email was not decrypted when a worker tried: it was encrypted with")
+    assert found.fix.endswith(": mailctl check-config")

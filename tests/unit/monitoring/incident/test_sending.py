@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.delivery_log.circuits import FAILURES_TO_OPEN, Circuits
+from mailctl.delivery_log.heartbeats import DEAD_AFTER_SECONDS
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.delivery_log.storage.tables import circuits, workers
 from mailctl.domain.models import Deferral
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import State
 from mailctl.monitoring.incident.evidence import LogFacts, RecentFacts, read_recent_facts
-from mailctl.monitoring.incident.sending import MANY_REFUSED, find_sending_problems, is_everyday
+from mailctl.monitoring.incident.sending import MANY_REFUSED, find_backlog, find_sending_problems, is_everyday
 from tests.unit.monitoring.incident.conftest import OWN, names
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ def test_what_a_failing_server_defers_is_told_once(scene: Scene) -> None:
     [found] = find_sending_problems(scene.facts())
     assert (found.name, found.held_up) == ("mail_server_down", FAILURES_TO_OPEN)
     assert f": {OWN} has not worked since" in found.sentence
-    assert "sending resumes once the server works; the next probe is at " in found.fix
+    assert found.fix.startswith("Sending resumes once the server works; the next probe is at ")
+    assert found.fix.endswith(": mailctl check-config")
 
 
 def test_an_email_that_failed_in_two_ways_is_held_up_once(scene: Scene) -> None:
@@ -58,7 +62,7 @@ def test_an_email_that_failed_in_two_ways_is_held_up_once(scene: Scene) -> None:
         Circuits(scene.runtime.engine, OWN).record_failure("certificate has expired", stage="tls")
     [found] = find_sending_problems(scene.facts())
     assert (found.name, found.held_up) == ("smtp_tls", 2)
-    assert "restart the workers after you change a setting" in found.fix
+    assert "After you change a setting, restart the workers." in found.fix
 
 
 def test_credentials_that_were_not_sent_were_not_rejected(scene: Scene) -> None:
@@ -68,6 +72,59 @@ def test_credentials_that_were_not_sent_were_not_rejected(scene: Scene) -> None:
     [found] = find_sending_problems(scene.facts())
     assert found.sentence.startswith("Signing in to the mail server fails: ")
     assert "rejects" not in found.sentence
+
+
+def test_a_probe_that_nobody_makes_is_due(scene: Scene) -> None:
+    """As while the worker is stopped: it was to be a while ago."""
+    scene.worker()
+    for _ in range(FAILURES_TO_OPEN):
+        Circuits(scene.runtime.engine, OWN).record_failure("connection refused", stage="connect")
+    with writing(scene.runtime.engine) as connection:
+        then = scene.runtime.clock() - timedelta(minutes=1)
+        connection.execute(circuits.update().values(probe_at=then))
+    [found] = find_sending_problems(scene.facts())
+    assert "; the next probe is due." in found.fix
+
+
+def test_the_server_of_a_worker_that_is_stopped_counts(scene: Scene) -> None:
+    """And not one that nobody uses any more."""
+    Circuits(scene.runtime.engine, "earlier:25").record_failure("connection refused", stage="connect")
+    scene.worker()
+    then = scene.runtime.clock() - timedelta(seconds=DEAD_AFTER_SECONDS + 5)
+    with writing(scene.runtime.engine) as connection:
+        connection.execute(workers.update().values(seen_at=then))
+    assert names(find_sending_problems(scene.facts())) == []
+
+
+@pytest.mark.parametrize(("count", "is_failure"), [(1, False), (MANY_REFUSED, True)])
+def test_what_has_been_sending_for_minutes_is_told(scene: Scene, count: int, is_failure: bool) -> None:
+    """A single email may be a large one, or go to a slow server; many are none."""
+    scene.worker()
+    then = scene.runtime.clock() - timedelta(minutes=3)
+    with writing(scene.runtime.engine) as connection:
+        connection.execute(workers.update().values(started_at=then - timedelta(minutes=1)))
+    for email_id in scene.add(count):
+        scene.claim(email_id)
+        scene.change(email_id, updated_at=then)
+    [found] = find_sending_problems(scene.facts())
+    assert (found.name, found.held_up, found.is_failure) == ("mail_server_slow", count, is_failure)
+    assert ", the first for 3 min: the mail server has not replied yet" in found.sentence
+    for email_id in scene.add(1):
+        scene.claim(email_id)
+    assert len(list(find_sending_problems(scene.facts()))) == 1
+
+
+@pytest.mark.parametrize(("minutes", "found"), [(4, []), (6, ["backlog"])])
+def test_what_has_waited_for_minutes_is_told(scene: Scene, minutes: int, found: list[str]) -> None:
+    """If workers consume its queue; otherwise that is the problem."""
+    scene.worker()
+    then = scene.runtime.clock() - timedelta(minutes=minutes)
+    for email_id in scene.add(2):
+        scene.change(email_id, updated_at=then)
+    assert names(find_backlog(scene.facts())) == found
+    with writing(scene.runtime.engine) as connection:
+        connection.execute(workers.update().values(queues=["other"]))
+    assert names(find_backlog(scene.facts())) == []
 
 
 def test_a_pause_is_a_problem_if_emails_wait_for_it(scene: Scene) -> None:
