@@ -22,6 +22,8 @@ _STALL_SECONDS, _STALL_INTERVALS = 0.5, 2
 #: Seconds of the rate that may be in flight while it stalls. A server that takes longer for each email keeps
 #: a campaign from its rate.
 _MAX_STALLED_SECONDS = 5.0
+#: Seconds by which what was in flight may end later than the mail server gets on.
+_LATE_SECONDS = 1.0
 #: What the calculation with floating-point numbers may be wrong by.
 _TOLERANCE = 1e-6
 
@@ -118,7 +120,7 @@ class CampaignRate:
             now: the current time.
             in_flight: as for `allowed`.
         """
-        recent = [each for each in self.recent if _age(each, now) < self._long_period]
+        recent = [each for each in self.recent if _age(each, now) < self._long_period + _LATE_SECONDS]
         if recent and not recent[-1].count and not count:
             recent.pop()
         is_stalled = self.is_stalled(now, in_flight)
@@ -190,13 +192,13 @@ class CampaignRate:
         released, room = 0, limit
         for each in reversed(self.recent):
             age = _age(each, now)
-            if age >= seconds:
+            if age >= seconds + _LATE_SECONDS:
                 break
             released += each.count
-            most = limit - each.held_up
             if each.is_stalled:
-                most = _whole(most * age / seconds) + 1
-            room = min(room, most - released)
+                room = min(room, _whole((limit - each.held_up) * age / seconds) + 1 - released)
+            elif age < seconds:
+                room = min(room, limit - each.held_up - released)
         return room
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 SETTING = "MAILCTL_DATABASE_URL"
 KEYRING = Keyring(["a-secret-key-for-tests"])
 LEASE = timedelta(seconds=60)
+ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, reply=SmtpReply(code=250, text="ok"), stage="body")
 
 
 class Log:
@@ -110,6 +111,31 @@ def test_a_rate_is_one_for_all_relays(log: Log) -> None:
     assert log.campaigns.take_due(limit=100) == {}, "workers have not taken the others"
     log.claims.claim([*first, *second], worker="w")
     assert len(log.campaigns.take_due(limit=100)) == 5, "after a pause, half a second's worth"
+
+
+def test_what_a_mail_server_that_stalls_may_still_accept_counts_for_the_rate(log: Log) -> None:
+    """It ends at once when the server gets on; after that the others go out more slowly for a while."""
+    log.begin(500, rate=20)
+
+    def take() -> list[SentClaim]:
+        log.now += timedelta(seconds=0.2)
+        taken = log.claims.claim(list(log.campaigns.take_due(limit=100)), worker="w").claims
+        return [
+            SentClaim(claim=claim, state=State.SENT, outcome=ACCEPTED, message_id="<m>") for claim in taken
+        ]
+
+    for _ in range(50):  # it works for ten seconds
+        log.results.finish_sent(take())
+    held_up = [sent for _ in range(75) for sent in take()]  # and stalls for fifteen
+    assert len(held_up) <= 5 * 20
+    log.results.finish_sent(held_up)
+    later = 0
+    for _ in range(49):
+        sent = take()
+        log.results.finish_sent(sent)
+        later += len(sent)
+    assert 80 <= len(held_up) + later <= 10 * 20 * 1.1
+    assert log.history.count_by_state()[State.SENT] == 200 + len(held_up) + later
 
 
 def test_a_slow_campaign_keeps_no_other_waiting(log: Log) -> None:
