@@ -82,7 +82,8 @@ _NOUNS = frozenset(
     (
         *("recipient", "recipients", "subject", "token", "user id", "task id", "email id", "idempotency key"),
         *("address", "template", "locale", "file", "file name", "list", "content", "header", "headers"),
-        *("form", "variable", "row", "queue", "queue or kind", "ids", "port", "sender", "user", "argument"),
+        *("form", "variable", "row", "queue", "queue or kind", "queue and kind", "ids", "port", "sender"),
+        *("user", "argument"),
     )
 )
 

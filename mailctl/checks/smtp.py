@@ -26,8 +26,8 @@ from mailctl.settings.hosts import socket_path
 from mailctl.smtp.capture import CaptureSender
 from mailctl.smtp.mail_servers import mail_servers_from_settings
 from mailctl.smtp.pool import SmtpPool
-from mailctl.smtp.port_probe import look_at_port
-from mailctl.smtp.probe import probe_recipient
+from mailctl.smtp.port_probe import LONGEST_LOOK_SECONDS, look_at_port
+from mailctl.smtp.probe import REPLY_SECONDS, ProbeStep, probe_recipient
 from mailctl.smtp.recipient_guard import GuardedSender
 from mailctl.smtp.server import smtp_server_from_settings
 from mailctl.timefmt import format_milliseconds, pluralize
@@ -41,15 +41,14 @@ if TYPE_CHECKING:
     from mailctl.settings import Settings
     from mailctl.smtp.mail_servers import MailServers, NamedServer
     from mailctl.smtp.port_probe import PortUse
-    from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.sender import Sender
     from mailctl.smtp.server import SmtpServer
 
 _GROUP = CheckGroup(name="smtp")
 _SEND_TEST = "send-test"
 _SERVICE_NAME = "The mail server"
-#: For all steps of a session; connecting, and each reply after that, may take `DEADLINE_SECONDS`.
-_SESSION_SECONDS = 10.0
+#: For all steps of a session.
+_SESSION_SECONDS = 20.0
 #: For the session and what cannot be cancelled, such as the resolution of a name.
 _PROBE_SECONDS = _SESSION_SECONDS + 2.0
 #: The part of it in which an access token must be fetched.
@@ -144,9 +143,10 @@ def _probe(
 ) -> tuple[list[Finding], bool]:
     """Go through a session as an email does, up to RCPT; return also whether the mail server is available."""
     try:
-        server = _with_short_timeouts(servers.smtp_server(name))
+        patient = servers.smtp_server(name)
     except MailctlError as error:
         return [_GROUP.error("auth", error)], False
+    server = _with_short_timeouts(patient)
     try:
         steps = call_with_deadline(
             lambda: asyncio.run(_probe_steps(settings, server, recipient=recipient)),
@@ -155,7 +155,7 @@ def _probe(
         )
     except MailctlError as error:
         return [_GROUP.error("connect", error)], False
-    findings = [_step(step, server, recipient=recipient) for step in steps]
+    findings = [_step(_with_patience(step, patient, server), server, recipient=recipient) for step in steps]
     is_usable = all(step.ok or step.name in ("mail", "rcpt") for step in steps)
     if is_usable and server.tls == "none":
         findings.append(_GROUP.skip("tls", "EMAIL_TLS=none: the session is not encrypted"))
@@ -179,6 +179,9 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
     # Of a port that says nothing it is looked meanwhile what it speaks, so that this takes no longer.
     look = None if probe.done() else asyncio.create_task(look_at_port(server.host, server.port))
     try:
+        if look is not None and not await _can_connect(probe, look):
+            probe.cancel()
+            return [_no_connection(server)]
         steps = await probe
         last = steps[-1]
         if last.ok or last.name not in ("connect", "tls") or last.category is not None:
@@ -190,6 +193,21 @@ async def _probe_steps(settings: Settings, server: SmtpServer, *, recipient: str
         if look is not None:
             look.cancel()
     return [*steps[:-1], replace(last, detail=last.detail + _describe_port(use, server))]
+
+
+async def _can_connect(probe: asyncio.Task[list[ProbeStep]], look: asyncio.Task[PortUse | None]) -> bool:
+    """Whether a port accepts connections, or the probe has ended; only then it is worth more patience."""
+    await asyncio.wait([probe, look], return_when=asyncio.FIRST_COMPLETED)
+    if not probe.done() and look.result() is None:
+        await asyncio.wait([probe], timeout=max(0.0, DEADLINE_SECONDS - LONGEST_LOOK_SECONDS))
+        return probe.done()
+    return True
+
+
+def _no_connection(server: SmtpServer) -> ProbeStep:
+    seconds = min(server.timeout_seconds, DEADLINE_SECONDS)
+    detail = f"timed out after {seconds:g} s at connect: no connection"
+    return ProbeStep(name="connect", ok=False, detail=detail, seconds=seconds)
 
 
 def _envelope_sender(settings: Settings) -> str:
@@ -209,8 +227,18 @@ def _describe_port(use: PortUse | None, server: SmtpServer) -> str:
     if use.is_tls_at_once and server.tls != "implicit":
         return f"; port {server.port} speaks TLS from the start, so it needs EMAIL_TLS=implicit"
     if not use.is_tls_at_once and server.tls == "implicit" and use.protocol == "SMTP":
-        return f"; port {server.port} speaks SMTP without TLS at first, so it needs EMAIL_TLS=starttls"
+        return (
+            f"; port {server.port} speaks SMTP without TLS at first, so it needs EMAIL_TLS=starttls,"
+            " or none if it offers no STARTTLS"
+        )
     return ""
+
+
+def _with_patience(step: ProbeStep, patient: SmtpServer, server: SmtpServer) -> ProbeStep:
+    """Return a step that took too long with how long workers wait, who may get their reply."""
+    if step.ok or step.seconds < server.timeout_seconds or patient.timeout_seconds <= server.timeout_seconds:
+        return step
+    return replace(step, detail=f"{step.detail}; workers wait for {patient.timeout_seconds:g} s")
 
 
 def _step(step: ProbeStep, server: SmtpServer, *, recipient: str) -> Finding:
@@ -336,7 +364,7 @@ def _test_result(outcome: Outcome, server: SmtpServer) -> Finding:
 def _with_short_timeouts(server: SmtpServer) -> SmtpServer:
     return replace(
         server,
-        timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS),
+        timeout_seconds=min(server.timeout_seconds, REPLY_SECONDS),
         token_seconds=min(server.token_seconds, _TOKEN_SECONDS),
         data_timeout_seconds=min(server.data_timeout_seconds, _DATA_SECONDS),
     )

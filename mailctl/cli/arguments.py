@@ -173,7 +173,8 @@ def parse_period(
         between: the value of --between, two times with `..` between them; None if it was not given.
 
     Raises:
-        InvalidInput: a time cannot be parsed, or --between is combined with the others.
+        InvalidInput: a time cannot be parsed, the period ends before it begins, or --between is combined with
+            the others.
     """
     from mailctl.timefmt import parse_past_time
 
@@ -191,6 +192,12 @@ def parse_period(
         parse_past_time(text.strip(), field=name, now=now) if text else None
         for text, name in zip((since, until), names, strict=True)
     )
+    if first is not None and last is not None and first > last:
+        raise InvalidInput(
+            names[1],
+            "ends before the period begins.",
+            fix="Give the earlier time first; name the dates if it spans midnight.",
+        )
     return first, last
 
 

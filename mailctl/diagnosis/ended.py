@@ -142,7 +142,9 @@ def _refusal(case: Case) -> Cause:
     cause = cause_of_refusal(email.reply, stage=(event.stage if event else None) or "")
     said = str(email.reply) or email.error or "refused"
     if cause.name == _RECIPIENT_REFUSED:
-        return replace(cause, sentence=f"{cause.sentence}: {said}", next_step=_after_refusal(case, cause))
+        stopped = "; no other email is sent to it" if case.evidence.suppression else ""
+        sentence = f"{cause.sentence}: {said}{stopped}"
+        return replace(cause, sentence=sentence, next_step=_after_refusal(case, cause))
     sentence = f"{cause.sentence}: {said}; fix the cause first"
     return replace(cause, sentence=sentence, next_step=case.command_to_send_again())
 

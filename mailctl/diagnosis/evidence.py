@@ -85,7 +85,7 @@ class EvidenceCollector:
         found: dict[str, Any] = (
             {} if email.is_final else self._collect_unfinished(email, now=now, is_thorough=is_thorough)
         )
-        if email.state is State.SUPPRESSED:
+        if email.state in (State.SUPPRESSED, State.FAILED):
             found["suppression"] = self._runtime.suppressions.find(email.to)
         if email.state in ACCEPTED_STATES:
             found["reports"] = tuple(self._runtime.feedback_reports.of_email(email.id))

@@ -67,6 +67,11 @@ class CampaignStatus:
         return self._count(ACCEPTED_STATES | {State.CAPTURED})
 
     @property
+    def captured(self) -> int:
+        """The number of emails that were written to files instead of being sent."""
+        return self._count(frozenset({State.CAPTURED}))
+
+    @property
     def failed(self) -> int:
         """The number of emails that failed or expired."""
         return self._count(_FAILED_STATES)

@@ -82,8 +82,17 @@ def check_health(
     finally:
         if runtime.is_log_missing:
             runtime.close()
-    if canary is not None and is_healthy:
+    if canary is None:
+        return
+    if is_healthy:
         yield from _canary_hops(runtime, canary)
+    else:
+        yield Hop(
+            name="canary",
+            ok=True,
+            detail="not sent, because a check before it failed",
+            fix="Correct what failed first.",
+        )
 
 
 def _open_log(
@@ -247,14 +256,13 @@ def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:
         yield failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
         return
     for step in steps:
-        code = ExitCode.UNAVAILABLE if step.name == "connect" else ExitCode.FAILED
         yield Hop(
             name=step.name,
             ok=step.ok,
             detail=step.detail,
             seconds=step.seconds,
             fix="" if step.ok else "Run `mailctl check-config` on the worker's host.",
-            exit_code=ExitCode.DONE if step.ok else code,
+            exit_code=ExitCode.DONE if step.ok else ExitCode.FAILED,
         )
 
 

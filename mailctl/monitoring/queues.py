@@ -45,6 +45,8 @@ class QueueStatus:
     at: datetime
     #: Whether emails of a paused kind or campaign wait in it.
     has_paused_emails: bool = False
+    #: Whether the broker was asked and did not answer.
+    is_broker_down: bool = False
 
     @property
     def unclaimed(self) -> int | None:
@@ -81,14 +83,14 @@ class QueueStatus:
     def seconds_to_empty(self) -> float | None:
         """How long it takes to send what is ready or deferred, at the recent rate.
 
-        None while the queue or emails in it are paused, if no worker consumes it, or if nothing was sent
-        recently.
+        None while the queue or emails in it are paused, if no worker consumes it, if the broker does not
+        answer, or if nothing was sent recently.
         """
         waiting = self.ready + self.log_depth.deferred
         if not waiting:
             return 0.0
-        is_stopped = self.pause is not None or self.has_paused_emails or not self.workers
-        if is_stopped or not self.rate.outgoing:
+        is_paused = self.pause is not None or self.has_paused_emails
+        if is_paused or not self.workers or self.is_broker_down or not self.rate.outgoing:
             return None
         return waiting / self.rate.outgoing * 60
 
@@ -174,6 +176,7 @@ class Queues:
                 unlogged_unacked=_count_unlogged(on_broker[name].unacked, known) if name in on_broker else 0,
                 at=now,
                 has_paused_emails=name in with_paused,
+                is_broker_down=broker_error is not None,
             )
             for name in dict.fromkeys([*names, *on_broker])
             # The emails of groups count in their own queues.

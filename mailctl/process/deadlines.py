@@ -59,7 +59,7 @@ def call_with_deadline(
     if not answers:
         raise error_class(
             f"{service} did not answer within {seconds:g} s.",
-            fix="Check that it is running, reachable from this host and not overloaded.",
+            fix="Check that it is running, reachable from this host, and neither locked nor overloaded.",
         )
     return answers[0]
 

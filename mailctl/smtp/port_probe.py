@@ -11,6 +11,8 @@ from mailctl.smtp.known_replies import find_protocol
 #: Seconds to wait for a connection or a handshake, and for what the server says first.
 _CONNECT_SECONDS = 2.0
 _GREETING_SECONDS = 1.0
+#: Seconds after which it is known whether there is a connection.
+LONGEST_LOOK_SECONDS = _CONNECT_SECONDS
 _LONGEST_GREETING = 512
 _SMTP_GREETING = "220"
 #: What an HTTP server answers, and no other.

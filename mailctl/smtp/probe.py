@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from mailctl.domain.outcomes import ReplyCategory
     from mailctl.smtp.server import SmtpServer
+#: Seconds that a probe waits for the greeting and for each reply at most. Some servers greet strangers late:
+#: Postfix' postscreen after 6 s.
+REPLY_SECONDS = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)

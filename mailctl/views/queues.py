@@ -80,7 +80,7 @@ class QueueView(View):
     in_per_minute: PerMinute
     out_per_minute: PerMinute
     seconds_to_empty: Seconds | None = Field(
-        description="Null if it or an email in it is paused, no worker consumes it, or none was sent lately."
+        description="Null if that is not known, as while it is paused, or nobody sends its emails."
     )
     workers: Count = Field(description="Live workers that consume the queue.")
     paused: PauseView | None

@@ -13,8 +13,7 @@ from mailctl.domain.reason_codes import Reason, ReasonCode
 from mailctl.domain.routing import RoutedEmail
 from mailctl.domain.states import State
 from mailctl.errors import ConfigurationError, InvalidInput, MailctlError
-from mailctl.process.deadlines import DEADLINE_SECONDS
-from mailctl.smtp.probe import ProbeStep, probe_recipient
+from mailctl.smtp.probe import REPLY_SECONDS, ProbeStep, probe_recipient
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Json
@@ -77,7 +76,7 @@ def _probe_server(runtime: Runtime, canary_id: str, recipient: str) -> list[Json
     servers = runtime.mail_servers
     facts = RoutedEmail(kind=CANARY.name, queue=settings.celery_queue_default, recipient=recipient)
     server = servers.smtp_server(servers.routing.order_for(facts)[0])
-    server = replace(server, timeout_seconds=min(server.timeout_seconds, DEADLINE_SECONDS))
+    server = replace(server, timeout_seconds=min(server.timeout_seconds, REPLY_SECONDS))
     sender = runtime.composer.envelope_sender(canary_id, kind=CANARY.name)
     steps = asyncio.run(probe_recipient(server, sender=sender, recipient=recipient))
     return [_as_json(step) for step in steps]

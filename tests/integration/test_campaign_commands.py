@@ -42,6 +42,15 @@ def test_progress_and_failures_are_shown(mailctl: Mailctl, ids: list[str]) -> No
     assert mailctl("campaign", "show", "sprung").code == 3
 
 
+def test_captured_emails_are_not_called_sent(mailctl: Mailctl, ids: list[str]) -> None:
+    """They are in files; and without a worker, no end is expected of the others."""
+    fail(ids[0], Outcome(kind=OutcomeKind.CAPTURED), state=State.CAPTURED)
+    heading, row = (line.split("  ") for line in mailctl("campaign").out.splitlines())
+    assert [cell.strip() for cell in row if cell][-1] == "1 captured"
+    assert "sent" in "".join(heading)
+    assert "no worker is alive; start one: mailctl worker" in mailctl("campaign", "show", "spring").out
+
+
 def test_a_campaign_is_paused_and_resumed(mailctl: Mailctl, ids: list[str]) -> None:
     """Its emails say so, and the command that resumes it is printed."""
     paused = mailctl("campaign", "pause", "spring", "--reason", "wrong link")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -229,8 +230,31 @@ class TestSmtp:
         """Whatever the timeout of workers is; what the port speaks is looked at meanwhile, not after that."""
         with ScriptedSmtpServer({"banner": lambda _: Stall(600)}) as server:
             finding = check(mailing(server, mailctl_smtp_timeout_seconds=600))["smtp/connect"]
-        assert (finding.status, "timed out after 3 s" in finding.detail) == (FAIL, True)
+        assert (finding.status, "timed out after 8 s" in finding.detail) == (FAIL, True)
+        assert "; workers wait for 600 s" in finding.detail
         assert server.peak_sessions > 1
+
+    def test_a_server_that_greets_late_works(self) -> None:
+        """Postfix' postscreen lets strangers wait for 6 s; a connection alone is not waited for so long."""
+        with ScriptedSmtpServer({"banner": lambda _: Stall(3.5)}) as server:
+            finding = check(mailing(server))["smtp/connect"]
+        assert finding.status == OK
+
+    def test_a_host_that_accepts_no_connection_is_not_waited_for(self) -> None:
+        """As behind a firewall: here, others have all places of the queue for connections."""
+        with ScriptedSmtpServer() as server, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            address = full.getsockname()
+            places = [socket.socket() for _ in range(4)]
+            for place in places:
+                place.setblocking(False)
+                place.connect_ex(address)
+            finding = check(mailing(server, email_port=address[1]))["smtp/connect"]
+            for place in places:
+                place.close()
+        assert (finding.status, "timed out after 3 s at connect: no connection" in finding.detail) == (
+            FAIL,
+            True,
+        )
 
     def test_connection_greeting_and_ehlo_share_their_time(self) -> None:
         """So that the seconds are true; each of them alone is in time."""

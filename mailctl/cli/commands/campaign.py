@@ -255,7 +255,7 @@ def _row(campaign: CampaignStatus) -> list[str]:
         campaign.kind or "",
         str(campaign.total),
         f"{campaign.progress:.0%}",
-        str(campaign.sent),
+        str(campaign.sent - campaign.captured),
         str(campaign.failed or ""),
         str(campaign.bounced or ""),
         str(campaign.waiting or ""),
@@ -272,8 +272,11 @@ def _kept(campaign: CampaignStatus) -> str:
 
 def _marks(campaign: CampaignStatus) -> list[str]:
     marks = {"paused": campaign.pause, "failing": campaign.is_failing, "behind": campaign.is_behind}
-    cancelled = [f"{campaign.cancelled} cancelled"] if campaign.cancelled else []
-    return [*(mark for mark, is_set in marks.items() if is_set), *cancelled]
+    counts = {"captured": campaign.captured, "cancelled": campaign.cancelled}
+    return [
+        *(mark for mark, is_set in marks.items() if is_set),
+        *(f"{count} {name}" for name, count in counts.items() if count),
+    ]
 
 
 def _show(session: CliSession, found: CampaignDetails) -> None:

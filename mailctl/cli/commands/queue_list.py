@@ -43,8 +43,8 @@ def list_queues(
     """List the queues with depth, age, rates and pauses.
 
     Depth is the number of emails that are due and not finished. Emails that are scheduled, deferred or held
-    are counted separately. Rates are emails per minute. While emails in a queue are paused, or no worker
-    answers, it is unknown when it will be empty.
+    are counted separately. Rates are emails per minute. It is unknown when a queue will be empty while
+    emails in it are paused, or no worker or no broker answers.
 
     \b
     Examples:

@@ -108,7 +108,7 @@ def welcome() -> EmailRequest:
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       6  With --wait: its task did not report whether it was sent.
-      8  With --wait: it was not finished within --timeout.
+      8  With --wait: it is held, or was not finished within --timeout.
 
     \b
     See also:
@@ -132,7 +132,7 @@ def reset(token_stdin: TokenStdinOption = False) -> EmailRequest:
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       6  With --wait: its task did not report whether it was sent.
-      8  With --wait: it was not finished within --timeout.
+      8  With --wait: it is held, or was not finished within --timeout.
 
     \b
     See also:
@@ -156,7 +156,7 @@ def verification(token_stdin: TokenStdinOption = False) -> EmailRequest:
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       6  With --wait: its task did not report whether it was sent.
-      8  With --wait: it was not finished within --timeout.
+      8  With --wait: it is held, or was not finished within --timeout.
 
     \b
     See also:
@@ -191,7 +191,7 @@ def new_ip(
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       6  With --wait: its task did not report whether it was sent.
-      8  With --wait: it was not finished within --timeout.
+      8  With --wait: it is held, or was not finished within --timeout.
 
     \b
     See also:
@@ -221,7 +221,7 @@ def generic(
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       6  With --wait: its task did not report whether it was sent.
-      8  With --wait: it was not finished within --timeout.
+      8  With --wait: it is held, or was not finished within --timeout.
 
     \b
     See also:

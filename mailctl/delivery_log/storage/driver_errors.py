@@ -8,6 +8,9 @@ _DEFAULT_FIX = "Check that it exists and runs, and that this user may use it."
 _READ_ONLY_FIX = (
     "Use a server that accepts writes: this one is a standby, or default_transaction_read_only is set."
 )
+_DAMAGED_FIX = (
+    "Stop the workers and restore the file from a backup, or move it away: then a new, empty log is created."
+)
 _PRIVILEGE_FIX = (
     "Grant this user SELECT, INSERT, UPDATE and DELETE on the tables of mailctl, and CREATE on the schema"
     " where they are missing."
@@ -28,6 +31,8 @@ _FIX_BY_SQLITE_CODE = {
     sqlite3.SQLITE_READONLY: "Give this user write access to the file and its folder, and mount it writable.",
     sqlite3.SQLITE_FULL: "Free space on that disk.",
     sqlite3.SQLITE_BUSY: "Find the program that holds a lock on the file, and stop it.",
+    sqlite3.SQLITE_NOTADB: _DAMAGED_FIX,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED_FIX,
 }
 
 

@@ -163,3 +163,12 @@ def test_a_period_has_two_ends() -> None:
     for given in (("1h", None, "2h..1h"), (None, None, "10:00"), (None, None, "..10:00")):
         with pytest.raises(InvalidInput, match="--between"):
             parse_period(*given)
+
+
+@pytest.mark.parametrize("given", [("1h", "2h", None), (None, None, "10:30..10:00")])
+def test_a_period_that_ends_before_it_begins_is_refused(
+    given: tuple[str | None, str | None, str | None],
+) -> None:
+    """It would be empty, and look as if nothing had happened."""
+    with pytest.raises(InvalidInput, match="ends before the period begins"):
+        parse_period(*given)

@@ -10,9 +10,10 @@ import pytest
 from mailctl.delivery_log.campaigns import Campaigns
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.pauses import Pauses, PauseScope
+from mailctl.domain.models import SentClaim
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
 from mailctl.domain.states import State
-from tests.unit.delivery_log.conftest import LATER, REFUSED
+from tests.unit.delivery_log.conftest import LATER, REFUSED, SENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,15 +86,18 @@ def test_a_campaign_does_not_catch_up_on_a_pause(log: Log, scope: PauseScope, na
     assert taken_within(log, campaigns, seconds=9.8) == 39
 
 
-def taken_within(log: Log, campaigns: Campaigns, *, seconds: float) -> int:
-    """Return how many emails a relay that comes by five times a second takes; workers claim them at once."""
+def taken_within(log: Log, campaigns: Campaigns, *, seconds: float, tick: float = 0.2) -> int:
+    """Return how many emails a relay takes that comes by after each tick; workers send them at once."""
     taken = 0
-    for _ in range(round(seconds / 0.2)):
-        log.forward(0.2)
+    for _ in range(round(seconds / tick)):
+        log.forward(tick)
         ids = [*campaigns.take_due(limit=50)]
         taken += len(ids)
         if ids:
-            log.claims.claim(ids, worker="w")
+            claims = log.claims.claim(ids, worker="w").claims
+            log.results.finish_sent(
+                [SentClaim(claim=each, state=State.SENT, outcome=SENT, message_id="<m>") for each in claims]
+            )
     return taken
 
 
@@ -187,20 +191,12 @@ def test_the_rate_of_a_campaign_changes_while_it_is_sent(log: Log) -> None:
 def test_a_slower_rate_holds_from_the_moment_at_which_it_is_set(log: Log, *, is_repeated: bool) -> None:
     """What went out at the faster rate does not count against it: the campaign does not stand still first."""
     campaigns = started(log, rate=4.0, count=60)
-    for _ in range(20):
-        log.forward(0.25)
-        log.claims.claim(list(campaigns.take_due(limit=50)), worker="w")
+    taken_within(log, campaigns, seconds=5, tick=0.25)
     if is_repeated:
         campaigns.create_or_update("spring", kind="welcome", rate=0.5)
     else:
         campaigns.set_rate("spring", 0.5)
-    taken = 0
-    for _ in range(20):
-        log.forward(1)
-        due = list(campaigns.take_due(limit=50))
-        log.claims.claim(due, worker="w")
-        taken += len(due)
-    assert 9 <= taken <= 10
+    assert 9 <= taken_within(log, campaigns, seconds=20, tick=1) <= 10
 
 
 def test_setting_the_same_rate_again_changes_nothing(log: Log) -> None:

@@ -47,7 +47,11 @@ def test_without_a_log_the_other_hops_are_checked() -> None:
     hop, *others = check_health(open_runtime, open_without_log=without_log, canary=options)
     assert (hop.name, hop.ok, hop.exit_code) == ("log", False, ExitCode.UNAVAILABLE)
     assert (hop.detail, hop.fix) == ("The delivery log cannot be read.", "Start it.")
-    assert [(each.name, each.ok) for each in others] == [("broker", True), ("mail-server", True)]
+    assert [(each.name, each.ok) for each in others] == [
+        *(("broker", True), ("mail-server", True)),
+        ("canary", True),
+    ]
+    assert others[-1].detail == "not sent, because a check before it failed"
 
 
 def test_a_missing_log_that_cannot_be_created_is_told_so(tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ def test_a_queue_that_only_defers_does_not_get_empty() -> None:
     assert replace(status(pending=12, rate=6.0), has_paused_emails=True).seconds_to_empty is None
 
 
-def test_a_queue_without_a_worker_does_not_get_empty() -> None:
-    """Whatever its worker sent before it ended."""
+def test_a_queue_without_a_worker_or_a_broker_does_not_get_empty() -> None:
+    """Whatever was sent before."""
     assert replace(status(pending=12, rate=6.0), workers=0).seconds_to_empty is None
+    assert replace(status(pending=12, rate=6.0), is_broker_down=True).seconds_to_empty is None
     assert replace(status(), workers=0).seconds_to_empty == 0.0
 
 
