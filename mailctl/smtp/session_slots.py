@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 FIRST_SESSIONS = 4
 #: Seconds for which it is awaited whether the server allows the sessions that are being opened.
 CAUTION_SECONDS = 1.0
+#: The share of sessions that others miss if it is stuck.
+_LARGE_SHARE = 0.25
 #: Sessions that a domain may have for each that it leaves free, from so many sessions on.
 _HELD_FOR_EACH_FREE, _SHARED_SESSIONS = 9, 10
 #: Seconds after which a message does not wait any more for the emails to its domain that have all sessions.
 STALL_SECONDS = 5.0
+#: Seconds between two looks for domains whose emails do not end.
+_LOOK_SECONDS = 1.0
 
 
 def campaign_sessions(sessions: int) -> int:
@@ -45,18 +49,22 @@ def may_open_another(*, opening: int, opened: int, proven: int) -> bool:
     return opening < max(1, opened // 2)
 
 
-def may_hold_another(*, held: int, free: int, sessions: int) -> bool:
+def may_hold_another(*, held: int, free: int, sessions: int, has_stalled: bool = False) -> bool:
     """Whether emails to a domain may have one more session, so that one that does not answer leaves some.
 
     A domain may have nine sessions for each that stays free, but for the last one, which is for a domain that
-    has none: of 56, the first one gets 50 at most, the second one 5 and the third one 1.
+    has none: of 56, one gets 50 at most. While another one has stalled, it may have one for each: of the six,
+    three, so that several domains may stall.
 
     Args:
         held: how many sessions emails to this domain have.
         free: how many sessions nobody has.
         sessions: how many there are; of a few, all are for every domain.
+        has_stalled: whether the emails to another domain do not end.
     """
-    return not held or sessions < _SHARED_SESSIONS or held < _HELD_FOR_EACH_FREE * (free - 1)
+    if not held or sessions < _SHARED_SESSIONS:
+        return True
+    return held < (1 if has_stalled else _HELD_FOR_EACH_FREE) * (free - 1)
 
 
 @dataclass
@@ -66,6 +74,10 @@ class _DomainUse:
     held: int = 0
     #: When one of them was given back last, or the first one was taken.
     moved_at: float = 0.0
+
+    def has_stalled(self, now: float, *, sessions: int) -> bool:
+        """Whether it has a large part of the sessions, and none of its emails has ended for a while."""
+        return self.held >= sessions * _LARGE_SHARE and now - self.moved_at >= STALL_SECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +108,9 @@ class SessionSlots:
         self._waiting: deque[_Waiting] = deque()
         self._campaign_waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        #: The domains that have stalled, as they were found last, and when that was.
+        self._stalled: frozenset[str] = frozenset()
+        self._looked_at = 0.0
 
     async def acquire(self, domain: str, *, is_campaign: bool = False) -> bool:
         """Take a slot, and wait until there is one.
@@ -157,8 +172,21 @@ class SessionSlots:
         if use is None:
             return True
         sessions = min(self._sessions, self._allowed())
-        free = self.free - (self._sessions - sessions)
-        return may_hold_another(held=use.held, free=free, sessions=sessions)
+        return may_hold_another(
+            held=use.held,
+            free=self.free - (self._sessions - sessions),
+            sessions=sessions,
+            has_stalled=bool(self._stalled_domains() - {domain}),
+        )
+
+    def _stalled_domains(self) -> frozenset[str]:
+        now = time.monotonic()
+        if now >= self._looked_at + _LOOK_SECONDS:
+            self._looked_at = now
+            self._stalled = frozenset(
+                name for name, use in self._domains.items() if use.has_stalled(now, sessions=self._sessions)
+            )
+        return self._stalled
 
     def _grant_all(self) -> None:
         self._grant(self._waiting, is_campaign=False)

@@ -130,6 +130,21 @@ def test_a_domain_that_does_not_answer_leaves_sessions_to_others(sessions: int, 
     assert asyncio.run(scenario()) == held
 
 
+def test_while_a_domain_stalls_the_next_ones_get_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may stall, too."""
+    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.0)
+
+    async def scenario() -> list[int]:
+        slots, held = SessionSlots(56), []
+        for name in "abcdef":
+            held.append(await _take_all(slots, f"{name}.example"))
+            await asyncio.sleep(0.02)
+        return held
+
+    assert asyncio.run(scenario()) == [50, 3, 1, 1, 1, 0]
+
+
 def test_what_the_server_allows_is_shared_between_domains() -> None:
     """It may be less than the settings allow."""
 
