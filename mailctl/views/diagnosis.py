@@ -122,7 +122,7 @@ def _case_facts(case: Case) -> dict[str, Any]:
 
 def _unknown_id_facts(unknown: UnknownId) -> dict[str, Any]:
     return {
-        "log_is_empty": unknown.is_log_empty,
+        "log_is_empty": None if unknown.is_log_missing else unknown.is_log_empty,
         "other_homes": [str(home) for home in unknown.other_homes],
         "celery_state": unknown.result.state if unknown.result else None,
         "broker": _broker_text(is_in_memory=unknown.is_in_memory, error=unknown.broker_error, was_asked=True),

@@ -92,3 +92,9 @@ def test_an_unknown_id_has_the_facts_of_the_search() -> None:
         "broker": "answers",
         "on_broker": "number 5",
     }
+
+
+def test_a_log_that_does_not_exist_is_not_called_empty() -> None:
+    """Nobody has read it."""
+    facts = DiagnosisView.of(unknown_id(is_log_missing=True)).as_json()["facts"]
+    assert facts.get("log_is_empty") is None
