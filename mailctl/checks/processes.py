@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from mailctl.security.keyring import Keyring
 
 _GROUP = CheckGroup(name="workers")
-KEYS_FIX = "Set SECRET_KEY or MAILCTL_SECRET_KEYS_OLD to the key of the process that recorded them."
+KEYS_FIX = (
+    "Set SECRET_KEY or MAILCTL_SECRET_KEYS_OLD to the key of the process that recorded them, and restart the"
+    " workers."
+)
 
 
 def check_processes(
@@ -83,14 +86,13 @@ def _readability(engine: Engine, keyring: Keyring) -> Iterator[Finding]:
 
 def _silence(engine: Engine, workers: Sequence[Worker]) -> Iterator[Finding]:
     """Yield a failure for each worker that is suspended, and a warning for one that has fallen silent."""
-    for worker in workers:
-        if is_suspended(worker):
-            yield _suspended(worker)
+    silent = WorkerRegistry(engine).list_silent()
+    # One of those that were alive a moment ago may be silent by now.
+    suspended = {worker.id: worker for worker in (*workers, *silent) if is_suspended(worker)}
+    yield from map(_suspended, suspended.values())
     now = clock_of(engine)()
-    for worker in WorkerRegistry(engine).list_silent():
-        if is_suspended(worker):
-            yield _suspended(worker)
-        else:
+    for worker in silent:
+        if worker.id not in suspended:
             detail = describe_silence(worker, now=now, is_suspended=False)
             fix = "If it should run, look for its process and its log; if it was killed, start it again."
             yield _GROUP.warn("silent", as_sentence(detail), fix=fix)

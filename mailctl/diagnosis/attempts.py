@@ -44,12 +44,18 @@ def dead_worker(case: Case) -> Cause | None:
         recovery = "and a relay will release it now" if has_expired else takeover
     else:
         recovery, step = "and no worker is alive to take it over", mailctl_command("worker")
-    failure = "died while sending it" if holder is None else "is alive but has not finished sending it"
+    is_known_dead = holder is None and any(each.worker.name == email.worker for each in evidence.silent)
+    if holder is not None:
+        failure = "is alive but has not finished sending it"
+    elif is_known_dead or has_expired:
+        failure = "died while sending it"
+    else:  # whoever is stopped signs off first, and then finishes what it is sending
+        failure = "is stopping and still sends it, or has died since"
     return Cause(
         name="lease_of_dead_worker",
         sentence=f"{email.worker} {failure}; {lease}, {recovery}",
         next_step=step,
-        certainty=Certainty.CERTAIN if holder is None else Certainty.LIKELY,
+        certainty=Certainty.CERTAIN if is_known_dead else Certainty.LIKELY,
     )
 
 

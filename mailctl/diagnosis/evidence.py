@@ -186,7 +186,8 @@ class EvidenceCollector:
             found |= self._measure_queue(email, found.get("search"))
         if email.state is State.SENDING:
             found["replaced_processes"] = _count_replaced_processes(email, workers)
-        if not workers or now - email.created_at > timedelta(seconds=STALL_SECONDS):
+        is_old = now - email.created_at > timedelta(seconds=STALL_SECONDS)
+        if not workers or is_old or email.state is State.SENDING:
             found |= self._find_idle_workers(email, workers, now=now)
         if workers and (is_thorough or email.reason_code is ReasonCode.UNREADABLE_CONTENT):
             found["disagreements"] = tuple(find_disagreements(workers, self._runtime.identity))

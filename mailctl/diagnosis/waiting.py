@@ -308,7 +308,8 @@ def in_line(case: Case) -> Cause | None:
         return None
     noun, verb = "message" if counts_messages else "email", "is" if ahead == 1 else "are"
     position = f"{pluralize(ahead, noun)} {verb} ahead of it in queue {email.queue!r}"
-    pace = _describe_pace(ahead, per_minute=evidence.attempts_per_minute)
+    is_stopped = bool(evidence.broker_error) or not evidence.has_living_worker
+    pace = "" if is_stopped else _describe_pace(ahead, per_minute=evidence.attempts_per_minute)
     return Cause(
         name="in_line",
         sentence=f"{describe_wait(case)}; {position}{pace}{_describe_return(case)}{describe_limits(case)}",

@@ -18,7 +18,7 @@ from mailctl.domain.states import UNFINISHED_STATES, State
 from mailctl.security.address_masking import mask_addresses_in_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from mailctl.delivery_log.queries.failed_attempts import FailedAttempt
@@ -62,7 +62,8 @@ class ErrorGroup:
     #: How many attempts failed, and how many different emails had one.
     attempts: int
     emails: int
-    #: How many of these emails have not been sent yet, and how many never will be unless somebody acts.
+    #: How many of these emails have not been sent yet, and how many never will be unless somebody acts; one
+    #: that has failed in another way since counts there.
     waiting: int
     failed: int
     first_at: datetime
@@ -112,8 +113,10 @@ def group_errors(
     groups: defaultdict[Fingerprint, list[FailedAttempt]] = defaultdict(list)
     for attempt, fingerprint in zip(newest_first, prints, strict=True):
         groups[joined[fingerprint]].append(attempt)
+    # An email waits, or has failed, because of its last failure alone.
+    last = {each.email_id: each for each in reversed(newest_first)}
     found = [
-        _group(fingerprint, each, since=since, now=now, campaign=campaign)
+        _group(fingerprint, each, last=last, since=since, now=now, campaign=campaign)
         for fingerprint, each in groups.items()
     ]
     return sorted(found, key=lambda group: (-group.emails, -group.attempts, group.text))
@@ -154,29 +157,30 @@ def _group(
     fingerprint: Fingerprint,
     newest_first: Sequence[FailedAttempt],
     *,
+    last: Mapping[str, FailedAttempt],
     since: datetime,
     now: datetime,
     campaign: str | None,
 ) -> ErrorGroup:
-    last = newest_first[0]
-    states = {each.email_id: each.state_now for each in newest_first}
-    cause = cause_of_failure(last.state, last.reason_code, stage=last.stage, reply=last.reply)
-    failed = sum(state in _UNSENT_STATES for state in states.values())
+    newest, ids = newest_first[0], list(dict.fromkeys(each.email_id for each in newest_first))
+    states = [each.state_now for each in newest_first if last[each.email_id] is each]
+    cause = cause_of_failure(newest.state, newest.reason_code, stage=newest.stage, reply=newest.reply)
+    failed = sum(state in _UNSENT_STATES for state in states)
     return ErrorGroup(
         fingerprint=fingerprint,
         cause=cause,
-        text=mask_addresses_in_text(_words(last)),
-        reply=last.reply,
+        text=mask_addresses_in_text(_words(newest)),
+        reply=newest.reply,
         attempts=len(newest_first),
-        emails=len(states),
-        waiting=sum(state in UNFINISHED_STATES for state in states.values()),
+        emails=len(ids),
+        waiting=sum(state in UNFINISHED_STATES for state in states),
         failed=failed,
         first_at=newest_first[-1].at,
-        last_at=last.at,
+        last_at=newest.at,
         trend=find_trend((each.at for each in newest_first), since=since, now=now),
         kinds=tuple(kind for kind, _ in Counter(each.kind for each in newest_first).most_common()),
-        sample_ids=tuple(list(states)[:_MAX_SAMPLES]),
-        command=_command(newest_first, cause, has_failed=bool(failed), now=now, campaign=campaign),
+        sample_ids=tuple(ids[:_MAX_SAMPLES]),
+        command=_command(newest_first, cause, states, has_failed=bool(failed), now=now, campaign=campaign),
     )
 
 
@@ -189,6 +193,7 @@ def _words(attempt: FailedAttempt) -> str:
 def _command(
     newest_first: Sequence[FailedAttempt],
     cause: Cause,
+    states: Sequence[State],
     *,
     has_failed: bool,
     now: datetime,
@@ -201,7 +206,6 @@ def _command(
         return slow_down_command(last.campaign)
     if cause.next_step is not None:
         return cause.next_step
-    states = [each.state_now for each in newest_first]
     state = next(
         (each for each in states if each in (_UNSENT_STATES if has_failed else (State.DEFERRED,))), None
     )

@@ -211,7 +211,7 @@ def _mail_server(runtime: Runtime, alive: Sequence[Worker]) -> ThresholdCheck:
     """Check the circuits to the mail servers of all live workers."""
     used = used_servers(runtime, alive)
     found = [str(each) for each in read_circuits(runtime.engine) if each.is_open and each.server in used]
-    reason = "; ".join(found) or "the mail server is not failing"
+    reason = "; ".join(found) or "sending is not suspended"
     return _condition("mail-server", is_ok=not found, reason=reason)
 
 

@@ -157,7 +157,7 @@ def check_answers(values: Mapping[str, str]) -> None:
     try:
         Settings(**cast("dict[str, Any]", values))
     except ValidationError as error:
-        raise describe_invalid_settings(error, dict.fromkeys(values, "your answer")) from None
+        raise describe_invalid_settings(error, dict.fromkeys(values, "your answer"), fix="") from None
     if address := values.get("EMAIL_FROM_ADDRESS"):
         validate_address(address, field="EMAIL_FROM_ADDRESS")
     if url := values.get("FRONTEND_URL"):

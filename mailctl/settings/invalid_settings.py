@@ -30,12 +30,15 @@ _REQUIREMENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def describe_invalid_settings(error: ValidationError, origins: Mapping[str, str]) -> ConfigurationError:
+def describe_invalid_settings(
+    error: ValidationError, origins: Mapping[str, str], *, fix: str = _FIX
+) -> ConfigurationError:
     """Return one error for all settings that were refused, without their values.
 
     Args:
         error: of pydantic, from the model of the settings.
         origins: where a setting was read from, by its name; those that are missing have their defaults.
+        fix: what to do about one, unless its error says that.
     """
     problems: list[str] = []
     fixes: dict[str, None] = {}
@@ -43,8 +46,8 @@ def describe_invalid_settings(error: ValidationError, origins: Mapping[str, str]
         name = "_".join(str(part) for part in problem["loc"])
         problems.append(f"{name} ({origins.get(name, 'default')}): {_reason(problem)}")
         cause = problem.get("ctx", {}).get("error")
-        fixes[cause.fix if isinstance(cause, InvalidUrl) else _FIX] = None
-    return ConfigurationError("; ".join(problems) + ".", fix=" ".join(fixes))
+        fixes[cause.fix if isinstance(cause, InvalidUrl) else fix] = None
+    return ConfigurationError("; ".join(problems) + ".", fix=" ".join(filter(None, fixes)))
 
 
 def _reason(problem: ErrorDetails) -> str:

@@ -28,6 +28,7 @@ from mailctl.smtp.session_slots import (
     CAUTION_SECONDS,
     SessionQueue,
     SessionSlots,
+    Stream,
     campaign_sessions,
     may_open_another,
 )
@@ -110,20 +111,20 @@ class SmtpPool:
                 handed over.
             RuntimeError: the pool is closed.
         """
-        asked_at, domain = time.monotonic(), domain_of(envelope.recipient)
-        if not await self._slots.acquire(domain, is_campaign=envelope.is_of_campaign):
-            count, seconds = self._slots.held(domain), self._slots.stalled_for(domain)
-            return domain_stalls(domain, count=count, seconds=seconds)
+        asked_at = time.monotonic()
+        stream = Stream(domain_of(envelope.recipient), envelope.is_of_campaign)
+        if not await self._slots.acquire(stream):
+            return domain_stalls(stream.domain, self._slots.held(stream), self._slots.stalled_for(stream))
         if failure := self._failure_since(asked_at):
-            self._slots.release(domain)
+            self._slots.release(stream)
             return failure
         try:
             session, outcome = await self._deliver(envelope, fence)
         except BaseException:
-            self._slots.release(domain)
+            self._slots.release(stream)
             raise
         self._learn(outcome)
-        self._release(session, outcome, domain)
+        self._release(session, outcome, stream)
         return outcome
 
     def capacity(self, _server: str = "", /) -> int:
@@ -304,26 +305,26 @@ class SmtpPool:
             raise
         return outcome, outcome.stage == "mail" and outcome.reply.code == CLOSING_CODE
 
-    def _release(self, session: SmtpSession | None, outcome: Outcome, domain: str) -> None:
+    def _release(self, session: SmtpSession | None, outcome: Outcome, stream: Stream) -> None:
         """Return the session to the pool, reset it or close it, whatever the outcome was."""
         is_leased = session in self._leased
         if session is not None and is_leased and session.can_be_reused(outcome):
-            self._background.start(self._reset_and_return(session, domain))  # it keeps its slot meanwhile
+            self._background.start(self._reset_and_return(session, stream))  # it keeps its slot meanwhile
             return
         if session is not None and is_leased and outcome.kind is OutcomeKind.ACCEPTED:
             self._return_to_idle(session)
         elif session is not None:
             self._drop(session)
-        self._slots.release(domain)
+        self._slots.release(stream)
 
-    async def _reset_and_return(self, session: SmtpSession, domain: str) -> None:
+    async def _reset_and_return(self, session: SmtpSession, stream: Stream) -> None:
         try:
             is_clean = await session.reset()
             if is_clean:
                 self._return_to_idle(session)
         finally:
             self._drop(session)
-            self._slots.release(domain)
+            self._slots.release(stream)
 
     def _lease(self) -> tuple[SmtpSession, bool]:
         """Lease a session; return it, and whether it was used before."""

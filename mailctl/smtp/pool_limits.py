@@ -24,7 +24,7 @@ NOT_ITS_TURN = replace(
 _FIRST_STALLED_SECONDS, _MAX_STALLED_SECONDS = 5.0, 60.0
 
 
-def domain_stalls(domain: str, *, count: int, seconds: float) -> Outcome:
+def domain_stalls(domain: str, count: int, seconds: float) -> Outcome:
     """Return the outcome of a message that no server was asked to take, so that others are not kept waiting.
 
     Args:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,27 +49,40 @@ def may_open_another(*, opening: int, opened: int, proven: int) -> bool:
     return opening < max(1, opened // 2)
 
 
-def may_hold_another(*, held: int, free: int, sessions: int, has_stalled: bool = False) -> bool:
+def may_hold_another(
+    *, held: int, free: int, sessions: int, is_stalled: bool = False, has_stalled: bool = False
+) -> bool:
     """Whether emails to a domain may have one more session, so that one that does not answer leaves some.
 
-    A domain may have nine sessions for each that stays free, but for the last one, which is for a domain that
-    has none: of 56, one gets 50 at most. While another one has stalled, it may have one for each: of the six,
-    three, so that several domains may stall.
+    Those of campaigns, and all others, may have nine sessions for each that stays free, but for the last one,
+    which is for a domain that has none: of 56, 50 at most. While another domain has stalled, they may have
+    one for each: of the six, three, so that several domains may stall. Of fewer than ten, any domain may have
+    all, but no more once it has stalled.
 
     Args:
         held: how many sessions emails to this domain have.
         free: how many sessions nobody has.
-        sessions: how many there are; of a few, all are for every domain.
-        has_stalled: whether the emails to another domain do not end.
+        sessions: how many there are.
+        is_stalled: whether the emails to this domain do not end.
+        has_stalled: whether those to another domain do not.
     """
-    if not held or sessions < _SHARED_SESSIONS:
+    if not held:
         return True
+    if sessions < _SHARED_SESSIONS:
+        return not is_stalled
     return held < (1 if has_stalled else _HELD_FOR_EACH_FREE) * (free - 1)
 
 
+class Stream(NamedTuple):
+    """The emails to one domain, those of campaigns or all others."""
+
+    domain: str
+    is_campaign: bool = False
+
+
 @dataclass
-class _DomainUse:
-    """The slots that emails to one domain have."""
+class _Use:
+    """The slots that the emails of a stream have."""
 
     held: int = 0
     #: When one of them was given back last, or the first one was taken.
@@ -84,7 +97,7 @@ class _DomainUse:
 class _Waiting:
     """A message that waits for a slot."""
 
-    domain: str
+    stream: Stream
     since: float
     #: Whether it has got one.
     granted: asyncio.Future[bool]
@@ -104,87 +117,86 @@ class SessionSlots:
         self.free = sessions
         #: Slots that campaigns leave free.
         self._kept = sessions - campaign_sessions(sessions)
-        self._domains: dict[str, _DomainUse] = {}
+        self._uses: dict[Stream, _Use] = {}
         self._waiting: deque[_Waiting] = deque()
         self._campaign_waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        #: The domains that have stalled, as they were found last, and when that was.
-        self._stalled: frozenset[str] = frozenset()
+        #: The streams that have stalled, as they were found last, and when that was.
+        self._stalled: frozenset[Stream] = frozenset()
         self._looked_at = 0.0
 
-    async def acquire(self, domain: str, *, is_campaign: bool = False) -> bool:
+    async def acquire(self, stream: Stream) -> bool:
         """Take a slot, and wait until there is one.
 
-        Args:
-            domain: the domain of the recipient, which leaves some to others.
-            is_campaign: whether it is for an email of a campaign, which leaves one to others.
-
         Returns:
-            Whether it was taken; False if emails to the domain have all that they may have, and do not end.
+            Whether it was taken; False if the emails of the stream have all that they may have, and do not
+            end.
         """
-        waiting = self._campaign_waiting if is_campaign else self._waiting
-        if not waiting and self._is_free(is_campaign=is_campaign) and self._may_hold(domain):
-            self._take(domain)
+        waiting = self._campaign_waiting if stream.is_campaign else self._waiting
+        if not waiting and self._is_free(is_campaign=stream.is_campaign) and self._may_hold(stream):
+            self._take(stream)
             return True
-        if self.stalled_for(domain) >= STALL_SECONDS:
+        if self.stalled_for(stream) >= STALL_SECONDS:
             return False
-        entry = _Waiting(domain, time.monotonic(), asyncio.get_running_loop().create_future())
+        entry = _Waiting(stream, time.monotonic(), asyncio.get_running_loop().create_future())
         waiting.append(entry)
         self._watch()
-        self._grant_all()  # it may be the only one whose domain may have another slot
+        self._grant_all()  # it may be the only one whose stream may have another slot
         try:
             return await entry.granted
         except asyncio.CancelledError:
             if entry in waiting:
                 waiting.remove(entry)
             elif not entry.granted.cancelled() and entry.granted.result():
-                self.release(domain)
+                self.release(stream)
             raise
 
-    def release(self, domain: str) -> None:
+    def release(self, stream: Stream) -> None:
         """Give a slot back, and let the next message have it."""
         self.free += 1
-        use = self._domains[domain]
+        use = self._uses[stream]
         use.held, use.moved_at = use.held - 1, time.monotonic()
         if not use.held:
-            del self._domains[domain]
+            del self._uses[stream]
         self._grant_all()
 
-    def held(self, domain: str) -> int:
-        """Return how many slots emails to a domain have."""
-        use = self._domains.get(domain)
+    def held(self, stream: Stream) -> int:
+        """Return how many slots the emails of a stream have."""
+        use = self._uses.get(stream)
         return 0 if use is None else use.held
 
-    def stalled_for(self, domain: str) -> float:
-        """Return for how many seconds none has ended of the emails to a domain that has all it may have."""
-        use = self._domains.get(domain)
-        return 0.0 if use is None or self._may_hold(domain) else time.monotonic() - use.moved_at
+    def stalled_for(self, stream: Stream) -> float:
+        """Return for how many seconds no email of a stream has ended that has all slots it may have."""
+        use = self._uses.get(stream)
+        return 0.0 if use is None or self._may_hold(stream) else time.monotonic() - use.moved_at
 
-    def _take(self, domain: str) -> None:
+    def _take(self, stream: Stream) -> None:
         self.free -= 1
-        use = self._domains.get(domain)
+        use = self._uses.get(stream)
         if use is None:
-            use = self._domains[domain] = _DomainUse(moved_at=time.monotonic())
+            use = self._uses[stream] = _Use(moved_at=time.monotonic())
         use.held += 1
 
-    def _may_hold(self, domain: str) -> bool:
-        use = self._domains.get(domain)
+    def _may_hold(self, stream: Stream) -> bool:
+        use = self._uses.get(stream)
         if use is None:
             return True
         sessions = min(self._sessions, self._allowed())
+        stalled = self._stalled_streams(sessions)
         return may_hold_another(
             held=use.held,
             free=self.free - (self._sessions - sessions),
             sessions=sessions,
-            has_stalled=bool(self._stalled_domains() - {domain}),
+            is_stalled=stream in stalled,
+            has_stalled=bool(stalled - {stream}),
         )
 
-    def _stalled_domains(self) -> frozenset[str]:
+    def _stalled_streams(self, sessions: int) -> frozenset[Stream]:
         now = time.monotonic()
         if now >= self._looked_at + _LOOK_SECONDS:
             self._looked_at = now
             self._stalled = frozenset(
-                name for name, use in self._domains.items() if use.has_stalled(now, sessions=self._sessions)
+                stream for stream, use in self._uses.items() if use.has_stalled(now, sessions=sessions)
             )
         return self._stalled
 
@@ -193,24 +205,24 @@ class SessionSlots:
         self._grant(self._campaign_waiting, is_campaign=True)
 
     def _grant(self, waiting: deque[_Waiting], *, is_campaign: bool) -> None:
-        refused: set[str] = set()
+        refused: set[Stream] = set()
         while waiting and self._is_free(is_campaign=is_campaign):
             entry = self._next(waiting, refused)
             if entry is None:
                 return
             waiting.remove(entry)
             if not entry.granted.done():
-                self._take(entry.domain)
+                self._take(entry.stream)
                 entry.granted.set_result(True)
 
-    def _next(self, waiting: deque[_Waiting], refused: set[str]) -> _Waiting | None:
-        """Return the first one whose domain may have another slot; others are added to `refused`."""
+    def _next(self, waiting: deque[_Waiting], refused: set[Stream]) -> _Waiting | None:
+        """Return the first one whose stream may have another slot; others are added to `refused`."""
         for entry in waiting:
-            if entry.domain in refused:
+            if entry.stream in refused:
                 continue
-            if self._may_hold(entry.domain):
+            if self._may_hold(entry.stream):
                 return entry
-            refused.add(entry.domain)
+            refused.add(entry.stream)
         return None
 
     def _is_free(self, *, is_campaign: bool) -> bool:
@@ -222,12 +234,12 @@ class SessionSlots:
             self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS / 4, self._on_timer)
 
     def _on_timer(self) -> None:
-        """Send away who has waited for long because of its domain: others wait behind it for their claims."""
+        """Send away who has waited for long because of its stream: others wait behind it for their claims."""
         self._timer = None
         before = time.monotonic() - STALL_SECONDS
         for waiting in (self._waiting, self._campaign_waiting):
             for entry in [each for each in waiting if each.since <= before]:
-                if not self._may_hold(entry.domain):
+                if not self._may_hold(entry.stream):
                     waiting.remove(entry)
                     if not entry.granted.done():
                         entry.granted.set_result(False)

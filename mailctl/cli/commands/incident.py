@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +24,12 @@ MAX_LINES = 10
 
 
 @uses_log(AccessMode.READ)
-def incident(session: CliSession) -> None:
+def incident(
+    session: CliSession,
+    shows_all: Annotated[
+        bool, typer.Option("--all", help="Print all problems and notes, however many lines they take.")
+    ] = False,
+) -> None:
     """Say what is wrong now, in at most ten lines, and how to fix it.
 
     Queries the delivery log, the broker and the users' database, compares all workers, and looks for paused
@@ -33,7 +39,7 @@ def incident(session: CliSession) -> None:
     \b
     Examples:
       mailctl incident
-      mailctl incident --json
+      mailctl incident --all
 
     \b
     Exit codes:
@@ -51,7 +57,7 @@ def incident(session: CliSession) -> None:
 
         session.output.record(IncidentView.of(found))
     else:
-        _show(session.output, found)
+        _show(session.output, found, max_lines=math.inf if shows_all else MAX_LINES)
     if not found.is_ok:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -67,16 +73,16 @@ def _find(session: CliSession) -> Incident:
         )
 
 
-def _show(output: Output, found: Incident) -> None:
+def _show(output: Output, found: Incident, *, max_lines: float) -> None:
     if found.is_ok:
         output.state("ok  ", found.headline)
-    lines_left = MAX_LINES - int(found.is_ok)
+    lines_left = max_lines - int(found.is_ok)
     for number, problem in enumerate(found.problems):
         shown = list(_lines(problem))
         is_last = number == len(found.problems) - 1
         needed = sum(_height(output, line) for line in shown)
         if number and needed > lines_left - (not is_last):
-            everything = mailctl_command("incident", json=True)
+            everything = mailctl_command("incident", all=True)
             output.note(f"{_describe_rest(found.problems[number:])}; see all: {everything}")
             return
         lines_left -= needed

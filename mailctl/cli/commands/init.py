@@ -185,8 +185,12 @@ def _answers(options: InitOptions) -> NewSettings:
             default="",
         ),
         is_production=options.production,
-        redis_url=options.redis_url,
-        database_url=options.database_url,
+        redis_url=_answer_for_production(
+            options, options.redis_url, "URL of Redis (empty: on this host)", "REDIS_URL"
+        ),
+        database_url=_answer_for_production(
+            options, options.database_url, "URL of PostgreSQL (empty: a file)", "MAILCTL_DATABASE_URL"
+        ),
     )
     return _with_credentials(_with_port(answers, options), options) if answers.email_host else answers
 
@@ -244,6 +248,13 @@ def _answer(
     if default is None:
         raise InvalidInput("--from-address", "is missing, and cannot be asked for.", fix="Add it.")
     return default
+
+
+def _answer_for_production(options: InitOptions, given: str, question: str, setting: str) -> str:
+    """Return the URL of a service that development does not need."""
+    if given or not options.production:
+        return given
+    return _answer(options, None, question, setting=setting, default="")
 
 
 def _check_answer(setting: str, value: str) -> None:

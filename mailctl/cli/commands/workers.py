@@ -88,7 +88,8 @@ def list_workers(
     found = WorkerService(session.runtime).list_workers()
     if found.workers or session.output.layout is not None:
         session.output.listing(map(_view, found.workers), columns=_COLUMNS, rows=map(_row, found.workers))
-    if not found.workers and not found.broker_error:
+    can_be_continued = any(worker.is_suspended for worker in found.dead)
+    if not found.workers and not found.broker_error and not can_be_continued:
         session.output.note(f"No worker is alive. Start one: {mailctl_command('worker')}")
     if found.dead and not session.output.as_json and session.output.layout is None:
         session.output.line()

@@ -90,7 +90,9 @@ class LogFacts:
     @cached_property
     def suspended(self) -> tuple[Worker, ...]:
         """The workers that are stopped by a signal."""
-        return tuple(worker for worker in (*self.workers, *self.silent) if is_suspended(worker))
+        # One of those that were alive a moment ago may be silent by now.
+        known = {worker.id: worker for worker in (*self.workers, *self.silent)}
+        return tuple(worker for worker in known.values() if is_suspended(worker))
 
     @cached_property
     def unfinished(self) -> tuple[UnfinishedEmails, ...]:

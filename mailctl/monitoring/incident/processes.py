@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.celery_app import consumed_queues
@@ -13,6 +14,7 @@ from mailctl.checks.processes import KEYS_FIX
 from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
+from mailctl.delivery_log.write_probe import sample_readability
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command, start_worker_fix
 from mailctl.domain.states import State
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from mailctl.monitoring.incident.evidence import LogFacts
 
 _CAPTURE_FIX = "Set EMAIL_ENABLED=True for these workers, restart them, and send the emails again."
+#: How long an email may wait to be published; a service does that at once.
+_UNPUBLISHED_AFTER = timedelta(seconds=30)
 #: The name and the subject of the problem for each subject on which processes disagree.
 _DIFFERENCES = {
     AgreementSubject.KEYS: ("wrong_key", ProblemSubject.KEYS),
@@ -62,6 +66,20 @@ def _unconsumed_queues(facts: LogFacts) -> Iterator[IncidentProblem]:
     if not alive:
         yield _no_worker(facts, held_up=sum(ready.values()))
         return
+    before = facts.now - _UNPUBLISHED_AFTER
+    unpublished = facts.count(
+        lambda group: group.state is State.PENDING and facts.is_ready(group) and group.changed_at < before
+    )
+    if not facts.workers and unpublished:
+        others = ", ".join(alive)
+        yield IncidentProblem(
+            subject=ProblemSubject.WORKERS,
+            name="no_worker",
+            sentence=f"No worker that shares this delivery log is alive to publish its emails; {others}"
+            f" {'has' if len(alive) == 1 else 'have'} another log or none",
+            fix=f"Start one: {mailctl_command('worker')}",
+            held_up=unpublished,
+        )
     for queue, count in ready.items():
         consumed = "; ".join(f"{name} consumes {', '.join(queues)}" for name, queues in _consumers(facts))
         yield IncidentProblem(
@@ -130,8 +148,13 @@ def _dead(facts: LogFacts) -> Iterator[IncidentProblem]:
         if group.state is State.SENDING and group.worker and not group.may_be_held_by(alive.get(group.worker))
     ]
     dead = {group.worker or "" for group in orphans}
+    silent = {worker.name for worker in facts.silent}
     for name in sorted(dead):
         mine = [group for group in orphans if group.worker == name]
+        has_expired = any(group.lease_until is None or group.lease_until < facts.now for group in mine)
+        if name not in silent and not has_expired:
+            yield _stopping(facts, name, mine)
+            continue
         yield IncidentProblem(
             subject=ProblemSubject.WORKERS,
             name="lease_of_dead_worker",
@@ -149,6 +172,18 @@ def _dead(facts: LogFacts) -> Iterator[IncidentProblem]:
                 fix="If it should run, look for its process and its log; if it was killed, start it again.",
                 held_up=0,
             )
+
+
+def _stopping(facts: LogFacts, name: str, groups: list[UnfinishedEmails]) -> IncidentProblem:
+    """Return the note that a worker has signed off, and finishes what it is sending unless it has died."""
+    return IncidentProblem(
+        subject=ProblemSubject.WORKERS,
+        name="worker_stopping",
+        sentence=f"Worker {name} is stopping and still sends these emails, or has died since;"
+        f" {_takeover(facts, groups)}",
+        held_up=sum(group.count for group in groups),
+        is_failure=False,
+    )
 
 
 def _process(facts: LogFacts, name: str) -> str:
@@ -282,6 +317,20 @@ def _unreadable(facts: LogFacts) -> Iterator[IncidentProblem]:
             f" {it_was} encrypted with another SECRET_KEY",
             fix=f"{KEYS_FIX} To see whether all can be decrypted now: {mailctl_command('check-config')}",
             held_up=count,
+        )
+
+
+def find_undecryptable(facts: LogFacts) -> Iterator[IncidentProblem]:
+    """Yield a problem for emails that wait and that this process cannot decrypt; it decrypts some of them."""
+    sample = sample_readability(facts.runtime.engine, facts.runtime.keyring)
+    if sample.unreadable:
+        share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
+        yield IncidentProblem(
+            subject=ProblemSubject.KEYS,
+            name="wrong_key",
+            sentence=f"This process cannot decrypt {share}: they were encrypted with another SECRET_KEY",
+            fix=f"{KEYS_FIX} Then look again: {mailctl_command('check-config')}",
+            held_up=sample.unreadable,
         )
 
 

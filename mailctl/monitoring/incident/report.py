@@ -12,7 +12,7 @@ from mailctl.errors import LogMissing, MailctlError
 from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
 from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject, in_order
-from mailctl.monitoring.incident.processes import find_worker_problems
+from mailctl.monitoring.incident.processes import find_undecryptable, find_worker_problems
 from mailctl.monitoring.incident.sending import find_backlog, find_sending_problems
 from mailctl.monitoring.incident.services import (
     count_waiting,
@@ -58,6 +58,8 @@ def find_incident(
         facts.ask_workers = broker.queues_by_worker
         facts.find_other_workers = partial(_find_other_workers, broker, facts)
     problems += [*in_the_way, *find_problems_in_log(facts)]
+    if not any(problem.subject is ProblemSubject.KEYS for problem in problems):
+        problems += find_undecryptable(facts)
     problems += [*find_user_problems(runtime), *find_template_problems(runtime)]
     return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
 

@@ -39,7 +39,7 @@ _EVERYDAY = frozenset({ReplyCategory.DEAD_MAILBOX, ReplyCategory.RECIPIENT, Repl
 #: Emails with these reasons wait because a mail server, or our account there, does not work.
 _SERVER_REASONS = frozenset({ReasonCode.MAIL_SERVER_DOWN, ReasonCode.CONFIGURATION})
 #: How long sending may take, and how long an email may wait, until that is told.
-_SLOW_AFTER, _OLD_AFTER = timedelta(minutes=2), timedelta(minutes=5)
+_SLOW_AFTER, _OLD_AFTER = timedelta(minutes=1), timedelta(minutes=5)
 #: Causes of errors that other detectors report.
 _REPORTED_ELSEWHERE = frozenset({"wrong_key"})
 

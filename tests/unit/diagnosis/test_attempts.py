@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.diagnosis.models import Certainty
+from mailctl.diagnosis.models import Certainty, SilentWorker
 from mailctl.domain.outcomes import SmtpReply
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import State
@@ -129,9 +129,17 @@ def test_an_attempt_that_was_interrupted_is_no_fault_of_the_mail_server() -> Non
 )
 def test_a_dead_worker_leaves_a_lease(workers: tuple[Worker, ...]) -> None:
     """Also where one of its name was started since; it is said when the lease runs out."""
-    [first] = causes(SENDING, workers=workers)
+    silent = (SilentWorker(worker=WORKER, is_suspended=False),)
+    [first] = causes(SENDING, workers=workers, silent=silent)
     assert (first.name, first.certainty) == ("lease_of_dead_worker", Certainty.CERTAIN)
-    assert "its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
+    assert "died while sending it; its lease expires at 2026-03-01 12:00:50 UTC" in first.sentence
+
+
+def test_a_worker_that_has_signed_off_may_be_finishing_its_emails() -> None:
+    """It is not called dead while its lease lasts."""
+    [first] = causes(SENDING, workers=(), silent=())
+    assert (first.name, first.certainty) == ("lease_of_dead_worker", Certainty.LIKELY)
+    assert "is stopping and still sends it, or has died since; its lease expires at" in first.sentence
 
 
 def test_a_lease_that_has_run_out_says_so() -> None:

@@ -59,6 +59,16 @@ def test_attempts_and_emails_are_counted() -> None:
     assert (first.sample_ids, second.sample_ids) == (("id-1", "id-2"), ("id-3",))
 
 
+def test_an_email_waits_because_of_its_last_failure_alone() -> None:
+    """An earlier one is over, as when the mail server works again and says something else."""
+    down = SmtpReply(text="connection refused")
+    later, earlier = groups(deferred(1), deferred(1, minutes=3, reply=down, stage="connect"))
+    assert (later.reply, later.waiting) == (SLOW_DOWN, 1)
+    assert (earlier.reply, earlier.emails, earlier.waiting) == (down, 1, 0)
+    later, earlier = groups(attempt(1), deferred(1, minutes=3, state_now=State.FAILED))
+    assert ({later.failed, earlier.failed}, later.waiting, earlier.waiting) == ({0, 1}, 0, 0)
+
+
 def test_a_group_names_cause_kinds_and_words() -> None:
     """Addresses are masked, the most frequent kind is first."""
     [group] = groups(attempt(1, kind="reset"), attempt(2), attempt(3, kind="reset"))

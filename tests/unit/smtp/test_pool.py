@@ -13,10 +13,13 @@ from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.pool_limits import PoolLimits
 from mailctl.smtp.server import SmtpServer
+from mailctl.smtp.session_slots import Stream
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, stage="body")
 REFUSED = classify_reply(550, "5.1.1 no", stage="rcpt")
 SERVER = SmtpServer(host="mail.example.com", port=587)
+
+STREAM = Stream("example.com")
 
 
 class FakeSession:
@@ -52,7 +55,7 @@ class Pool(SmtpPool):
 
     def lease(self, session: Any) -> None:
         """Lease a session, as `send` does."""
-        self._slots._take("example.com")
+        self._slots._take(STREAM)
         self._leased.add(session)
 
     @property
@@ -64,7 +67,7 @@ class Pool(SmtpPool):
 async def released(session: FakeSession, outcome: Outcome, **limits: Any) -> tuple[int, int, int]:
     pool = Pool(SERVER, limits=PoolLimits(connections=2, max_idle_seconds=1e9, max_age_seconds=1e9, **limits))
     pool.lease(session)
-    pool._release(session, outcome, "example.com")  # type: ignore[arg-type]
+    pool._release(session, outcome, STREAM)  # type: ignore[arg-type]
     while pool._background:
         await asyncio.gather(*pool._background)
     state = pool.state
@@ -124,7 +127,7 @@ def test_a_waiting_message_that_is_cancelled_as_it_is_woken_wakes_the_next() -> 
         pool._session_limit.note_refusal(others=1, now=time.monotonic())
         first, second = (asyncio.create_task(pool._lease_when_allowed()) for _ in range(2))
         await asyncio.sleep(0)
-        pool._release(session, ACCEPTED, "example.com")  # type: ignore[arg-type]
+        pool._release(session, ACCEPTED, STREAM)  # type: ignore[arg-type]
         first.cancel()
         await asyncio.wait([first])
         found, _ = await asyncio.wait_for(second, 60) or (None, False)

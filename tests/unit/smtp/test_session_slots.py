@@ -7,7 +7,13 @@ import asyncio
 import pytest
 
 from mailctl.smtp import session_slots
-from mailctl.smtp.session_slots import FIRST_SESSIONS, SessionSlots, campaign_sessions, may_open_another
+from mailctl.smtp.session_slots import (
+    FIRST_SESSIONS,
+    SessionSlots,
+    Stream,
+    campaign_sessions,
+    may_open_another,
+)
 
 
 @pytest.mark.parametrize(("sessions", "expected"), [(1, 1), (2, 1), (50, 49)])
@@ -37,7 +43,7 @@ def test_beyond_what_is_proven_sessions_become_more_by_half() -> None:
 
 
 async def _granted(slots: SessionSlots, order: list[str], name: str) -> None:
-    await slots.acquire("example.com", is_campaign=name.startswith("campaign"))
+    await slots.acquire(Stream("example.com", is_campaign=name.startswith("campaign")))
     order.append(name)
 
 
@@ -61,6 +67,19 @@ def test_a_slot_is_free_for_a_reset_however_many_emails_of_a_campaign_wait() -> 
     assert asyncio.run(scenario()) == ["campaign 0", "campaign 1", "reset"]
 
 
+def test_a_campaign_to_a_domain_leaves_sessions_to_other_email_to_it() -> None:
+    """It does not matter then that one domain leaves some to others."""
+
+    async def scenario() -> list[str]:
+        slots = SessionSlots(56)
+        order, tasks = await _grants(slots, [*(f"campaign {n}" for n in range(100)), "reset"])
+        for task in tasks:
+            task.cancel()
+        return order
+
+    assert asyncio.run(scenario()) == [*(f"campaign {n}" for n in range(50)), "reset"]
+
+
 def test_a_slow_email_does_not_use_up_the_slot_that_a_campaign_leaves() -> None:
     """One is free for the next reset, whoever has the others."""
 
@@ -80,9 +99,9 @@ def test_other_email_gets_the_next_slot_before_a_campaign() -> None:
     async def scenario() -> list[str]:
         slots = SessionSlots(1)
         order, tasks = await _grants(slots, ["campaign 0", "campaign 1", "reset"])
-        slots.release("example.com")
+        slots.release(Stream("example.com", is_campaign=True))
         await asyncio.sleep(0)
-        slots.release("example.com")
+        slots.release(Stream("example.com"))
         await asyncio.gather(*tasks)
         return order
 
@@ -94,11 +113,11 @@ def test_a_cancelled_message_keeps_no_slot() -> None:
 
     async def scenario() -> int:
         slots = SessionSlots(1)
-        await slots.acquire("example.com")
+        await slots.acquire(Stream("example.com"))
         _, [waiting, granted] = await _grants(slots, ["reset 0", "reset 1"])
         waiting.cancel()
         await asyncio.sleep(0)
-        slots.release("example.com")
+        slots.release(Stream("example.com"))
         granted.cancel()
         await asyncio.wait([waiting, granted])
         return slots.free
@@ -108,13 +127,13 @@ def test_a_cancelled_message_keeps_no_slot() -> None:
 
 async def _take_all(slots: SessionSlots, domain: str) -> int:
     """Let emails to a domain take as many slots as they may have; return how many that are."""
-    tasks = [asyncio.create_task(slots.acquire(domain)) for _ in range(100)]
+    tasks = [asyncio.create_task(slots.acquire(Stream(domain))) for _ in range(100)]
     await asyncio.sleep(0)
     waiting = [task for task in tasks if not task.done()]
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    return slots.held(domain)
+    return slots.held(Stream(domain))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +164,21 @@ def test_while_a_domain_stalls_the_next_ones_get_less(monkeypatch: pytest.Monkey
     assert asyncio.run(scenario()) == [50, 3, 1, 1, 1, 0]
 
 
+def test_of_few_sessions_a_domain_that_stalls_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When one of them ends at last, others have their turn."""
+    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.0)
+
+    async def scenario() -> tuple[bool, bool]:
+        slots = SessionSlots(4)
+        for _ in range(3):
+            await slots.acquire(Stream("stuck.example"))
+        await asyncio.sleep(0.02)
+        return await slots.acquire(Stream("stuck.example")), await slots.acquire(Stream("other.example"))
+
+    assert asyncio.run(scenario()) == (False, True)
+
+
 def test_what_the_server_allows_is_shared_between_domains() -> None:
     """It may be less than the settings allow."""
 
@@ -162,10 +196,10 @@ def test_an_email_overtakes_those_whose_domain_has_all_its_sessions() -> None:
         slots = SessionSlots(56)
         await _take_all(slots, "example.com")
         order, tasks = await _grants(slots, ["late 0", "late 1"])
-        await slots.acquire("other.example")
+        await slots.acquire(Stream("other.example"))
         order.append("other")
-        slots.release("other.example")
-        slots.release("example.com")
+        slots.release(Stream("other.example"))
+        slots.release(Stream("example.com"))
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
@@ -181,10 +215,10 @@ def test_nobody_waits_long_for_a_domain_that_does_not_answer(monkeypatch: pytest
     async def scenario() -> tuple[bool, bool, bool]:
         slots = SessionSlots(56)
         await _take_all(slots, "example.com")
-        waited = await slots.acquire("example.com")
-        came_later = await slots.acquire("example.com")
-        assert slots.stalled_for("example.com") >= 0.2
-        slots.release("example.com")
-        return waited, came_later, await slots.acquire("example.com")
+        waited = await slots.acquire(Stream("example.com"))
+        came_later = await slots.acquire(Stream("example.com"))
+        assert slots.stalled_for(Stream("example.com")) >= 0.2
+        slots.release(Stream("example.com"))
+        return waited, came_later, await slots.acquire(Stream("example.com"))
 
     assert asyncio.run(scenario()) == (False, False, True)

@@ -11,7 +11,7 @@ from mailctl.delivery_log.storage.engine import writing
 from mailctl.delivery_log.storage.tables import workers
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.states import State
-from mailctl.monitoring.incident.processes import find_worker_problems
+from mailctl.monitoring.incident.processes import find_undecryptable, find_worker_problems
 from tests.unit.monitoring.incident.conftest import names
 
 if TYPE_CHECKING:
@@ -85,12 +85,49 @@ def test_a_worker_with_another_log_may_send_where_no_worker_shares_it(scene: Sce
 
 def test_the_emails_of_a_dead_worker_wait_for_its_lease(scene: Scene) -> None:
     """It is told by when others take them over."""
+    scene.worker("gone")
+    then = scene.runtime.clock() - timedelta(seconds=DEAD_AFTER_SECONDS + 5)
+    with writing(scene.runtime.engine) as connection:
+        connection.execute(workers.update().values(seen_at=then))
     scene.worker("other")
     [email_id] = scene.add()
     scene.claim(email_id, by="gone")
     [found] = find_worker_problems(scene.facts())
     assert (found.name, found.held_up) == ("lease_of_dead_worker", 1)
-    assert found.sentence.startswith("Worker gone died while sending; other workers take over its emails")
+    assert found.sentence.startswith("Worker gone (process ")
+    assert ") died while sending; other workers take over its emails" in found.sentence
+
+
+def test_a_worker_that_has_signed_off_may_be_finishing_its_emails(scene: Scene) -> None:
+    """Which is a note until its leases have expired."""
+    scene.worker("other")
+    [email_id] = scene.add()
+    scene.claim(email_id, by="stopped")
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.held_up, found.is_failure) == ("worker_stopping", 1, False)
+    scene.change(email_id, lease_until=scene.runtime.clock() - timedelta(seconds=5))
+    [found] = find_worker_problems(scene.facts())
+    assert (found.name, found.is_failure) == ("lease_of_dead_worker", True)
+
+
+def test_emails_that_nobody_publishes_need_a_worker_of_their_log(scene: Scene) -> None:
+    """One with another log takes only what is on the broker."""
+    [email_id] = scene.add()
+    scene.change(email_id, updated_at=scene.runtime.clock() - timedelta(minutes=1))
+    facts = scene.facts()
+    has_another_log(facts)
+    found = {each.name: each for each in find_worker_problems(facts)}
+    assert (found["no_worker"].held_up, found["no_worker"].is_failure) == (1, True)
+
+
+def test_what_this_process_cannot_decrypt_is_a_problem(scene: Scene) -> None:
+    """Before a worker has tried it."""
+    [email_id] = scene.add()
+    assert names(find_undecryptable(scene.facts())) == []
+    scene.change(email_id, content=b"something else")
+    [found] = find_undecryptable(scene.facts())
+    assert (found.name, found.held_up) == ("wrong_key", 1)
+    assert found.fix.endswith(": mailctl check-config")
 
 
 def test_a_live_worker_that_does_not_finish_is_named(scene: Scene) -> None:
