@@ -12,13 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory
-from mailctl.domain.routing import domain_of
 from mailctl.domain.session_shares import SessionDemand
 from mailctl.smtp.background_work import BackgroundWork
 from mailctl.smtp.classify import CLOSING_CODE, is_server_stage
 from mailctl.smtp.idle_sessions import IdleSessions
 from mailctl.smtp.pacing import ProcessSessionLimit
-from mailctl.smtp.pool_limits import NO_SESSION, NOT_ITS_TURN, PoolLimits, domain_stalls
+from mailctl.smtp.pool_limits import NO_SESSION, NOT_ITS_TURN, PoolLimits
 from mailctl.smtp.probe import probe_session
 from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
@@ -111,15 +110,14 @@ class SmtpPool:
                 handed over.
             RuntimeError: the pool is closed.
         """
-        asked_at = time.monotonic()
-        stream = Stream(domain_of(envelope.recipient), envelope.is_of_campaign)
+        asked_at, stream = time.monotonic(), Stream.of(envelope)
         if not await self._slots.acquire(stream):
-            return domain_stalls(stream.domain, self._slots.held(stream), self._slots.stalled_for(stream))
+            return self._slots.explain_stall(stream)
         if failure := self._failure_since(asked_at):
             self._slots.release(stream)
             return failure
         try:
-            session, outcome = await self._deliver(envelope, fence)
+            session, outcome = await self._deliver(envelope, fence, stream)
         except BaseException:
             self._slots.release(stream)
             raise
@@ -154,7 +152,7 @@ class SmtpPool:
             await self._share.close()
 
     async def _deliver(
-        self, envelope: Envelope, fence: Callable[[], None]
+        self, envelope: Envelope, fence: Callable[[], None], stream: Stream
     ) -> tuple[SmtpSession | None, Outcome]:
         """Return the outcome, and the session that it came from; None if the server allows no session now."""
         asked_at = time.monotonic()
@@ -162,6 +160,7 @@ class SmtpPool:
             leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign, fence=fence)
             if leased is None:
                 return None, self._failure_since(asked_at) or self._without_session(asked_at)
+            self._slots.note_begun(stream)
             session, is_reused = leased
             outcome, is_lost = await self._attempt(session, envelope, fence)
             if is_reused and is_lost:

@@ -11,8 +11,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from mailctl.domain.routing import domain_of
+from mailctl.smtp.pool_limits import domain_stalls
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mailctl.domain.models import Envelope
+    from mailctl.domain.outcomes import Outcome
 
 #: Sessions that are opened at once for the first messages, and at least.
 FIRST_SESSIONS = 4
@@ -79,22 +85,29 @@ class Stream(NamedTuple):
     domain: str
     is_campaign: bool = False
 
+    @classmethod
+    def of(cls, envelope: Envelope) -> Stream:
+        """Return the stream of a message."""
+        return cls(domain_of(envelope.recipient), envelope.is_of_campaign)
+
 
 @dataclass
 class _Use:
     """The slots that the emails of a stream have."""
 
     held: int = 0
-    #: When one of them was given back last, or the first one was taken.
+    #: How many of these emails have a session; the others wait for one, whoever has them.
+    begun: int = 0
+    #: When one of them was given back last, or an email got a session.
     moved_at: float = 0.0
 
     def has_stalled(self, now: float, *, sessions: int) -> bool:
         """Whether it has a large part of the sessions, and none of its emails has ended for a while."""
-        return self.held >= sessions * _LARGE_SHARE and now - self.moved_at >= STALL_SECONDS
+        return self.begun >= max(1, sessions * _LARGE_SHARE) and now - self.moved_at >= STALL_SECONDS
 
 
 @dataclass(frozen=True, eq=False)
-class _Waiting:
+class _WaitingMessage:
     """A message that waits for a slot."""
 
     stream: Stream
@@ -118,8 +131,8 @@ class SessionSlots:
         #: Slots that campaigns leave free.
         self._kept = sessions - campaign_sessions(sessions)
         self._uses: dict[Stream, _Use] = {}
-        self._waiting: deque[_Waiting] = deque()
-        self._campaign_waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_WaitingMessage] = deque()
+        self._campaign_waiting: deque[_WaitingMessage] = deque()
         self._timer: asyncio.TimerHandle | None = None
         #: The streams that have stalled, as they were found last, and when that was.
         self._stalled: frozenset[Stream] = frozenset()
@@ -138,7 +151,7 @@ class SessionSlots:
             return True
         if self.stalled_for(stream) >= STALL_SECONDS:
             return False
-        entry = _Waiting(stream, time.monotonic(), asyncio.get_running_loop().create_future())
+        entry = _WaitingMessage(stream, time.monotonic(), asyncio.get_running_loop().create_future())
         waiting.append(entry)
         self._watch()
         self._grant_all()  # it may be the only one whose stream may have another slot
@@ -151,11 +164,16 @@ class SessionSlots:
                 self.release(stream)
             raise
 
+    def note_begun(self, stream: Stream) -> None:
+        """Note that an email that has a slot has a session, or another one."""
+        use = self._uses[stream]
+        use.begun, use.moved_at = min(use.held, use.begun + 1), time.monotonic()
+
     def release(self, stream: Stream) -> None:
         """Give a slot back, and let the next message have it."""
         self.free += 1
         use = self._uses[stream]
-        use.held, use.moved_at = use.held - 1, time.monotonic()
+        use.held, use.begun, use.moved_at = use.held - 1, max(0, use.begun - 1), time.monotonic()
         if not use.held:
             del self._uses[stream]
         self._grant_all()
@@ -165,10 +183,16 @@ class SessionSlots:
         use = self._uses.get(stream)
         return 0 if use is None else use.held
 
+    def explain_stall(self, stream: Stream) -> Outcome:
+        """Return the outcome of a message that got no slot."""
+        return domain_stalls(stream.domain, self.held(stream), self.stalled_for(stream))
+
     def stalled_for(self, stream: Stream) -> float:
-        """Return for how many seconds no email of a stream has ended that has all slots it may have."""
+        """Return for how many seconds no email of a stream has ended that has all sessions it may have."""
         use = self._uses.get(stream)
-        return 0.0 if use is None or self._may_hold(stream) else time.monotonic() - use.moved_at
+        if use is None or not use.begun or self._may_hold(stream):
+            return 0.0
+        return time.monotonic() - use.moved_at
 
     def _take(self, stream: Stream) -> None:
         self.free -= 1
@@ -204,7 +228,7 @@ class SessionSlots:
         self._grant(self._waiting, is_campaign=False)
         self._grant(self._campaign_waiting, is_campaign=True)
 
-    def _grant(self, waiting: deque[_Waiting], *, is_campaign: bool) -> None:
+    def _grant(self, waiting: deque[_WaitingMessage], *, is_campaign: bool) -> None:
         refused: set[Stream] = set()
         while waiting and self._is_free(is_campaign=is_campaign):
             entry = self._next(waiting, refused)
@@ -215,7 +239,7 @@ class SessionSlots:
                 self._take(entry.stream)
                 entry.granted.set_result(True)
 
-    def _next(self, waiting: deque[_Waiting], refused: set[Stream]) -> _Waiting | None:
+    def _next(self, waiting: deque[_WaitingMessage], refused: set[Stream]) -> _WaitingMessage | None:
         """Return the first one whose stream may have another slot; others are added to `refused`."""
         for entry in waiting:
             if entry.stream in refused:
@@ -239,7 +263,7 @@ class SessionSlots:
         before = time.monotonic() - STALL_SECONDS
         for waiting in (self._waiting, self._campaign_waiting):
             for entry in [each for each in waiting if each.since <= before]:
-                if not self._may_hold(entry.stream):
+                if self.stalled_for(entry.stream):
                     waiting.remove(entry)
                     if not entry.granted.done():
                         entry.granted.set_result(False)

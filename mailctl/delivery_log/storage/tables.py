@@ -159,8 +159,7 @@ campaigns = Table(
     Column("paused_itself_at", UtcDateTime),
     # The emails that the rate allows until this time have been taken.
     Column("released_until", UtcDateTime, nullable=False),
-    # When emails were taken recently, as Unix time, how many, how many others were on the broker and with
-    # workers then, and whether the mail server stalled.
+    # The recent releases (`campaign_rates`): Unix time, emails, others on the broker and with workers, stall.
     Column("released", JSON),
     Column("created_at", UtcDateTime, nullable=False),
     Column("id_day", Integer),  # with which its emails' ids begin; NULL if an earlier version began it

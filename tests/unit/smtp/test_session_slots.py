@@ -126,14 +126,17 @@ def test_a_cancelled_message_keeps_no_slot() -> None:
 
 
 async def _take_all(slots: SessionSlots, domain: str) -> int:
-    """Let emails to a domain take as many slots as they may have; return how many that are."""
+    """Let emails to a domain take as many slots as they may have, and begin; return how many that are."""
     tasks = [asyncio.create_task(slots.acquire(Stream(domain))) for _ in range(100)]
     await asyncio.sleep(0)
     waiting = [task for task in tasks if not task.done()]
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    return slots.held(Stream(domain))
+    held = slots.held(Stream(domain))
+    for _ in range(held):
+        slots.note_begun(Stream(domain))
+    return held
 
 
 @pytest.mark.parametrize(
@@ -173,10 +176,26 @@ def test_of_few_sessions_a_domain_that_stalls_gets_no_more(monkeypatch: pytest.M
         slots = SessionSlots(4)
         for _ in range(3):
             await slots.acquire(Stream("stuck.example"))
+            slots.note_begun(Stream("stuck.example"))
         await asyncio.sleep(0.02)
         return await slots.acquire(Stream("stuck.example")), await slots.acquire(Stream("other.example"))
 
     assert asyncio.run(scenario()) == (False, True)
+
+
+def test_who_waits_for_a_session_of_other_processes_does_not_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not its domain that does not answer."""
+    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.0)
+
+    async def scenario() -> bool:
+        slots = SessionSlots(4)
+        for _ in range(3):
+            await slots.acquire(Stream("example.com"))
+        await asyncio.sleep(0.02)
+        return await slots.acquire(Stream("example.com"))
+
+    assert asyncio.run(scenario())
 
 
 def test_what_the_server_allows_is_shared_between_domains() -> None:
