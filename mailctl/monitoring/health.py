@@ -256,13 +256,14 @@ def _canary_hops(runtime: Runtime, options: CanaryOptions) -> Iterator[Hop]:
         yield failed_hop("worker" if error.exit_code is ExitCode.PENDING else "publish", error)
         return
     for step in steps:
+        code = ExitCode.UNAVAILABLE if step.name == "connect" else ExitCode.FAILED
         yield Hop(
             name=step.name,
             ok=step.ok,
             detail=step.detail,
             seconds=step.seconds,
             fix="" if step.ok else "Run `mailctl check-config` on the worker's host.",
-            exit_code=ExitCode.DONE if step.ok else ExitCode.FAILED,
+            exit_code=ExitCode.DONE if step.ok else code,
         )
 
 
