@@ -131,8 +131,9 @@ class SessionSlots:
         #: Slots that campaigns leave free.
         self._kept = sessions - campaign_sessions(sessions)
         self._uses: dict[Stream, _Use] = {}
-        self._waiting: deque[_WaitingMessage] = deque()
-        self._campaign_waiting: deque[_WaitingMessage] = deque()
+        #: The messages that wait, by their stream; the stream whose turn is next comes first.
+        self._waiting: dict[Stream, deque[_WaitingMessage]] = {}
+        self._campaign_waiting: dict[Stream, deque[_WaitingMessage]] = {}
         self._timer: asyncio.TimerHandle | None = None
         #: The streams that have stalled, as they were found last, and when that was.
         self._stalled: frozenset[Stream] = frozenset()
@@ -152,15 +153,13 @@ class SessionSlots:
         if self.stalled_for(stream) >= STALL_SECONDS:
             return False
         entry = _WaitingMessage(stream, time.monotonic(), asyncio.get_running_loop().create_future())
-        waiting.append(entry)
+        waiting.setdefault(stream, deque()).append(entry)
         self._watch()
         self._grant_all()  # it may be the only one whose stream may have another slot
         try:
             return await entry.granted
         except asyncio.CancelledError:
-            if entry in waiting:
-                waiting.remove(entry)
-            elif not entry.granted.cancelled() and entry.granted.result():
+            if not self._forget(entry) and not entry.granted.cancelled() and entry.granted.result():
                 self.release(stream)
             raise
 
@@ -228,26 +227,29 @@ class SessionSlots:
         self._grant(self._waiting, is_campaign=False)
         self._grant(self._campaign_waiting, is_campaign=True)
 
-    def _grant(self, waiting: deque[_WaitingMessage], *, is_campaign: bool) -> None:
-        refused: set[Stream] = set()
-        while waiting and self._is_free(is_campaign=is_campaign):
-            entry = self._next(waiting, refused)
-            if entry is None:
+    def _grant(self, waiting: dict[Stream, deque[_WaitingMessage]], *, is_campaign: bool) -> None:
+        while self._is_free(is_campaign=is_campaign):
+            stream = next(filter(self._may_hold, waiting), None)
+            if stream is None:
                 return
-            waiting.remove(entry)
+            messages = waiting.pop(stream)
+            entry = messages.popleft()
+            if messages:
+                waiting[stream] = messages  # after the others
             if not entry.granted.done():
-                self._take(entry.stream)
+                self._take(stream)
                 entry.granted.set_result(True)
 
-    def _next(self, waiting: deque[_WaitingMessage], refused: set[Stream]) -> _WaitingMessage | None:
-        """Return the first one whose stream may have another slot; others are added to `refused`."""
-        for entry in waiting:
-            if entry.stream in refused:
-                continue
-            if self._may_hold(entry.stream):
-                return entry
-            refused.add(entry.stream)
-        return None
+    def _forget(self, entry: _WaitingMessage) -> bool:
+        """Let a message wait no more; return whether it did."""
+        waiting = self._campaign_waiting if entry.stream.is_campaign else self._waiting
+        messages = waiting.get(entry.stream, deque())
+        if entry not in messages:
+            return False
+        messages.remove(entry)
+        if not messages:
+            del waiting[entry.stream]
+        return True
 
     def _is_free(self, *, is_campaign: bool) -> bool:
         return self.free > (self._kept if is_campaign else 0)
@@ -261,12 +263,13 @@ class SessionSlots:
         """Send away who has waited for long because of its stream: others wait behind it for their claims."""
         self._timer = None
         before = time.monotonic() - STALL_SECONDS
-        for waiting in (self._waiting, self._campaign_waiting):
-            for entry in [each for each in waiting if each.since <= before]:
-                if self.stalled_for(entry.stream):
-                    waiting.remove(entry)
-                    if not entry.granted.done():
-                        entry.granted.set_result(False)
+        for stream, messages in [*self._waiting.items(), *self._campaign_waiting.items()]:
+            if not self.stalled_for(stream):
+                continue
+            for entry in [each for each in messages if each.since <= before]:
+                self._forget(entry)
+                if not entry.granted.done():
+                    entry.granted.set_result(False)
         if self._waiting or self._campaign_waiting:
             self._watch()
 
