@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind
+from mailctl.domain.reason_codes import ReasonCode
 from mailctl.errors import LeaseEnded
 from mailctl.smtp.pool_limits import PoolLimits
 from tests.smtp_client import message, plain, send, with_pool
 from tests.smtp_server import (
+    Context,
     Drop,
     ScriptedSmtpServer,
     Stall,
@@ -180,6 +182,36 @@ class TestSessions:
             found[0].recipients == (f"{message_id[1:].partition('@')[0]}@example.com",)
             for message_id, found in accepted.items()
         )
+
+    @pytest.mark.parametrize("stage", ["data", "body"])
+    def test_a_domain_without_replies_leaves_sessions_to_others(self, stage: str) -> None:
+        """Its other messages are put off after a while, and the server is not asked to take them."""
+
+        def stall(context: Context) -> Stall | None:
+            return Stall(600) if context.recipients[-1].endswith("@stuck.example") else None
+
+        async def scenario(pool: SmtpPool) -> tuple[list[Outcome], list[Outcome]]:
+            stuck = [
+                asyncio.create_task(
+                    pool.send(replace(message(f"s{number}"), recipient=f"s{number}@stuck.example"))
+                )
+                for number in range(11)
+            ]
+            others = await asyncio.gather(*(pool.send(message(str(number))) for number in range(3)))
+            done, waiting = await asyncio.wait(stuck, return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+            await asyncio.wait(waiting)
+            return others, [task.result() for task in done]
+
+        script = {stage: stall}
+        with ScriptedSmtpServer(script) as server:
+            others, put_off = with_pool(plain(server), scenario, limits=PoolLimits(connections=10))
+        assert {outcome.kind for outcome in others} == {K.ACCEPTED}
+        assert {(outcome.kind, outcome.stage, outcome.reason_code) for outcome in put_off} == {
+            (K.DEFERRED, "", ReasonCode.SEND_RATE)
+        }
+        assert "none of the 9 emails to stuck.example that are being sent has ended" in str(put_off[0])
 
     def test_a_session_ends_after_its_number_of_messages(self) -> None:
         """Servers limit it, too, and ours says goodbye first."""
