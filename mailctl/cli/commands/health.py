@@ -59,7 +59,7 @@ def health(
       0  Emails can be sent.
       1  A check failed, such as that of the mail server.
       3  There is no delivery log.
-      5  The broker or the delivery log cannot be reached; with --canary, the mail server.
+      5  The broker, the log or (with --canary) the mail server is unreachable.
       8  The canary did not come back in time.
 
     \b
