@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.delivery_log.process_identity import ProcessIdentity
+    from mailctl.delivery_log.write_probe import Readability
     from mailctl.security.keyring import Keyring
 
 _GROUP = CheckGroup(name="workers")
@@ -73,15 +74,19 @@ def _agreement(
 def _readability(engine: Engine, keyring: Keyring) -> Iterator[Finding]:
     sample = sample_readability(engine, keyring)
     if sample.unreadable:
-        share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
-        detail = f"This process cannot decrypt {share}: they were encrypted with another SECRET_KEY."
-        yield _GROUP.fail("content", detail, fix=KEYS_FIX)
+        yield _GROUP.fail("content", f"{describe_unreadable(sample)}.", fix=KEYS_FIX)
     if sample.unbound:
         share = f"{sample.unbound} of {pluralize(sample.checked, 'waiting email')}"
         detail = f"An earlier version of mailctl encrypted {share}: workers cannot read them."
         yield _GROUP.fail("content", detail, fix=f"Run: {mailctl_command('db', 'rekey')}")
     if sample.checked and not sample.unreadable and not sample.unbound:
         yield _GROUP.ok("content", f"{pluralize(sample.checked, 'waiting email')} can be decrypted")
+
+
+def describe_unreadable(sample: Readability) -> str:
+    """Return which emails this process cannot decrypt, without a full stop."""
+    share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
+    return f"This process cannot decrypt {share}: they were encrypted with another SECRET_KEY"
 
 
 def _silence(engine: Engine, workers: Sequence[Worker]) -> Iterator[Finding]:

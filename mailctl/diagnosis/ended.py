@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.delivery_log.suppressions import SuppressionSource
+from mailctl.delivery_log.suppressions import SuppressionScope, SuppressionSource
 from mailctl.diagnosis import wording
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.our_faults import find_our_fault
@@ -142,7 +142,8 @@ def _refusal(case: Case) -> Cause:
     cause = cause_of_refusal(email.reply, stage=(event.stage if event else None) or "")
     said = str(email.reply) or email.error or "refused"
     if cause.name == _RECIPIENT_REFUSED:
-        stopped = "; no other email is sent to it" if case.evidence.suppression else ""
+        rule = case.evidence.suppression
+        stopped = "; no other email is sent to it" if rule and rule.scope is SuppressionScope.ALL else ""
         sentence = f"{cause.sentence}: {said}{stopped}"
         return replace(cause, sentence=sentence, next_step=_after_refusal(case, cause))
     sentence = f"{cause.sentence}: {said}; fix the cause first"

@@ -10,7 +10,7 @@ from mailctl.celery_app import consumed_queues
 from mailctl.checks.agreement import AgreementSubject, find_disagreements
 from mailctl.checks.finding import as_sentence
 from mailctl.checks.other_delivery_logs import compare_other_workers
-from mailctl.checks.processes import KEYS_FIX
+from mailctl.checks.processes import KEYS_FIX, describe_unreadable
 from mailctl.checks.silent_workers import describe_silence
 from mailctl.delivery_log.pool_processes import count_replaced_processes
 from mailctl.delivery_log.queries.stalls import find_stalled_workers, find_unpublished
@@ -324,11 +324,10 @@ def find_undecryptable(facts: LogFacts) -> Iterator[IncidentProblem]:
     """Yield a problem for emails that wait and that this process cannot decrypt; it decrypts some of them."""
     sample = sample_readability(facts.runtime.engine, facts.runtime.keyring)
     if sample.unreadable:
-        share = f"{sample.unreadable} of {pluralize(sample.checked, 'waiting email')}"
         yield IncidentProblem(
             subject=ProblemSubject.KEYS,
             name="wrong_key",
-            sentence=f"This process cannot decrypt {share}: they were encrypted with another SECRET_KEY",
+            sentence=describe_unreadable(sample),
             fix=f"{KEYS_FIX} Then look again: {mailctl_command('check-config')}",
             held_up=sample.unreadable,
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mailctl.delivery_log.reports import PROVEN, UNPROVEN, LoggedReport
-from mailctl.delivery_log.suppressions import Suppression, SuppressionSource
+from mailctl.delivery_log.suppressions import Suppression, SuppressionScope, SuppressionSource
 from mailctl.diagnosis.wording import format_time
 from mailctl.domain.eligibility import AvailableAction, EligibilityFacts, available_actions
 from mailctl.domain.outcomes import SmtpReply
@@ -168,6 +168,13 @@ def test_an_expired_email_names_what_kept_it() -> None:
     assert first.sentence == "its links died; the delay was caused by: config at auth: 535 no"
 
 
+def suppression(**changes: Any) -> Suppression:
+    """Return the rule that suppresses an address after a bounce."""
+    fields: dict[str, Any] = {"source": SuppressionSource.BOUNCE, "code": 550, "enhanced": "5.1.1"}
+    fields |= {"address": "zoe@example.com", "reason": "550 5.1.1", "actor": None, "created_at": NOW}
+    return Suppression(**{**fields, **changes})
+
+
 @pytest.mark.parametrize(
     ("source", "condition"),
     [
@@ -183,18 +190,27 @@ def test_a_suppressed_address_can_be_let_go_if_its_cause_is_gone(
     source: SuppressionSource, condition: str
 ) -> None:
     """Which is for the operator to find out; otherwise the next email harms the sender."""
-    rule = Suppression(
-        address="zoe@example.com",
-        reason="550 5.1.1",
-        source=source,
-        code=550,
-        enhanced="5.1.1",
-        actor=None,
-        created_at=NOW,
-    )
+    rule = suppression(source=source)
     [first] = causes(replace(EMAIL, state=State.SUPPRESSED), suppression=rule)
     assert first.sentence.endswith(f": 550 5.1.1{condition}")
     assert str(first.next_step) == "mailctl suppress remove zoe@example.com"
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_told"), [(SuppressionScope.ALL, True), (SuppressionScope.OPTIONAL, False)]
+)
+def test_a_refused_recipient_that_gets_no_other_email_is_told(scope: SuppressionScope, is_told: bool) -> None:
+    """Who has unsubscribed from newsletters still gets a password reset."""
+    rule = suppression(scope=scope)
+    refused = replace(
+        EMAIL, state=State.FAILED, reply=SmtpReply(code=550, enhanced="5.1.1", text="no such user")
+    )
+    [first] = causes(
+        replace(refused, reason_code=ReasonCode.REFUSED),
+        event(State.FAILED, "refused", stage="rcpt"),
+        suppression=rule,
+    )
+    assert first.sentence.endswith("; no other email is sent to it") is is_told
 
 
 @pytest.mark.parametrize(
