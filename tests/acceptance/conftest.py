@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import Celery
 
 from tests.acceptance.desk import Desk
 from tests.acceptance.terminal import Terminal
@@ -29,6 +30,14 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     folder.mkdir()
     with Terminal(folder) as terminal:
         yield terminal
+
+
+@pytest.fixture
+def client(redis: RedisServer) -> Iterator[Celery]:
+    """A plain Celery client that knows the broker's address and nothing of mailctl."""
+    with Celery("client", broker=redis.url, backend=redis.url, set_as_current=False) as app:
+        yield app
+        app.backend.client.connection_pool.disconnect()
 
 
 @pytest.fixture

@@ -7,15 +7,16 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
-from celery import Celery
 
+from tests.acceptance.celery_client import ask_worker
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.servers import free_port
 from tests.smtp_server import Certificates, ScriptedSmtpServer, Stall
 
 if TYPE_CHECKING:
+    from celery import Celery
+
     from tests.acceptance.terminal import Terminal
-    from tests.servers import RedisServer
 
 CANARY = "token-canary-7f3a"
 
@@ -29,14 +30,11 @@ def fetch(port: int, path: str) -> str:
         return ""
 
 
-def test_arguments_are_not_shown(
-    production: Terminal, redis: RedisServer, certificates: Certificates
-) -> None:
+def test_arguments_are_not_shown(production: Terminal, certificates: Certificates, client: Celery) -> None:
     """Not of a task that is done nor of one in hand, published by us in full or by another program."""
     slow = ScriptedSmtpServer(
         {"body": [Stall(600)]}, ssl_context=certificates.server, credentials=("app", SMTP_PASSWORD)
     )
-    client = Celery(broker=redis.url, set_as_current=False)
     port = free_port()
     with slow:
         production.set(EMAIL_PORT=slow.port, MAILCTL_MESSAGES="full")
@@ -67,11 +65,10 @@ def test_arguments_are_not_shown(
         pages = {path: fetch(port, path) for path in paths}
         assert all(pages.values()), {path: len(page) for path, page in pages.items()}
         assert [path for path, page in pages.items() if CANARY in page or "max@shop" in page] == []
-        active = client.control.inspect(timeout=3).active() or {}
+        active = ask_worker(client, "active")
         assert CANARY not in str(active)
         assert "(redacted)" in str(active)
         flower.stop()
-    client.close()
 
 
 @pytest.mark.parametrize("arguments", [("--port", "http"), ("--port=http",), ("--port",)])

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from celery import Celery
 
+from tests.acceptance.celery_client import ask_worker
 from tests.acceptance.conftest import SMTP_PASSWORD
 from tests.acceptance.terminal import PATIENCE
 from tests.smtp_server import Drop, Reply, ScriptedSmtpServer, Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from celery import Celery
 
     from tests.acceptance.desk import Desk
     from tests.acceptance.terminal import Terminal, Window
@@ -48,14 +48,6 @@ MESSAGES: dict[str, dict[str, object]] = {
         "blacklist_url": LINK.format("api/v1/ip-access/verify") + "2",
     },
 }
-
-
-@pytest.fixture
-def client(redis: RedisServer) -> Iterator[Celery]:
-    """A plain Celery client that knows the broker's address and nothing of mailctl."""
-    with Celery("client", broker=redis.url, backend=redis.url, set_as_current=False) as app:
-        yield app
-        app.backend.client.connection_pool.disconnect()
 
 
 def test_every_kind_reaches_the_mail_server_once(
@@ -229,8 +221,8 @@ def test_an_email_that_celery_revokes_goes_out(
     worker_of_a_service(production, redis, "-P", "solo", "-c", "1", "-n", "mail@here", "-Q", "elsewhere")
     revoked, cancelled = desk.send(), desk.send()
     desk.run("cancel", cancelled)
-    client.control.revoke([revoked, cancelled], terminate=terminate, reply=True, timeout=PATIENCE, limit=1)
-    client.control.add_consumer("celery", reply=True, timeout=PATIENCE, limit=1)
+    ask_worker(client, "revoke", task_id=[revoked, cancelled], terminate=terminate)
+    ask_worker(client, "add_consumer", queue="celery")
     desk.wait_for_state(revoked, "sent")
     assert desk.run("status", cancelled)[1][0]["state"] == "cancelled"
     assert len(smtp_server.messages) == 1
@@ -248,7 +240,7 @@ def test_an_email_that_is_being_sent_is_not_terminated(
         window = worker_of_a_service(production, redis, "-P", "prefork", "-c", "1", "-n", "mail@here")
         email = desk.send()
         desk.wait_for_state(email, "sending")
-        client.control.revoke(email, terminate=True, signal="SIGKILL", reply=True, timeout=PATIENCE, limit=1)
+        ask_worker(client, "revoke", task_id=email, terminate=True, signal="SIGKILL")
         window.wait_until_printed("ignored a request to terminate task")
         desk.wait_for_state(email, "sent", "failed")
         assert (desk.run("status", email)[1][0]["attempts"], len(slow.messages)) == (1, 1)

@@ -6,7 +6,6 @@ import re
 import socket
 import sqlite3
 import threading
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.acceptance.celery_client import Listener
 from tests.acceptance.conftest import SECRET_KEY, SMTP_PASSWORD
-from tests.acceptance.test_secrets import JWT, REDIS_PASSWORD, Listener, client
+from tests.acceptance.test_secrets import JWT, REDIS_PASSWORD
 from tests.smtp_server import Reply
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
     from tests.smtp_server import ScriptedSmtpServer
 
-__all__ = ["client"]
 #: The property of a report that carries a row of the table.
 PROPERTY = "secrets"
 LINK_SECRETS = ("token", "link", "link, decoded")
@@ -95,12 +94,11 @@ def test_no_secret_is_in_any_place(
     home = production.folder / ".mailctl"
     with Monitor(redis) as monitor:
         worker = production.worker("-c", "1", "-l", "DEBUG")
-        client.control.enable_events()
         with Listener(client, lists_processes=True) as listener:
             task_id = production.send("reset", "--email", ADDRESS, "--token-stdin", stdin=JWT + "\n")
             files_before = files_of(home)
             production.wait_for(task_id, "sent")
-            listener_until(listener, task_id)
+            listener.wait_for("task-succeeded", task_id)
         with redis.client() as connection:
             connection.set("canary-control", task_id)
         rdb = rdb_of(redis)
@@ -143,16 +141,6 @@ def test_no_secret_is_in_any_place(
     assert not [name for name in secrets if name not in LINK_SECRETS and secrets[name] in email]
     assert (JWT in email) == (tokens == "as-given")
     assert ADDRESS not in worker.output
-
-
-def listener_until(listener: Listener, task_id: str) -> None:
-    """Wait until the events tell that the task has ended."""
-    deadline = time.monotonic() + 30
-    while not any(
-        event.get("uuid") == task_id and event["type"] == "task-succeeded" for event in list(listener.events)
-    ):
-        assert time.monotonic() < deadline, listener.events[-5:]
-        time.sleep(0.1)
 
 
 def test_addresses_are_masked_in_what_the_worker_logs(

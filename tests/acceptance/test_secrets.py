@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
-from celery import Celery
 
+from tests.acceptance.celery_client import Listener
 from tests.acceptance.conftest import SMTP_PASSWORD
-from tests.acceptance.terminal import PATIENCE
 from tests.smtp_server import Reply
 from tests.tokens import hs256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from celery import Celery
 
     from tests.acceptance.terminal import Terminal
     from tests.servers import RedisServer
@@ -31,63 +28,6 @@ TOKEN = f"canary-token-{uuid.uuid4().hex}"
 #: A token as services make it.
 JWT = hs256({"sub": "7", "jti": TOKEN})
 REDIS_PASSWORD = "redis-password-canary"
-
-
-class Listener:
-    """Collects every Celery event while it listens, and lists of all processes where they are asked for."""
-
-    def __init__(self, app: Celery, *, lists_processes: bool = False) -> None:
-        self._app = app
-        self._stopped = threading.Event()
-        self.events: list[dict[str, Any]] = []
-        self.processes: list[str] = []
-        work = (self._receive, self._list) if lists_processes else (self._receive,)
-        self._threads = [threading.Thread(target=each) for each in work]
-
-    def __enter__(self) -> Listener:
-        for thread in self._threads:
-            thread.start()
-        # The worker says so when it begins to send events, and nobody hears what was said before.
-        deadline = time.monotonic() + PATIENCE
-        while not self.events:
-            assert time.monotonic() < deadline
-            self._app.control.enable_events()
-            time.sleep(0.1)
-        return self
-
-    def wait_for(self, type_: str) -> None:
-        """Wait for an event of a type, such as `task-succeeded`."""
-        deadline = time.monotonic() + PATIENCE
-        while not any(event["type"] == type_ for event in self.events):
-            assert time.monotonic() < deadline, self.events
-            time.sleep(0.05)
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _receive(self) -> None:
-        with self._app.connection_for_read() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self.events.append})
-            while not self._stopped.is_set():
-                try:
-                    receiver.capture(limit=None, timeout=0.5, wakeup=False)
-                except TimeoutError:
-                    continue
-
-    def _list(self) -> None:
-        while not self._stopped.wait(0.1):
-            listing = subprocess.run(["ps", "axwwe"], capture_output=True, text=True, check=True)
-            self.processes.append(listing.stdout)
-
-
-@pytest.fixture
-def client(redis: RedisServer) -> Iterator[Celery]:
-    """Another program on the same broker."""
-    with Celery("client", broker=redis.url, backend=redis.url, set_as_current=False) as app:
-        yield app
-        app.backend.client.connection_pool.disconnect()
 
 
 def everything_in(redis: RedisServer) -> str:
@@ -178,7 +118,7 @@ def test_a_full_message_hides_its_links_from_events_and_logs(
     with Listener(client) as listener:
         task_id = production.send("reset", "--email", "zoe@example.com", stdin=None)
         production.wait_for(task_id, "sent")
-        listener.wait_for("task-succeeded")
+        listener.wait_for("task-succeeded", task_id)
     text = worker.output + json.dumps(listener.events, default=str) + production.run("status", task_id).out
     assert "reset-password?t=" not in text
 
