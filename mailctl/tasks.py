@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import inspect
 import socket
-import time
-from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Reject
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
@@ -29,38 +27,40 @@ from mailctl.domain import unicode_safety, validation
 from mailctl.domain.catalog import CANARY, DELIVER_TASK, GENERIC, NEW_IP, RESET, VERIFICATION, WELCOME, Kind
 from mailctl.domain.celery_states import CELERY_STATES
 from mailctl.domain.states import State
-from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
+from mailctl.errors import EmailFailed, InvalidInput
 from mailctl.json_logging import escape_handlers
 from mailctl.security.address_masking import masking_logger
 from mailctl.settings import BULK_QUEUE
 from mailctl.timefmt import pluralize
-from mailctl.worker import message_validation, process_state
-from mailctl.worker.bootsteps import RelayStep
-from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
+from mailctl.worker import message_validation
 from mailctl.worker.delivery_options import DeliveryOptions, time_limit_of
 from mailctl.worker.message_request import read_email_request
 from mailctl.worker.private_request import PrivateTask
+from mailctl.worker.requeue import is_not_of_requeued, requeue_if_log_unavailable
 from mailctl.worker.soft_time_limit import current_limit, soft_time_limit_deferred
 from mailctl.worker.task_registration import register_in_every_app
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from celery import Task
 
     from mailctl.domain.models import Json
     from mailctl.worker.outcome_recorder import DeliveryResult
+    from mailctl.worker.process_state import ProcessState
 
 _log = masking_logger("mailctl.tasks")
 #: The length in characters to which a reason is cut: the author of the message may have chosen its text.
 _MAX_REASON_LENGTH = 500
-#: Seconds to wait before a message returns to the broker because the delivery log does not answer.
-_REQUEUE_DELAY_SECONDS = 1.0
-
-
-class _Requeued(Reject):  # type: ignore[misc]  # Celery has no types
-    """The message returned to the broker; that is logged already, and Celery would add a traceback."""
+#: What nothing needs before the first email is sent. A worker imports them before its pool forks: the
+#: processes share them, and begin their first email soon.
+_DELIVERY_MODULES = (
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "mailctl.rendering.composer",
+    "mailctl.smtp.server_pools",
+    "mailctl.worker.process_state",
+)
 
 
 class EmailDeferred(Exception):
@@ -211,8 +211,8 @@ def deliver_batch(self: Task, ids: Json = None) -> str:
     if not isinstance(ids, list):
         raise InvalidInput("ids", "must be a list.")
     ids = [validation.validate_email_id(email_id, field="ids") for email_id in ids]
-    with _requeue_if_log_unavailable(pluralize(len(ids), "email")):
-        started = process_state.current().delivery.deliver_batch(
+    with requeue_if_log_unavailable(pluralize(len(ids), "email")):
+        started = _process_state().delivery.deliver_batch(
             ids, worker=_worker_name(self), options=_delivery_options(self)
         )
     return f"{started} of {len(ids)} started"
@@ -226,13 +226,13 @@ def canary(self: Task, to: Json = None, *, email_id: Json = None) -> str:
         to: the recipient, encrypted; None takes the sender address of the worker.
         email_id: the id of a canary that the delivery log has; None if the canary has no row.
     """
+    from mailctl.worker.canary_responder import respond_to_canary, respond_to_logged_canary
+
     if email_id is not None:
         email_id = validation.validate_email_id(email_id, field=REFERENCE_ARGUMENT)
-        with _requeue_if_log_unavailable(f"canary {email_id}"):
-            return respond_to_logged_canary(
-                process_state.current().runtime, email_id, worker=_worker_name(self)
-            )
-    steps = respond_to_canary(process_state.current().runtime, self.request.id, to)
+        with requeue_if_log_unavailable(f"canary {email_id}"):
+            return respond_to_logged_canary(_process_state().runtime, email_id, worker=_worker_name(self))
+    steps = respond_to_canary(_process_state().runtime, self.request.id, to)
     self.app.backend.store_result(
         self.request.id, {"worker": self.request.hostname, "steps": steps}, "SUCCESS"
     )
@@ -259,8 +259,8 @@ def _deliver(task: Task, kind: Kind, arguments: dict[str, Json], email_id: Json)
         except InvalidInput as error:
             return _reject_message(task, kind, arguments, str(error))
     task_id, worker = task.request.id, _worker_name(task)
-    with _requeue_if_log_unavailable(f"email {email_id or task_id!a}"):
-        delivery, options = process_state.current().delivery, _delivery_options(task)
+    with requeue_if_log_unavailable(f"email {email_id or task_id!a}"):
+        delivery, options = _process_state().delivery, _delivery_options(task)
         if email_id is not None:
             report = delivery.deliver(email_id, worker=worker, options=options)
         else:
@@ -282,11 +282,17 @@ def _reject_message(task: Task, kind: Kind, arguments: dict[str, Json], reason: 
         EmailFailed: always, once the message is recorded.
         Reject: the delivery log does not answer; the message returns to the broker.
     """
-    with _requeue_if_log_unavailable(f"email {task.request.id!a}"):
-        report = process_state.current().delivery.record_invalid_message(
+    with requeue_if_log_unavailable(f"email {task.request.id!a}"):
+        report = _process_state().delivery.record_invalid_message(
             task.request.id, kind, arguments, queue=_queue_of(task), reason=reason
         )
     return _finish(task, report)
+
+
+def _process_state() -> ProcessState:
+    from mailctl.worker import process_state  # a service that only publishes runs no task
+
+    return process_state.current()
 
 
 def _worker_name(task: Task) -> str:
@@ -319,17 +325,6 @@ def _finish(task: Task, report: DeliveryResult) -> str:
     return str(report.state or report.text)
 
 
-@contextmanager
-def _requeue_if_log_unavailable(what: str) -> Iterator[None]:
-    """Return the message to the broker, after a delay, if the delivery log does not answer in the block."""
-    try:
-        yield
-    except LogUnavailable as error:
-        _log.error("%s: returned to the broker: %s", what, error)
-        time.sleep(_REQUEUE_DELAY_SECONDS)
-        raise _Requeued(str(error), requeue=True) from None
-
-
 def _store_result(task: Task, report: DeliveryResult) -> None:
     """Store the Celery result of an email for programs that read it; the delivery log is authoritative."""
     state, result = _celery_result(report)
@@ -351,20 +346,19 @@ def _celery_result(report: DeliveryResult) -> tuple[str, object]:
     return state, EmailDeferred(report.text) if state == "RETRY" else EmailFailed(report.text)
 
 
-def _is_not_about_requeued(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], _Requeued))
-
-
 def _add_bootsteps(instance: Any, **_: object) -> None:
     """Add the relay, the message guards and the removal of timers to every worker that has these tasks."""
     from celery.app.trace import logger as trace_logger
 
+    from mailctl.worker.bootsteps import RelayStep
     from mailctl.worker.cancelled_timers import CancelledTimerStep
     from mailctl.worker.consumer_guards import MessageGuardStep
     from mailctl.worker.foreign_messages.step import ForeignMessageStep
     from mailctl.worker.remote_control.guard import ControlGuard  # only a worker needs what they import
 
-    trace_logger.addFilter(_is_not_about_requeued)
+    for module in _DELIVERY_MODULES:
+        import_module(module)
+    trace_logger.addFilter(is_not_of_requeued)
     instance.app.steps["worker"].update((RelayStep, CancelledTimerStep))
     instance.app.steps["consumer"].update((MessageGuardStep, ForeignMessageStep, ControlGuard))
 
@@ -374,6 +368,8 @@ def _escape_control_characters(logger: logging.Logger, **_: object) -> None:
 
 
 def _close(**_: object) -> None:
+    from mailctl.worker import process_state
+
     process_state.close()
 
 

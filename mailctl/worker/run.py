@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import billiard.pool
@@ -34,13 +33,6 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 #: billiard's 300, a warm shutdown takes 30 s if the parent has stopped reading; the delivery log has the
 #: outcome anyway.
 _EXIT_WAIT_TENTHS = 10
-#: What nothing needs before the first email is sent.
-_DELIVERY_MODULES = (
-    "cryptography.hazmat.primitives.ciphers.aead",
-    "mailctl.rendering.composer",
-    "mailctl.smtp.server_pools",
-    "mailctl.worker.process_state",
-)
 #: More than there are cores, because threads mostly wait for the mail server.
 _DEFAULT_THREADS = 4
 
@@ -117,14 +109,7 @@ def run_worker(
     warn_of_other_messages(app, names)
     worker_before_create_process.connect(_freeze_gc, weak=False)
     forbid_memory_dumps()
-    _import_delivery()
     return _run(worker)
-
-
-def _import_delivery() -> None:
-    """Import what composes and sends: the pool's processes share it, and begin their first email soon."""
-    for module in _DELIVERY_MODULES:
-        import_module(module)
 
 
 def _check_options(loglevel: str, log_format: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,19 +14,20 @@ import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
 from celery.app.trace import logger as trace_logger
-from celery.exceptions import Reject
+from celery.signals import celeryd_init
 
 from mailctl import tasks
 from mailctl.broker.messages import BATCH_TASK
 from mailctl.domain.catalog import DELIVER_TASK
 from mailctl.domain.states import State
-from mailctl.errors import EmailFailed, InvalidInput, LogUnavailable
+from mailctl.errors import EmailFailed, InvalidInput
 from mailctl.tasks import EmailDeferred
 from mailctl.worker import message_validation
 from mailctl.worker.outcome_recorder import DeliveryResult
+from mailctl.worker.requeue import is_not_of_requeued
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 EMAIL_ID = "5f0c7a52-6a8c-4c5e-9a57-6a1d0f4f0e11"
 #: The contract with other programs: names and arguments in their order.
@@ -191,44 +195,48 @@ def test_a_batch_takes_a_list_of_ids(ids: object) -> None:
         tasks.deliver_batch.run(ids)
 
 
-class TestReturnedMessage:
-    """A message that returns to the broker because the delivery log does not answer."""
+def test_a_worker_logs_a_returned_message_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's own logger of tasks gets the filter."""
+    monkeypatch.setattr(trace_logger, "filters", [])
+    instance = SimpleNamespace(app=SimpleNamespace(steps=defaultdict(set)))
+    celeryd_init.send(sender="celery@here", instance=instance)
+    assert is_not_of_requeued in trace_logger.filters
 
-    @pytest.fixture(autouse=True)
-    def filtered(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Celery's logger of a worker, which ours has set up; without the delay."""
-        monkeypatch.setattr(tasks, "_REQUEUE_DELAY_SECONDS", 0)
-        monkeypatch.setattr(trace_logger, "filters", [])
-        instance = SimpleNamespace(app=SimpleNamespace(steps=defaultdict(set)))
-        tasks._add_bootsteps(instance)
 
-    @staticmethod
-    def run(app: Celery, run: Callable[[], None]) -> str:
-        """Return the state of a task that runs a function."""
-        found = app.task(run, name=f"task-{id(run)}")
-        return str(build_tracer(found.name, found, app=app, eager=True)("1", (), {})[1].state)
+def run_python(script: str, folder: Path) -> str:
+    """Return what a new interpreter prints, where no test has imported anything."""
+    environment = {**os.environ, "MAILCTL_HOME": str(folder), "DEBUG": "true"}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.strip()
 
-    def test_it_is_logged_once_and_without_a_traceback(
-        self, app: Celery, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Celery would log it again, with one."""
 
-        def deliver() -> None:
-            with tasks._requeue_if_log_unavailable("email 7"):
-                raise LogUnavailable("the delivery log does not answer.", fix="Start it.")
+def test_processes_of_the_pool_share_what_sends_emails(tmp_path: Path) -> None:
+    """Every worker that has the tasks, Celery's own, too, imports it before they fork."""
+    script = """
+import sys
+from types import SimpleNamespace
+from celery import Celery
+from celery.signals import celeryd_init
+from mailctl import tasks
 
-        assert self.run(app, deliver) == "REJECTED"
-        [message] = caplog.messages
-        assert message.startswith("email 7: returned to the broker: the delivery log does not answer.")
+celeryd_init.send(sender="celery@here", instance=SimpleNamespace(app=Celery()))
+known = {*sys.modules}
+from mailctl.worker.process_state import ProcessState
 
-    def test_what_a_task_of_the_service_rejects_is_logged_as_before(
-        self, app: Celery, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """It is the service's to know why."""
+ProcessState().close()
+heavy = ("fastapi_mail", "jinja2", "cryptography", "mailctl.smtp", "mailctl.worker")
+print(sorted(name for name in {*sys.modules} - known if name.startswith(heavy)))
+"""
+    assert run_python(script, tmp_path) == "[]"
 
-        def reject() -> None:
-            raise Reject("not now", requeue=True)
 
-        assert self.run(app, reject) == "REJECTED"
-        [record] = caplog.records
-        assert record.exc_info is not None
+def test_a_service_imports_nothing_that_only_workers_need(tmp_path: Path) -> None:
+    """It has the tasks in order to publish them."""
+    script = """
+import sys
+from mailctl import tasks
+
+heavy = ("fastapi_mail", "jinja2", "sqlalchemy", "mailctl.runtime", "mailctl.smtp", "mailctl.worker.relay")
+print(sorted(name for name in sys.modules if name.startswith(heavy)))
+"""
+    assert run_python(script, tmp_path) == "[]"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -14,9 +11,6 @@ from celery import Celery
 from mailctl.errors import ExitCode, InvalidInput
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings
 from mailctl.worker.run import _choose_pool, _default_queues, _exit_code, _queue_names, run_worker
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -81,27 +75,3 @@ def test_an_unknown_level_or_format_is_refused(option: str, name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         run_worker(runtime(), **{option: "loud"})
     assert caught.value.field == name
-
-
-def test_processes_of_the_pool_share_what_sends_emails(tmp_path: Path) -> None:
-    """It is imported before they fork; asked of a new interpreter, where no test has imported it."""
-    script = """
-import sys
-from mailctl import tasks
-from mailctl.runtime import Runtime
-from mailctl.settings import Settings
-from mailctl.worker.run import _import_delivery
-
-_import_delivery()
-known = {*sys.modules}
-from mailctl.worker.process_state import ProcessState
-
-ProcessState().close()
-heavy = ("fastapi_mail", "jinja2", "cryptography", "mailctl.smtp", "mailctl.worker")
-print(sorted(name for name in {*sys.modules} - known if name.startswith(heavy)))
-"""
-    environment = {**os.environ, "MAILCTL_HOME": str(tmp_path), "DEBUG": "true"}
-    ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True
-    )
-    assert ended.stdout.strip() == "[]"
