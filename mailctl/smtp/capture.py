@@ -45,6 +45,10 @@ class CaptureSender:
         """Return how many files it writes at a time, whatever the mail server."""
         return _FILES_AT_A_TIME
 
+    def count_stuck(self, _server: str, /, *, is_campaign: bool) -> int:  # noqa: ARG002
+        """Return 0: no mail server has any."""
+        return 0
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Write one message as `<UTC time>-<local part of Message-ID>.eml`.
 

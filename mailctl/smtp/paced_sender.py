@@ -82,6 +82,10 @@ class PacedSender:
         most, lane = self._sender.capacity(server), self._servers.get(server)
         return most if lane is None else lane.limit_capacity(most)
 
+    def count_stuck(self, server: str, /, *, is_campaign: bool) -> int:
+        """Return how many of them a mail server has had for long without a reply."""
+        return self._sender.count_stuck(server, is_campaign=is_campaign)
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message when it is its turn; deferred if that would take too long."""
         while True:

@@ -23,14 +23,8 @@ from mailctl.smtp.sender import no_fence
 from mailctl.smtp.server import make_tls_context
 from mailctl.smtp.session import SESSION_ERRORS, SmtpSession
 from mailctl.smtp.session_share import SessionShare
-from mailctl.smtp.session_slots import (
-    CAUTION_SECONDS,
-    SessionQueue,
-    SessionSlots,
-    Stream,
-    campaign_sessions,
-    may_open_another,
-)
+from mailctl.smtp.session_slots import CAUTION_SECONDS, SessionQueue, SessionSlots, may_open_another
+from mailctl.smtp.streams import Stream, campaign_sessions
 
 if TYPE_CHECKING:
     import ssl
@@ -40,6 +34,7 @@ if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
     from mailctl.smtp.probe import ProbeStep
     from mailctl.smtp.server import SmtpServer
+    from mailctl.smtp.streams import Slot
 
 #: How often expired sessions are closed during the longest time for which a session may be idle.
 _SWEEPS = 4
@@ -110,24 +105,28 @@ class SmtpPool:
                 handed over.
             RuntimeError: the pool is closed.
         """
-        asked_at, stream = time.monotonic(), Stream.of(envelope)
-        if not await self._slots.acquire(stream):
-            return self._slots.explain_stall(stream)
+        asked_at, slot = time.monotonic(), await self._slots.acquire(Stream.of(envelope))
+        if isinstance(slot, Outcome):
+            return slot
         if failure := self._failure_since(asked_at):
-            self._slots.release(stream)
+            self._slots.release(slot)
             return failure
         try:
-            session, outcome = await self._deliver(envelope, fence, stream)
+            session, outcome = await self._deliver(envelope, fence, slot)
         except BaseException:
-            self._slots.release(stream)
+            self._slots.release(slot)
             raise
         self._learn(outcome)
-        self._release(session, outcome, stream)
+        self._release(session, outcome, slot)
         return outcome
 
     def capacity(self, _server: str = "", /) -> int:
         """Return how many messages it sends at a time, as far as is known of its server."""
         return min(self._limits.connections, self._session_limit.allowed)
+
+    def count_stuck(self, _server: str, /, *, is_campaign: bool) -> int:
+        """Return how many messages, of campaigns or others, have had a session for long."""
+        return self._slots.count_stuck(is_campaign=is_campaign)
 
     async def probe(self) -> list[ProbeStep]:
         """Open a new session step by step without sending a message.
@@ -152,7 +151,7 @@ class SmtpPool:
             await self._share.close()
 
     async def _deliver(
-        self, envelope: Envelope, fence: Callable[[], None], stream: Stream
+        self, envelope: Envelope, fence: Callable[[], None], slot: Slot
     ) -> tuple[SmtpSession | None, Outcome]:
         """Return the outcome, and the session that it came from; None if the server allows no session now."""
         asked_at = time.monotonic()
@@ -160,7 +159,7 @@ class SmtpPool:
             leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign, fence=fence)
             if leased is None:
                 return None, self._failure_since(asked_at) or self._without_session(asked_at)
-            self._slots.note_begun(stream)
+            self._slots.note_begun(slot)
             session, is_reused = leased
             outcome, is_lost = await self._attempt(session, envelope, fence)
             if is_reused and is_lost:
@@ -172,6 +171,7 @@ class SmtpPool:
                 return session, outcome
             # No outage: the message waits for one of the sessions that the server allows.
             self._drop(session)
+            self._slots.note_refused(slot)
             self._refusal = outcome
             self._session_limit.note_refusal(others=self._open_sessions, now=time.monotonic())
             if self._share is not None:
@@ -304,26 +304,26 @@ class SmtpPool:
             raise
         return outcome, outcome.stage == "mail" and outcome.reply.code == CLOSING_CODE
 
-    def _release(self, session: SmtpSession | None, outcome: Outcome, stream: Stream) -> None:
+    def _release(self, session: SmtpSession | None, outcome: Outcome, slot: Slot) -> None:
         """Return the session to the pool, reset it or close it, whatever the outcome was."""
         is_leased = session in self._leased
         if session is not None and is_leased and session.can_be_reused(outcome):
-            self._background.start(self._reset_and_return(session, stream))  # it keeps its slot meanwhile
+            self._background.start(self._reset_and_return(session, slot))  # it keeps its slot meanwhile
             return
         if session is not None and is_leased and outcome.kind is OutcomeKind.ACCEPTED:
             self._return_to_idle(session)
         elif session is not None:
             self._drop(session)
-        self._slots.release(stream)
+        self._slots.release(slot, is_answered=outcome.reply.code is not None)
 
-    async def _reset_and_return(self, session: SmtpSession, stream: Stream) -> None:
+    async def _reset_and_return(self, session: SmtpSession, slot: Slot) -> None:
         try:
             is_clean = await session.reset()
             if is_clean:
                 self._return_to_idle(session)
         finally:
             self._drop(session)
-            self._slots.release(stream)
+            self._slots.release(slot, is_answered=True)
 
     def _lease(self) -> tuple[SmtpSession, bool]:
         """Lease a session; return it, and whether it was used before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mailctl.domain.outcomes import Outcome, OutcomeKind, ReplyCategory, SmtpReply
-from mailctl.timefmt import format_age, pluralize
+from mailctl.timefmt import format_age
 
 #: The outcome of a message for which there was no session, if the server has not said why.
 NO_SESSION = Outcome(
@@ -20,25 +20,26 @@ NOT_ITS_TURN = replace(
     reply=SmtpReply(text="it waits for its turn: the mail server allows no more sessions"),
     retry_after_seconds=1.0,
 )
-#: Seconds until a message is tried again whose domain does not answer: half as long as that lasts.
+#: Seconds until a message is tried again that waited for emails that do not end: half as long as that lasts.
 _FIRST_STALLED_SECONDS, _MAX_STALLED_SECONDS = 5.0, 60.0
 
 
-def domain_stalls(domain: str, count: int, seconds: float) -> Outcome:
+def stall(count: int, seconds: float, *, domain: str = "") -> Outcome:
     """Return the outcome of a message that no server was asked to take, so that others are not kept waiting.
 
     Args:
-        domain: the domain of the recipient.
-        count: how many emails to it are being sent.
+        count: how many emails are being sent.
         seconds: for how long none of them has ended.
+        domain: to which these emails are; "" if they are all that the process sends.
     """
-    lasting = f"for {format_age(seconds)}" if seconds >= 1 else "for a while"
+    to, lasting = f" to {domain}" if domain else "", format_age(seconds)
+    if count == 1:
+        what = f"the email{to} that is being sent has not ended for {lasting}"
+    else:
+        what = f"none of the {count} emails{to} that are being sent has ended for {lasting}"
     return Outcome(
         kind=OutcomeKind.DEFERRED,
-        reply=SmtpReply(
-            text=f"it waits for its turn: none of the {pluralize(count, 'email')} to {domain} that are being"
-            f" sent has ended {lasting}"
-        ),
+        reply=SmtpReply(text=f"it waits for its turn: {what}"),
         category=ReplyCategory.CONNECTIONS,
         retry_after_seconds=min(_MAX_STALLED_SECONDS, max(_FIRST_STALLED_SECONDS, seconds / 2)),
     )

@@ -32,6 +32,10 @@ class GuardedSender:
         """Return how many messages the sender sends at a time by a mail server."""
         return self._sender.capacity(server)
 
+    def count_stuck(self, server: str, /, *, is_campaign: bool) -> int:
+        """Return how many of them a mail server has had for long without a reply."""
+        return self._sender.count_stuck(server, is_campaign=is_campaign)
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome is `forbidden` if the policy does not allow its recipient."""
         if reason := self._policy.refusal_reason(envelope.recipient):

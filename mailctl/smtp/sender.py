@@ -22,6 +22,10 @@ class Sender(Protocol):
         """Return how many messages it sends at a time by a mail server, whose name this is."""
         ...
 
+    def count_stuck(self, server: str, /, *, is_campaign: bool) -> int:
+        """Return how many of them, of campaigns or others, the server has had for long without a reply."""
+        ...
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; a failure is an outcome, not an exception.
 

@@ -80,6 +80,11 @@ class ServerPools:
         known = self._servers.by_name.get(server)
         return 1 if known is None else known.connections
 
+    def count_stuck(self, server: str, /, *, is_campaign: bool) -> int:
+        """Return how many of them a mail server has had for long without a reply."""
+        pool = self._pools.get(server)
+        return 0 if pool is None else pool.count_stuck(server, is_campaign=is_campaign)
+
     async def send(self, envelope: Envelope, *, fence: Callable[[], None] = no_fence) -> Outcome:
         """Send a message; the outcome names the mail server.
 

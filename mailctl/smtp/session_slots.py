@@ -1,6 +1,6 @@
 """Who may use a session next: no campaign and no domain ever has all of them, and other email goes first.
 
-The decisions are pure; `SessionSlots` waits.
+How many sessions the emails to a domain may have is decided in `streams`.
 """
 
 from __future__ import annotations
@@ -9,34 +9,27 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from mailctl.domain.routing import domain_of
-from mailctl.smtp.pool_limits import domain_stalls
+from mailctl.smtp.pool_limits import stall
+from mailctl.smtp.streams import STUCK_SECONDS, Slot, Streams, campaign_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mailctl.domain.models import Envelope
     from mailctl.domain.outcomes import Outcome
+    from mailctl.smtp.streams import Stream
 
 #: Sessions that are opened at once for the first messages, and at least.
 FIRST_SESSIONS = 4
 #: Seconds for which it is awaited whether the server allows the sessions that are being opened.
 CAUTION_SECONDS = 1.0
-#: The share of sessions that others miss if it is stuck.
-_LARGE_SHARE = 0.25
-#: Sessions that a domain may have for each that it leaves free, from so many sessions on.
-_HELD_FOR_EACH_FREE, _SHARED_SESSIONS = 9, 10
-#: Seconds after which a message does not wait any more for the emails to its domain that have all sessions.
-STALL_SECONDS = 5.0
-#: Seconds between two looks for domains whose emails do not end.
+#: Seconds after which a message does not wait any more for emails that do not end.
+LONGEST_STALL_SECONDS = STUCK_SECONDS
+#: Fewer sessions than these are not shared before they are there.
+_FEW_SESSIONS = 10
+#: Seconds between two looks for emails that do not end.
 _LOOK_SECONDS = 1.0
-
-
-def campaign_sessions(sessions: int) -> int:
-    """Return how many of so many sessions a campaign may use: all but one, and at least one."""
-    return max(1, sessions - 1)
 
 
 def may_open_another(*, opening: int, opened: int, proven: int) -> bool:
@@ -55,65 +48,14 @@ def may_open_another(*, opening: int, opened: int, proven: int) -> bool:
     return opening < max(1, opened // 2)
 
 
-def may_hold_another(
-    *, held: int, free: int, sessions: int, is_stalled: bool = False, has_stalled: bool = False
-) -> bool:
-    """Whether emails to a domain may have one more session, so that one that does not answer leaves some.
-
-    Those of campaigns, and all others, may have nine sessions for each that stays free, but for the last one,
-    which is for a domain that has none: of 56, 50 at most. While another domain has stalled, they may have
-    one for each: of the six, three, so that several domains may stall. Of fewer than ten, any domain may have
-    all, but no more once it has stalled.
-
-    Args:
-        held: how many sessions emails to this domain have.
-        free: how many sessions nobody has.
-        sessions: how many there are.
-        is_stalled: whether the emails to this domain do not end.
-        has_stalled: whether those to another domain do not.
-    """
-    if not held:
-        return True
-    if sessions < _SHARED_SESSIONS:
-        return not is_stalled
-    return held < (1 if has_stalled else _HELD_FOR_EACH_FREE) * (free - 1)
-
-
-class Stream(NamedTuple):
-    """The emails to one domain, those of campaigns or all others."""
-
-    domain: str
-    is_campaign: bool = False
-
-    @classmethod
-    def of(cls, envelope: Envelope) -> Stream:
-        """Return the stream of a message."""
-        return cls(domain_of(envelope.recipient), envelope.is_of_campaign)
-
-
-@dataclass
-class _Use:
-    """The slots that the emails of a stream have."""
-
-    held: int = 0
-    #: How many of these emails have a session; the others wait for one, whoever has them.
-    begun: int = 0
-    #: When one of them was given back last, or an email got a session.
-    moved_at: float = 0.0
-
-    def has_stalled(self, now: float, *, sessions: int) -> bool:
-        """Whether it has a large part of the sessions, and none of its emails has ended for a while."""
-        return self.begun >= max(1, sessions * _LARGE_SHARE) and now - self.moved_at >= STALL_SECONDS
-
-
 @dataclass(frozen=True, eq=False)
 class _WaitingMessage:
     """A message that waits for a slot."""
 
     stream: Stream
     since: float
-    #: Whether it has got one.
-    granted: asyncio.Future[bool]
+    #: The slot that it has got, or the outcome that it ends with.
+    ended: asyncio.Future[Slot | Outcome]
 
 
 class SessionSlots:
@@ -130,115 +72,94 @@ class SessionSlots:
         self.free = sessions
         #: Slots that campaigns leave free.
         self._kept = sessions - campaign_sessions(sessions)
-        self._uses: dict[Stream, _Use] = {}
+        self._streams = Streams()
         #: The messages that wait, by their stream; the stream whose turn is next comes first.
         self._waiting: dict[Stream, deque[_WaitingMessage]] = {}
         self._campaign_waiting: dict[Stream, deque[_WaitingMessage]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        #: The streams that have stalled, as they were found last, and when that was.
-        self._stalled: frozenset[Stream] = frozenset()
-        self._looked_at = 0.0
 
-    async def acquire(self, stream: Stream) -> bool:
+    async def acquire(self, stream: Stream) -> Slot | Outcome:
         """Take a slot, and wait until there is one.
 
         Returns:
-            Whether it was taken; False if the emails of the stream have all that they may have, and do not
-            end.
+            The slot, to be released; or the outcome of the message, if it waits in vain for emails that do
+            not end.
         """
-        waiting = self._campaign_waiting if stream.is_campaign else self._waiting
-        if not waiting and self._is_free(is_campaign=stream.is_campaign) and self._may_hold(stream):
-            self._take(stream)
-            return True
-        if self.stalled_for(stream) >= STALL_SECONDS:
-            return False
-        entry = _WaitingMessage(stream, time.monotonic(), asyncio.get_running_loop().create_future())
-        waiting.setdefault(stream, deque()).append(entry)
         self._watch()
+        waiting = self._campaign_waiting if stream.is_campaign else self._waiting
+        if not waiting and self._may_take(stream):
+            return self._take(stream)
+        now = time.monotonic()
+        if self._streams.stalled_for(stream, now) and not self._may_take(stream):
+            return self._stall_of(stream, now)
+        entry = _WaitingMessage(stream, now, asyncio.get_running_loop().create_future())
+        waiting.setdefault(stream, deque()).append(entry)
         self._grant_all()  # it may be the only one whose stream may have another slot
         try:
-            return await entry.granted
+            return await entry.ended
         except asyncio.CancelledError:
-            if not self._forget(entry) and not entry.granted.cancelled() and entry.granted.result():
-                self.release(stream)
+            was_ended = not self._forget(entry) and not entry.ended.cancelled()
+            if was_ended and isinstance(slot := entry.ended.result(), Slot):
+                self.release(slot)
             raise
 
-    def note_begun(self, stream: Stream) -> None:
-        """Note that an email that has a slot has a session, or another one."""
-        use = self._uses[stream]
-        use.begun, use.moved_at = min(use.held, use.begun + 1), time.monotonic()
+    def note_begun(self, slot: Slot) -> None:
+        """Note that an email that has a slot has a session."""
+        slot.begun_at = time.monotonic()
 
-    def release(self, stream: Stream) -> None:
-        """Give a slot back, and let the next message have it."""
+    def note_refused(self, slot: Slot) -> None:
+        """Note that the server took the session of an email back, which waits for another one."""
+        slot.begun_at = None
+
+    def release(self, slot: Slot, *, is_answered: bool = False) -> None:
+        """Give a slot back, and let the next message have it.
+
+        Args:
+            is_answered: whether the server has replied to its email.
+        """
         self.free += 1
-        use = self._uses[stream]
-        use.held, use.begun, use.moved_at = use.held - 1, max(0, use.begun - 1), time.monotonic()
-        if not use.held:
-            del self._uses[stream]
+        self._streams.give_back(slot, is_answered=is_answered, now=time.monotonic())
         self._grant_all()
 
     def held(self, stream: Stream) -> int:
         """Return how many slots the emails of a stream have."""
-        use = self._uses.get(stream)
-        return 0 if use is None else use.held
+        return self._streams.held(stream)
 
-    def explain_stall(self, stream: Stream) -> Outcome:
-        """Return the outcome of a message that got no slot."""
-        return domain_stalls(stream.domain, self.held(stream), self.stalled_for(stream))
+    def count_stuck(self, *, is_campaign: bool) -> int:
+        """Return how many emails have had a session for long, of campaigns or others; any thread may ask."""
+        return self._streams.stuck[is_campaign]
 
-    def stalled_for(self, stream: Stream) -> float:
-        """Return for how many seconds no email of a stream has ended that has all sessions it may have."""
-        use = self._uses.get(stream)
-        if use is None or not use.begun or self._may_hold(stream):
-            return 0.0
-        return time.monotonic() - use.moved_at
-
-    def _take(self, stream: Stream) -> None:
+    def _take(self, stream: Stream) -> Slot:
         self.free -= 1
-        use = self._uses.get(stream)
-        if use is None:
-            use = self._uses[stream] = _Use(moved_at=time.monotonic())
-        use.held += 1
+        return self._streams.take(stream)
 
-    def _may_hold(self, stream: Stream) -> bool:
-        use = self._uses.get(stream)
-        if use is None:
-            return True
-        sessions = min(self._sessions, self._allowed())
-        stalled = self._stalled_streams(sessions)
-        return may_hold_another(
-            held=use.held,
-            free=self.free - (self._sessions - sessions),
-            sessions=sessions,
-            is_stalled=stream in stalled,
-            has_stalled=bool(stalled - {stream}),
-        )
+    def _may_take(self, stream: Stream) -> bool:
+        if self.free <= (self._kept if stream.is_campaign else 0):
+            return False
+        sessions, allowed = self._shared_sessions()
+        free = self.free - (self._sessions - sessions)
+        return self._streams.may_take(stream, free=free, sessions=sessions, allowed=allowed)
 
-    def _stalled_streams(self, sessions: int) -> frozenset[Stream]:
-        now = time.monotonic()
-        if now >= self._looked_at + _LOOK_SECONDS:
-            self._looked_at = now
-            self._stalled = frozenset(
-                stream for stream, use in self._uses.items() if use.has_stalled(now, sessions=sessions)
-            )
-        return self._stalled
+    def _shared_sessions(self) -> tuple[int, int]:
+        """Return how many sessions the streams share, and how many the server allows.
+
+        Of a few that it allows, all messages wait for those: so other processes see how many this one needs.
+        """
+        allowed = max(1, min(self._sessions, self._allowed()))
+        return self._sessions if allowed < _FEW_SESSIONS else allowed, allowed
 
     def _grant_all(self) -> None:
-        self._grant(self._waiting, is_campaign=False)
-        self._grant(self._campaign_waiting, is_campaign=True)
+        self._grant(self._waiting)
+        self._grant(self._campaign_waiting)
 
-    def _grant(self, waiting: dict[Stream, deque[_WaitingMessage]], *, is_campaign: bool) -> None:
-        while self._is_free(is_campaign=is_campaign):
-            stream = next(filter(self._may_hold, waiting), None)
-            if stream is None:
-                return
+    def _grant(self, waiting: dict[Stream, deque[_WaitingMessage]]) -> None:
+        while (stream := next(filter(self._may_take, waiting), None)) is not None:
             messages = waiting.pop(stream)
             entry = messages.popleft()
             if messages:
                 waiting[stream] = messages  # after the others
-            if not entry.granted.done():
-                self._take(stream)
-                entry.granted.set_result(True)
+            if not entry.ended.done():
+                entry.ended.set_result(self._take(stream))
 
     def _forget(self, entry: _WaitingMessage) -> bool:
         """Let a message wait no more; return whether it did."""
@@ -251,27 +172,37 @@ class SessionSlots:
             del waiting[entry.stream]
         return True
 
-    def _is_free(self, *, is_campaign: bool) -> bool:
-        return self.free > (self._kept if is_campaign else 0)
-
     def _watch(self) -> None:
-        """Look from time to time whether messages wait in vain."""
+        """Look from time to time, as long as there are emails, whether they end."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS / 4, self._on_timer)
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._on_timer)
 
     def _on_timer(self) -> None:
-        """Send away who has waited for long because of its stream: others wait behind it for their claims."""
-        self._timer = None
-        before = time.monotonic() - STALL_SECONDS
+        self._timer, now = None, time.monotonic()
+        self._streams.look(sessions=self._shared_sessions()[0], now=now)
+        self._grant_all()
+        self._send_away(now)
+        if self._streams or self._waiting or self._campaign_waiting:
+            self._watch()
+
+    def _send_away(self, now: float) -> None:
+        """End who has waited for long behind emails that do not end: other emails wait for its place."""
+        before = now - LONGEST_STALL_SECONDS
+        is_all_stalled = self._streams.all_stalled_for(now) > 0
         for stream, messages in [*self._waiting.items(), *self._campaign_waiting.items()]:
-            if not self.stalled_for(stream):
+            if not is_all_stalled and not self._streams.stalled_for(stream, now):
                 continue
+            outcome = self._stall_of(stream, now)
             for entry in [each for each in messages if each.since <= before]:
                 self._forget(entry)
-                if not entry.granted.done():
-                    entry.granted.set_result(False)
-        if self._waiting or self._campaign_waiting:
-            self._watch()
+                if not entry.ended.done():
+                    entry.ended.set_result(outcome)
+
+    def _stall_of(self, stream: Stream, now: float) -> Outcome:
+        """Return the outcome of a message that waits for emails of its stream, or of all, that do not end."""
+        if seconds := self._streams.stalled_for(stream, now):
+            return stall(self.held(stream), seconds, domain=stream.domain)
+        return stall(self._sessions - self.free, self._streams.all_stalled_for(now))
 
 
 class SessionQueue:

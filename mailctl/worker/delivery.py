@@ -91,6 +91,7 @@ class Delivery:
             self._claims,
             lease_seconds=self._settings.mailctl_lease_seconds,
             capacity=sender.capacity,
+            count_stuck=sender.count_stuck,
             take_waiting=self._take_waiting,
         )
         self._backlog = LogBacklog(runtime, capacity=sender.capacity)

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mailctl.errors import LogUnavailable
 from mailctl.timefmt import pluralize
@@ -34,6 +34,14 @@ _LOOK_FOR_ROOM_SECONDS = 0.05
 _ENOUGH, _MOST = 25, 100
 #: Emails that have ended and are not recorded, beyond which no others are claimed.
 _MAX_UNRECORDED = 100
+
+
+class CountStuck(Protocol):
+    """Counts the emails that a mail server has had for long without a reply."""
+
+    def __call__(self, server: str, /, *, is_campaign: bool) -> int:
+        """Return how many of campaigns, or how many others, there are."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,14 +73,27 @@ class _Load:
         self.campaign_count -= is_campaign
         self.pace.note_finished(now)
 
-    def limit_and_room(self, *, is_campaign: bool, sessions: int, now: float) -> tuple[int, int]:
-        """Return how many emails may be in flight, and how many more that are; other email goes first."""
-        pace = self.pace.per_second(now)
+    def limit_and_room(
+        self, *, is_campaign: bool, sessions: int, stuck: int, stuck_campaign: int, now: float
+    ) -> tuple[int, int]:
+        """Return how many emails may be in flight, and how many more that are; other email goes first.
+
+        Those that are stuck have their sessions for as long as the server says nothing: they count neither
+        as sessions nor as emails.
+
+        Args:
+            stuck: how many emails are, but for those of campaigns.
+            stuck_campaign: how many emails of campaigns are.
+        """
+        pace, sessions = self.pace.per_second(now), sessions - stuck - stuck_campaign
+        if sessions <= 0 and stuck + stuck_campaign:
+            return 0, 0
+        others = max(0, self.count - self.campaign_count - stuck)
         if is_campaign:
             limit = campaign_limit(pace=pace, sessions=sessions)
-            return limit, limit - self.count
+            return limit, limit - others - max(0, self.campaign_count - stuck_campaign)
         limit = group_limit(pace=pace, sessions=sessions)
-        return limit, limit - (self.count - self.campaign_count)
+        return limit, limit - others
 
 
 class EmailsInFlight:
@@ -85,6 +106,7 @@ class EmailsInFlight:
         claims: extends the leases.
         lease_seconds: how long a lease is.
         capacity: returns how many messages can be sent at a time by the mail server of a name.
+        count_stuck: returns how many of these, of campaigns or others, it has had for long without a reply.
         take_waiting: begins emails that wait in the log, as far as there is room; returns whether to look
             again soon.
     """
@@ -96,12 +118,14 @@ class EmailsInFlight:
         *,
         lease_seconds: float,
         capacity: Callable[[str], int],
+        count_stuck: CountStuck,
         take_waiting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._recorder = recorder
         self._claims = claims
         self._lease_seconds = lease_seconds
         self._capacity = capacity
+        self._count_stuck = count_stuck
         self._take_waiting = take_waiting
         #: Whether to look for emails that wait in the log.
         self._is_looking = False
@@ -219,7 +243,11 @@ class EmailsInFlight:
         for server, count in wanted.items():
             load, sessions = self._loads.get(server, _Load()), self._capacity(server)
             limit, room = load.limit_and_room(
-                is_campaign=is_campaign, sessions=sessions, now=time.monotonic()
+                is_campaign=is_campaign,
+                sessions=sessions,
+                stuck=self._count_stuck(server, is_campaign=False),
+                stuck_campaign=self._count_stuck(server, is_campaign=True),
+                now=time.monotonic(),
             )
             room = min(room, _MAX_UNRECORDED - unrecorded)
             rooms[server] = max(0, min(room, count))

@@ -13,7 +13,7 @@ from mailctl.smtp.classify import classify_reply
 from mailctl.smtp.pool import SmtpPool
 from mailctl.smtp.pool_limits import PoolLimits
 from mailctl.smtp.server import SmtpServer
-from mailctl.smtp.session_slots import Stream
+from mailctl.smtp.streams import Slot, Stream
 
 ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, stage="body")
 REFUSED = classify_reply(550, "5.1.1 no", stage="rcpt")
@@ -53,10 +53,10 @@ class FakeSession:
 class Pool(SmtpPool):
     """A pool whose state can be inspected."""
 
-    def lease(self, session: Any) -> None:
+    def lease(self, session: Any) -> Slot:
         """Lease a session, as `send` does."""
-        self._slots._take(STREAM)
         self._leased.add(session)
+        return self._slots._take(STREAM)
 
     @property
     def state(self) -> tuple[int, int, int]:
@@ -66,8 +66,8 @@ class Pool(SmtpPool):
 
 async def released(session: FakeSession, outcome: Outcome, **limits: Any) -> tuple[int, int, int]:
     pool = Pool(SERVER, limits=PoolLimits(connections=2, max_idle_seconds=1e9, max_age_seconds=1e9, **limits))
-    pool.lease(session)
-    pool._release(session, outcome, STREAM)  # type: ignore[arg-type]
+    slot = pool.lease(session)
+    pool._release(session, outcome, slot)  # type: ignore[arg-type]
     while pool._background:
         await asyncio.gather(*pool._background)
     state = pool.state
@@ -122,12 +122,12 @@ def test_a_waiting_message_that_is_cancelled_as_it_is_woken_wakes_the_next() -> 
 
     async def leased() -> bool:
         pool = Pool(SERVER)
-        pool.lease(session := FakeSession())
+        slot = pool.lease(session := FakeSession())
         session.used_at = session.opened_at = time.monotonic()
         pool._session_limit.note_refusal(others=1, now=time.monotonic())
         first, second = (asyncio.create_task(pool._lease_when_allowed()) for _ in range(2))
         await asyncio.sleep(0)
-        pool._release(session, ACCEPTED, STREAM)  # type: ignore[arg-type]
+        pool._release(session, ACCEPTED, slot)  # type: ignore[arg-type]
         first.cancel()
         await asyncio.wait([first])
         found, _ = await asyncio.wait_for(second, 60) or (None, False)

@@ -61,6 +61,9 @@ class Pool:
     def capacity(self, _server: str) -> int:
         return self._capacity
 
+    def count_stuck(self, _server: str, *, is_campaign: bool) -> int:
+        return 1 + is_campaign
+
     async def send(self, envelope: Envelope, **_: Any) -> Outcome:
         self.sent.append(envelope)
         return Outcome(kind=OutcomeKind.ACCEPTED)
@@ -109,6 +112,7 @@ def test_each_server_has_a_capacity_of_its_own() -> None:
     pools = make_pools()
     pools._pools["default"] = Pool(1)  # type: ignore[assignment]
     assert [pools.capacity(name) for name in ("default", "backup", "gone")] == [1, 2, 1]
+    assert [pools.count_stuck(name, is_campaign=True) for name in ("default", "gone")] == [2, 0]
 
 
 def test_a_server_that_the_settings_do_not_have_any_more_is_said() -> None:

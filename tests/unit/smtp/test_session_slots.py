@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mailctl.smtp import session_slots
-from mailctl.smtp.session_slots import (
-    FIRST_SESSIONS,
-    SessionSlots,
-    Stream,
-    campaign_sessions,
-    may_open_another,
-)
+from mailctl.smtp import session_slots, streams
+from mailctl.smtp.session_slots import FIRST_SESSIONS, SessionSlots, may_open_another
+from mailctl.smtp.streams import Slot, Stream
 
-
-@pytest.mark.parametrize(("sessions", "expected"), [(1, 1), (2, 1), (50, 49)])
-def test_a_campaign_uses_all_sessions_but_one(sessions: int, expected: int) -> None:
-    """And at least one."""
-    assert campaign_sessions(sessions) == expected
+if TYPE_CHECKING:
+    from mailctl.domain.outcomes import Outcome
 
 
 def test_sessions_double_while_messages_wait() -> None:
@@ -42,16 +35,62 @@ def test_beyond_what_is_proven_sessions_become_more_by_half() -> None:
     assert steps == [1, 2, 3, 4, 6, 9, 13, 19, 28]
 
 
-async def _granted(slots: SessionSlots, order: list[str], name: str) -> None:
-    await slots.acquire(Stream("example.com", is_campaign=name.startswith("campaign")))
+async def _take(slots: SessionSlots, stream: Stream) -> Slot:
+    slot = await slots.acquire(stream)
+    assert isinstance(slot, Slot)
+    return slot
+
+
+async def _granted(slots: SessionSlots, order: list[str], name: str) -> Slot:
+    domain = "example.com" if name.startswith("campaign") else f"{name.replace(' ', '-')}.example"
+    slot = await _take(slots, Stream(domain, is_campaign=name.startswith("campaign")))
     order.append(name)
+    return slot
 
 
-async def _grants(slots: SessionSlots, names: list[str]) -> tuple[list[str], list[asyncio.Task[None]]]:
+async def _grants(slots: SessionSlots, names: list[str]) -> tuple[list[str], list[asyncio.Task[Slot]]]:
     order: list[str] = []
     tasks = [asyncio.create_task(_granted(slots, order, name)) for name in names]
     await asyncio.sleep(0)
     return order, tasks
+
+
+async def _prove(slots: SessionSlots, stream: Stream, count: int = 60) -> None:
+    """Let emails of a stream be answered."""
+    for _ in range(count):
+        slot = await _take(slots, stream)
+        slots.note_begun(slot)
+        slots.release(slot, is_answered=True)
+
+
+async def _take_all(slots: SessionSlots, stream: Stream) -> list[Slot]:
+    """Let emails of a stream take as many slots as they may have, and begin."""
+    tasks = [asyncio.create_task(slots.acquire(stream)) for _ in range(100)]
+    await asyncio.sleep(0)
+    waiting = [task for task in tasks if not task.done()]
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    taken = [slot for task in tasks if task not in waiting and isinstance(slot := task.result(), Slot)]
+    for slot in taken:
+        slots.note_begun(slot)
+    return taken
+
+
+def cancel(tasks: list[asyncio.Task[Slot]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emails are stuck after a moment."""
+    monkeypatch.setattr(streams, "STUCK_SECONDS", 0.05)
+    monkeypatch.setattr(session_slots, "LONGEST_STALL_SECONDS", 0.05)
+    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.01)
+
+
+CAMPAIGN = Stream("example.com", is_campaign=True)
 
 
 def test_a_slot_is_free_for_a_reset_however_many_emails_of_a_campaign_wait() -> None:
@@ -60,8 +99,7 @@ def test_a_slot_is_free_for_a_reset_however_many_emails_of_a_campaign_wait() -> 
     async def scenario() -> list[str]:
         slots = SessionSlots(3)
         order, tasks = await _grants(slots, [*(f"campaign {n}" for n in range(5)), "reset"])
-        for task in tasks:
-            task.cancel()
+        cancel(tasks)
         return order
 
     assert asyncio.run(scenario()) == ["campaign 0", "campaign 1", "reset"]
@@ -70,14 +108,13 @@ def test_a_slot_is_free_for_a_reset_however_many_emails_of_a_campaign_wait() -> 
 def test_a_campaign_to_a_domain_leaves_sessions_to_other_email_to_it() -> None:
     """It does not matter then that one domain leaves some to others."""
 
-    async def scenario() -> list[str]:
+    async def scenario() -> tuple[int, int]:
         slots = SessionSlots(56)
-        order, tasks = await _grants(slots, [*(f"campaign {n}" for n in range(100)), "reset"])
-        for task in tasks:
-            task.cancel()
-        return order
+        await _prove(slots, CAMPAIGN)
+        return len(await _take_all(slots, CAMPAIGN)), len(await _take_all(slots, Stream("example.com")))
 
-    assert asyncio.run(scenario()) == [*(f"campaign {n}" for n in range(50)), "reset"]
+    campaign, others = asyncio.run(scenario())
+    assert (campaign, others) == (50, 6)
 
 
 def test_a_slow_email_does_not_use_up_the_slot_that_a_campaign_leaves() -> None:
@@ -86,8 +123,7 @@ def test_a_slow_email_does_not_use_up_the_slot_that_a_campaign_leaves() -> None:
     async def scenario() -> list[str]:
         slots = SessionSlots(3)
         order, tasks = await _grants(slots, ["slow", *(f"campaign {n}" for n in range(5)), "reset"])
-        for task in tasks:
-            task.cancel()
+        cancel(tasks)
         return order
 
     assert asyncio.run(scenario()) == ["slow", "campaign 0", "reset"]
@@ -99,9 +135,8 @@ def test_other_email_gets_the_next_slot_before_a_campaign() -> None:
     async def scenario() -> list[str]:
         slots = SessionSlots(1)
         order, tasks = await _grants(slots, ["campaign 0", "campaign 1", "reset"])
-        slots.release(Stream("example.com", is_campaign=True))
-        await asyncio.sleep(0)
-        slots.release(Stream("example.com"))
+        slots.release(await tasks[0])
+        slots.release(await tasks[2])
         await asyncio.gather(*tasks)
         return order
 
@@ -113,11 +148,11 @@ def test_a_cancelled_message_keeps_no_slot() -> None:
 
     async def scenario() -> int:
         slots = SessionSlots(1)
-        await slots.acquire(Stream("example.com"))
+        first = await _take(slots, Stream("example.com"))
         _, [waiting, granted] = await _grants(slots, ["reset 0", "reset 1"])
         waiting.cancel()
         await asyncio.sleep(0)
-        slots.release(Stream("example.com"))
+        slots.release(first)
         granted.cancel()
         await asyncio.wait([waiting, granted])
         return slots.free
@@ -125,77 +160,56 @@ def test_a_cancelled_message_keeps_no_slot() -> None:
     assert asyncio.run(scenario()) == 1
 
 
-async def _take_all(slots: SessionSlots, domain: str) -> int:
-    """Let emails to a domain take as many slots as they may have, and begin; return how many that are."""
-    tasks = [asyncio.create_task(slots.acquire(Stream(domain))) for _ in range(100)]
-    await asyncio.sleep(0)
-    waiting = [task for task in tasks if not task.done()]
-    for task in waiting:
-        task.cancel()
-    await asyncio.wait(waiting)
-    held = slots.held(Stream(domain))
-    for _ in range(held):
-        slots.note_begun(Stream(domain))
-    return held
+def test_an_email_overtakes_those_whose_domain_has_all_its_sessions() -> None:
+    """And they follow when one of theirs has ended."""
+
+    async def scenario() -> list[str]:
+        slots, stream = SessionSlots(56), Stream("late.example")
+        taken = await _take_all(slots, stream)
+        order: list[str] = []
+
+        async def come(name: str, stream: Stream) -> None:
+            await _take(slots, stream)
+            order.append(name)
+
+        tasks = [asyncio.create_task(come("late", stream)), asyncio.create_task(come("other", Stream("b")))]
+        await asyncio.sleep(0)
+        slots.release(taken[0], is_answered=True)
+        await asyncio.gather(*tasks)
+        return order
+
+    assert asyncio.run(scenario()) == ["other", "late"]
 
 
-@pytest.mark.parametrize(
-    ("sessions", "held"), [(56, [50, 5, 1, 0]), (20, [18, 1, 1, 0]), (10, [9, 1, 0, 0]), (9, [9, 0, 0, 0])]
-)
-def test_a_domain_that_does_not_answer_leaves_sessions_to_others(sessions: int, held: list[int]) -> None:
-    """Of a few, none: they would be too few for the mail of everyday."""
-
-    async def scenario() -> list[int]:
-        slots = SessionSlots(sessions)
-        return [await _take_all(slots, f"{name}.example") for name in "abcd"]
-
-    assert asyncio.run(scenario()) == held
-
-
-def test_while_a_domain_stalls_the_next_ones_get_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They may stall, too."""
-    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.01)
-    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.0)
-
-    async def scenario() -> list[int]:
-        slots, held = SessionSlots(56), []
-        for name in "abcdef":
-            held.append(await _take_all(slots, f"{name}.example"))
-            await asyncio.sleep(0.02)
-        return held
-
-    assert asyncio.run(scenario()) == [50, 3, 1, 1, 1, 0]
-
-
-def test_of_few_sessions_a_domain_that_stalls_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When one of them ends at last, others have their turn."""
-    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.01)
-    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.0)
-
-    async def scenario() -> tuple[bool, bool]:
-        slots = SessionSlots(4)
-        for _ in range(3):
-            await slots.acquire(Stream("stuck.example"))
-            slots.note_begun(Stream("stuck.example"))
-        await asyncio.sleep(0.02)
-        return await slots.acquire(Stream("stuck.example")), await slots.acquire(Stream("other.example"))
-
-    assert asyncio.run(scenario()) == (False, True)
-
-
-def test_who_waits_for_a_session_of_other_processes_does_not_stall(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not its domain that does not answer."""
-    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.01)
-    monkeypatch.setattr(session_slots, "_LOOK_SECONDS", 0.0)
+@pytest.mark.parametrize("sessions", [4, 9, 20, 56])
+def test_a_domain_that_does_not_answer_holds_up_no_other(sessions: int) -> None:
+    """However many emails to it wait."""
 
     async def scenario() -> bool:
-        slots = SessionSlots(4)
-        for _ in range(3):
-            await slots.acquire(Stream("example.com"))
-        await asyncio.sleep(0.02)
-        return await slots.acquire(Stream("example.com"))
+        slots = SessionSlots(sessions)
+        await _take_all(slots, Stream("dead.example"))
+        return isinstance(await slots.acquire(Stream("other.example")), Slot)
 
     assert asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sessions", [3, 4, 9, 56])
+def test_an_email_that_is_stuck_holds_up_none_to_its_domain(sessions: int, short: None) -> None:
+    """As long as sessions are free."""
+
+    async def scenario() -> list[bool]:
+        slots, stream = SessionSlots(sessions), Stream("example.com")
+        slots.note_begun(await _take(slots, stream))
+        await asyncio.sleep(0.1)
+        found = []
+        for _ in range(10):
+            slot = await _take(slots, stream)
+            slots.note_begun(slot)
+            slots.release(slot, is_answered=True)
+            found.append(True)
+        return found
+
+    assert asyncio.run(scenario()) == [True] * 10
 
 
 def test_what_the_server_allows_is_shared_between_domains() -> None:
@@ -203,41 +217,105 @@ def test_what_the_server_allows_is_shared_between_domains() -> None:
 
     async def scenario() -> list[int]:
         slots = SessionSlots(56, allowed=lambda: 20)
-        return [await _take_all(slots, "a.example"), await _take_all(slots, "b.example")]
+        await _prove(slots, Stream("a.example"))
+        return [len(await _take_all(slots, Stream(f"{name}.example"))) for name in "ab"]
 
-    assert asyncio.run(scenario()) == [18, 1]
+    assert asyncio.run(scenario()) == [18, 2]
 
 
-def test_an_email_overtakes_those_whose_domain_has_all_its_sessions() -> None:
-    """And they follow when one of theirs has ended."""
+def test_who_waits_gets_a_slot_when_the_server_allows_more() -> None:
+    """Although no email has ended meanwhile."""
 
-    async def scenario() -> list[str]:
-        slots = SessionSlots(56)
-        await _take_all(slots, "example.com")
-        order, tasks = await _grants(slots, ["late 0", "late 1"])
-        await slots.acquire(Stream("other.example"))
-        order.append("other")
-        slots.release(Stream("other.example"))
-        slots.release(Stream("example.com"))
+    async def scenario(allowed: list[int]) -> bool:
+        slots = SessionSlots(56, allowed=lambda: allowed[0])
+        for name in "abcd":
+            await _take_all(slots, Stream(f"{name}.example"))
+        assert slots.free == 46
+        waiting = asyncio.create_task(slots.acquire(Stream("e.example")))
         await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        return order
+        allowed[0] = 20
+        return isinstance(await waiting, Slot)
 
-    assert asyncio.run(scenario()) == ["other", "late 0"]
+    assert asyncio.run(scenario([10]))
 
 
-def test_nobody_waits_long_for_a_domain_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither who waits already, nor who comes then; who comes when an email has ended does."""
-    monkeypatch.setattr(session_slots, "STALL_SECONDS", 0.2)
+def test_of_a_few_sessions_that_the_server_allows_a_dead_domain_has_not_all() -> None:
+    """Those that answer may wait for more of them, so that other processes see that they are needed."""
 
-    async def scenario() -> tuple[bool, bool, bool]:
-        slots = SessionSlots(56)
-        await _take_all(slots, "example.com")
-        waited = await slots.acquire(Stream("example.com"))
-        came_later = await slots.acquire(Stream("example.com"))
-        assert slots.stalled_for(Stream("example.com")) >= 0.2
-        slots.release(Stream("example.com"))
-        return waited, came_later, await slots.acquire(Stream("example.com"))
+    async def scenario() -> list[int]:
+        slots = SessionSlots(56, allowed=lambda: 4)
+        dead = len(await _take_all(slots, Stream("dead.example")))
+        await _prove(slots, Stream("example.com"))
+        return [dead, len(await _take_all(slots, Stream("example.com")))]
 
-    assert asyncio.run(scenario()) == (False, False, True)
+    assert asyncio.run(scenario()) == [3, 47]
+
+
+def text_of(found: Slot | Outcome) -> str:
+    return "" if isinstance(found, Slot) else found.reply.text
+
+
+def test_nobody_waits_long_for_a_domain_that_does_not_answer(short: None) -> None:
+    """Neither who waits already, nor who comes then; who comes when an email was answered does."""
+
+    async def scenario() -> tuple[str, str, str]:
+        slots, stream = SessionSlots(56), Stream("example.com")
+        taken = await _take_all(slots, stream)
+        waited = text_of(await slots.acquire(stream))
+        came_later = text_of(await slots.acquire(stream))
+        slots.release(taken[0], is_answered=True)
+        return waited, came_later, text_of(await slots.acquire(stream))
+
+    waited, came_later, after = asyncio.run(scenario())
+    assert waited.startswith("it waits for its turn: none of the 8 emails to example.com that are being sent")
+    assert (came_later[:22], after) == (waited[:22], "")
+
+
+def test_nobody_waits_long_for_a_server_that_does_not_answer(short: None) -> None:
+    """Although no email to its own domain is being sent."""
+
+    async def scenario() -> str:
+        slots = SessionSlots(1)
+        slots.note_begun(await _take(slots, Stream("a.example")))
+        return text_of(await slots.acquire(Stream("b.example")))
+
+    assert asyncio.run(scenario()).startswith(
+        "it waits for its turn: the email that is being sent has not ended"
+    )
+
+
+@pytest.mark.parametrize("has_session", [True, False])
+def test_who_waits_for_emails_that_end_waits(has_session: bool, short: None) -> None:
+    """However long it takes, and also for those that wait for sessions of other processes."""
+
+    async def scenario() -> str:
+        slots, stream = SessionSlots(2), Stream("example.com")
+        slot = await _take(slots, stream)
+        waiting = asyncio.create_task(slots.acquire(stream))
+        for _ in range(6):
+            if has_session:
+                slots.note_begun(slot)
+            await asyncio.sleep(0.03)
+        slots.release(slot, is_answered=True)
+        return text_of(await waiting)
+
+    assert asyncio.run(scenario()) == ""
+
+
+def test_stuck_emails_are_counted(short: None) -> None:
+    """Those of campaigns and others apart; who waits for a session again is not stuck."""
+
+    async def scenario() -> list[tuple[int, int]]:
+        slots, found = SessionSlots(56), []
+        taken = [
+            await _take(slots, stream) for stream in (CAMPAIGN, Stream("a.example"), Stream("b.example"))
+        ]
+        for slot in taken:
+            slots.note_begun(slot)
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            found.append((slots.count_stuck(is_campaign=True), slots.count_stuck(is_campaign=False)))
+            slots.note_refused(taken[1])
+        return found
+
+    assert asyncio.run(scenario()) == [(1, 2), (1, 1)]

@@ -79,7 +79,9 @@ class Log:
         self.delivery = Delivery(
             runtime,
             event_loop=self.event_loop,  # type: ignore[arg-type]
-            sender=SimpleNamespace(capacity=lambda _: SESSIONS),  # type: ignore[arg-type]
+            sender=SimpleNamespace(  # type: ignore[arg-type]
+                capacity=lambda _: SESSIONS, count_stuck=lambda _, *, is_campaign: 0
+            ),
             turn_seconds=turn_seconds,
         )
         self.backlog = Calls(reason_to_leave="", may_take=False)

@@ -44,6 +44,7 @@ def make(
     claims: Any = None,
     lease_seconds: float = 60.0,
     take_waiting: Any = lambda: False,
+    count_stuck: Any = lambda _server, *, is_campaign: 0,
 ) -> EmailsInFlight:
     """Return emails in flight of a sender with some sessions."""
     return EmailsInFlight(
@@ -51,6 +52,7 @@ def make(
         claims or Calls(),
         lease_seconds=lease_seconds,
         capacity=CAPACITIES.__getitem__,
+        count_stuck=count_stuck,
         take_waiting=take_waiting,
     )
 
@@ -107,6 +109,29 @@ def test_a_campaign_leaves_a_session_and_gives_way() -> None:
     assert (room(in_flight, is_campaign=True), room(in_flight)) == (0, SESSIONS - 1)
     in_flight.end_rest(campaign)
     in_flight.end_rest(resets)
+    in_flight.close()
+
+
+def test_emails_that_are_stuck_leave_a_campaign_the_other_sessions() -> None:
+    """They have theirs for as long as the server says nothing."""
+    stuck = {True: 0, False: 2}
+    in_flight = make(Recorder(), count_stuck=lambda _, *, is_campaign: stuck[is_campaign])
+    dead, campaign = group("d1", "d2"), group("c1", is_campaign=True)
+    in_flight.begin(dead)
+    left = SESSIONS - 2
+    assert (room(in_flight, is_campaign=True), room(in_flight)) == (left - 1, left)
+    in_flight.begin(campaign)
+    stuck[True] = 1
+    assert (room(in_flight, is_campaign=True), room(in_flight)) == (max(1, left - 2), left - 1)
+    in_flight.end_rest(dead)
+    in_flight.end_rest(campaign)
+    in_flight.close()
+
+
+def test_while_all_emails_are_stuck_no_more_are_claimed() -> None:
+    """No session is free for them."""
+    in_flight = make(Recorder(), count_stuck=lambda _, *, is_campaign: 0 if is_campaign else SESSIONS)
+    assert (room(in_flight, is_campaign=True), room(in_flight)) == (0, 0)
     in_flight.close()
 
 
