@@ -70,10 +70,11 @@ def check_health(
 
     Returns:
         The hops, each as soon as it is checked; those that need a failed hop may be missing.
+
+    Raises:
+        ConfigurationError: a setting is invalid without which nothing can be checked.
     """
     runtime, workers = yield from _open_log(open_runtime, open_without_log)
-    if runtime is None:
-        return
     is_healthy = not runtime.is_log_missing
     try:
         for hop in _hops(runtime, workers):
@@ -97,23 +98,22 @@ def check_health(
 
 def _open_log(
     open_runtime: Callable[[], Runtime], open_without_log: Callable[[], Runtime]
-) -> Generator[Hop, None, tuple[Runtime | None, Sequence[Worker] | None]]:
+) -> Generator[Hop, None, tuple[Runtime, Sequence[Worker] | None]]:
     """Yield a failed hop if the log cannot be read, and return the components to check the rest with.
 
     Returns:
-        Those with the log and its live workers, or else those without; None if other settings are not usable
-        either. The workers are None if the log exists and cannot be read.
+        Those with the log and its live workers, or else those without. The workers are None if the log exists
+        and cannot be read.
+
+    Raises:
+        ConfigurationError: other settings are not usable either.
     """
     try:
         runtime = open_runtime()
         return runtime, call_with_deadline(runtime.workers.list_alive, service=_LOG)
     except MailctlError as error:
         log_error = error
-    try:
-        runtime = open_without_log()
-    except MailctlError:
-        yield failed_hop("log", log_error)
-        return None, ()
+    runtime = open_without_log()
     obstacle = creation_obstacle(runtime) if isinstance(log_error, LogMissing) else None
     yield failed_hop("log", obstacle or log_error)
     return runtime, () if isinstance(log_error, LogMissing) else None

@@ -47,7 +47,7 @@ def health(
 ) -> None:
     """Check that emails can be sent: log, broker, workers, mail server.
 
-    Exits with the code of the first check that fails: 1, 3, 5 or 8.
+    Exits with the code of the first check that fails.
 
     \b
     Examples:
@@ -58,6 +58,7 @@ def health(
     Exit codes:
       0  Emails can be sent.
       1  A check failed, such as that of the mail server.
+      2  A setting is invalid, or the log has another schema.
       3  There is no delivery log.
       5  The broker, the log or (with --canary) the mail server is unreachable.
       8  The canary did not come back in time.

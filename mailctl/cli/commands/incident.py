@@ -45,7 +45,7 @@ def incident(
     Exit codes:
       0  Nothing needs fixing.
       1  Something needs fixing; the first line says what.
-      2  A setting is invalid.
+      2  A setting is invalid without which nothing can be checked.
 
     \b
     See also:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.other_delivery_logs import find_other_workers
 from mailctl.checks.workers import needed_queues
-from mailctl.errors import LogMissing, MailctlError
+from mailctl.errors import LogMissing, LogUnavailable, MailctlError
 from mailctl.monitoring.health import creation_obstacle
 from mailctl.monitoring.incident.evidence import LogFacts
 from mailctl.monitoring.incident.models import Incident, IncidentProblem, ProblemSubject, in_order
@@ -18,6 +18,7 @@ from mailctl.monitoring.incident.services import (
     count_waiting,
     find_broker_problems,
     find_recording_problem,
+    find_settings_problem,
     find_template_problems,
     find_user_problems,
     problem_of_error,
@@ -45,6 +46,9 @@ def find_incident(
         open_runtime: returns the components of this process; called once.
         open_without_log: returns those of a process without a delivery log; called once if the log cannot be
             used, to check the rest.
+
+    Raises:
+        ConfigurationError: a setting is invalid without which nothing can be checked.
     """
     try:
         runtime = open_runtime()
@@ -52,14 +56,21 @@ def find_incident(
         call_with_deadline(lambda: facts.workers, service=_LOG)
     except MailctlError as error:
         return _incident_without_log(error, open_without_log)
-    problems = [*find_recording_problem(runtime)]
+    problems = [*find_settings_problem(runtime), *find_recording_problem(runtime)]
     broker, in_the_way = _ask_broker(facts)
     if broker is not None and not in_the_way:
         facts.ask_workers = broker.queues_by_worker
         facts.find_other_workers = partial(_find_other_workers, broker, facts)
-    problems += [*in_the_way, *find_problems_in_log(facts)]
-    if not any(problem.subject is ProblemSubject.KEYS for problem in problems):
-        problems += find_undecryptable(facts)
+    problems += in_the_way
+    try:
+        problems += find_problems_in_log(facts)
+        if not any(problem.subject is ProblemSubject.KEYS for problem in problems):
+            problems += find_undecryptable(facts)
+    except LogUnavailable as error:
+        # The workers of a damaged file may be readable, and other tables not.
+        if not any(problem.subject is ProblemSubject.LOG for problem in problems):
+            problems.append(problem_of_error(ProblemSubject.LOG, "log", error, held_up=None))
+        return Incident(at=facts.now, problems=in_order(problems))
     problems += [*find_user_problems(runtime), *find_template_problems(runtime)]
     return Incident(at=facts.now, problems=in_order(problems), summary=_summary(facts))
 
@@ -122,21 +133,21 @@ def _find_other_workers(
 
 
 def _incident_without_log(error: MailctlError, open_without_log: Callable[[], Runtime]) -> Incident:
-    """Return an incident whose first problem is that the delivery log cannot be used."""
-    now = datetime.now(UTC)
-    try:
-        runtime = open_without_log()
-    except MailctlError:
-        return Incident(at=now, problems=(problem_of_error(ProblemSubject.LOG, "log", error, held_up=None),))
+    """Return an incident whose first problem is that the delivery log cannot be used.
+
+    Raises:
+        ConfigurationError: other settings are not usable either.
+    """
+    runtime = open_without_log()
     try:
         is_missing = isinstance(error, LogMissing)
         obstacle = creation_obstacle(runtime) if is_missing else None
         name = "log_missing" if is_missing and obstacle is None else "log"
         first = problem_of_error(ProblemSubject.LOG, name, obstacle or error, held_up=None)
-        _, others = _ask_broker(LogFacts(runtime))
+        others = [*find_settings_problem(runtime), *_ask_broker(LogFacts(runtime))[1]]
     finally:
         runtime.close()
-    return Incident(at=now, problems=in_order([first, *others]))
+    return Incident(at=datetime.now(UTC), problems=in_order([first, *others]))
 
 
 def _summary(facts: LogFacts) -> str:

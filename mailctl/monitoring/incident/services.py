@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailctl.checks.finding import FindingStatus
+from mailctl.checks.finding import FindingStatus, as_sentence
 from mailctl.checks.templates import check_templates
 from mailctl.checks.users import check_users
 from mailctl.delivery_log.storage.urls import delivery_log_url
 from mailctl.delivery_log.write_probe import check_writable
+from mailctl.domain.shell_command import mailctl_command
 from mailctl.domain.states import State
 from mailctl.errors import BrokerRefused, BrokerUnavailable, MailctlError
 from mailctl.monitoring.incident.models import IncidentProblem, ProblemSubject
@@ -27,9 +29,25 @@ def problem_of_error(
     subject: ProblemSubject, name: str, error: MailctlError, *, held_up: int | None
 ) -> IncidentProblem:
     """Return the problem that an error stands for."""
-    return IncidentProblem(
-        subject=subject, name=name, sentence=error.message.rstrip("."), fix=error.fix, held_up=held_up
-    )
+    sentence = as_sentence(error.message.rstrip(".")).rstrip(".")
+    return IncidentProblem(subject=subject, name=name, sentence=sentence, fix=error.fix, held_up=held_up)
+
+
+def find_settings_problem(runtime: Runtime) -> Iterator[IncidentProblem]:
+    """Yield a problem if a setting is invalid without which no email can be composed.
+
+    Every `send` is refused then, and no worker starts.
+    """
+    try:
+        runtime.check_message_settings()
+    except MailctlError as error:
+        problem = problem_of_error(ProblemSubject.SETTINGS, "invalid_setting", error, held_up=0)
+        every = mailctl_command("check-config", offline=True)
+        yield replace(
+            problem,
+            sentence=f"No email can be sent from here: {problem.sentence}",
+            fix=f"{problem.fix} Check all settings: {every}",
+        )
 
 
 def find_recording_problem(runtime: Runtime) -> Iterator[IncidentProblem]:

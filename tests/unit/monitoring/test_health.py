@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from mailctl.delivery_log.heartbeats import Worker
-from mailctl.errors import ExitCode, LogMissing, LogUnavailable
+from mailctl.errors import ConfigurationError, ExitCode, LogMissing, LogUnavailable
 from mailctl.monitoring.health import CanaryOptions, check_health
 from mailctl.runtime import Runtime, open_without_log
 from mailctl.settings import Settings
@@ -67,6 +69,13 @@ def test_a_missing_log_that_cannot_be_created_is_told_so(tmp_path: Path) -> None
     hop = next(iter(found))
     assert (hop.ok, hop.exit_code) == (False, ExitCode.UNAVAILABLE)
     assert hop.detail.endswith(f"{tmp_path / 'file'} is not writable.")
+
+
+def test_an_invalid_setting_is_no_broken_hop(tmp_path: Path) -> None:
+    """No hop can be checked with it: the error is that of every other command."""
+    settings = Settings(mailctl_home=tmp_path, mailctl_rate="fast")
+    with pytest.raises(ConfigurationError, match="MAILCTL_RATE"):
+        list(check_health(lambda: Runtime(settings), open_without_log=lambda: open_without_log(settings)))
 
 
 def test_without_a_worker_the_hop_of_workers_fails(tmp_path: Path) -> None:
