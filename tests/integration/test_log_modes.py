@@ -15,6 +15,7 @@ import sqlalchemy
 import typer
 
 from mailctl.cli.context import access_mode_of
+from mailctl.cli.help_text import EXIT_CODES, HelpText
 from mailctl.cli.main import app
 from mailctl.delivery_log.opening import open_delivery_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
@@ -323,6 +324,21 @@ def test_reading_a_log_of_an_older_mailctl_says_how_to_upgrade_it(mailctl: Mailc
         ran = mailctl(*shlex.split(line))
         assert "Run: mailctl db upgrade" in ran.out + ran.err, line
         assert (ran.code, contents(tmp_path)) == (2, before), line
+
+
+def test_the_help_has_the_exit_code_for_a_log_that_cannot_be_used(mailctl: Mailctl, tmp_path: Path) -> None:
+    """Scripts tell from it whose fault it is; the message has the next step."""
+    home = tmp_path / ".mailctl"
+    home.mkdir()
+    (home / "mailctl.db").write_bytes(b"no database" * 1000)
+    found = dict(commands_of(typer.main.get_command(app)))
+    for name, (_, line) in COMMANDS.items():
+        if not line:
+            continue
+        ran = mailctl(*shlex.split(line))
+        codes = [code.split()[0] for code in HelpText.parse(found[name].help).tail[EXIT_CODES]]
+        assert ran.code and str(int(ran.code)) in codes, (line, ran.code, codes)
+        assert "restore the file from a backup" in ran.out + ran.err, line
 
 
 def test_a_broker_answers_where_there_is_no_log(

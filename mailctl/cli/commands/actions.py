@@ -44,6 +44,7 @@ def retry(
       2  An id is ambiguous, or there is no filter.
       3  An id is unknown.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -77,6 +78,7 @@ def cancel(
       2  An id is ambiguous, or there is no filter.
       3  An id is unknown.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -107,6 +109,7 @@ def hold(
       2  An id is ambiguous, or there is no filter.
       3  An id is unknown.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -145,6 +148,7 @@ def release(
       2  An id is ambiguous, or there is no filter.
       3  An id is unknown.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -185,6 +189,7 @@ def resend(
       2  An id is ambiguous, or there is no filter.
       3  An id is unknown.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:

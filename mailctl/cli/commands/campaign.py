@@ -58,6 +58,7 @@ def list_campaigns(session: CliSession, layout: LayoutOptions) -> None:
     Exit codes:
       0  The campaigns were printed, if there are any.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -87,6 +88,7 @@ def show(session: CliSession, name: NameArgument) -> None:
     Exit codes:
       0  The campaign was printed.
       3  There is no such campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -124,6 +126,7 @@ def pause(
     Exit codes:
       0  The campaign is paused, or was paused already.
       3  There is no such campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -151,6 +154,7 @@ def resume(session: CliSession, name: NameArgument) -> None:
     Exit codes:
       0  The campaign is resumed.
       3  There is no such campaign, or it is not paused.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -180,6 +184,7 @@ def cancel(session: CliSession, options: ActionOptions, name: NameArgument) -> N
       0  The emails were cancelled, or there was nothing to cancel.
       3  There is no such campaign, or no delivery log.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
       130  It was interrupted; what was printed is done.
 
     \b
@@ -217,6 +222,7 @@ def set_rate(
       0  The rate is changed.
       2  The rate is invalid.
       3  There is no such campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

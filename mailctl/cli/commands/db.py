@@ -38,6 +38,7 @@ def current(session: CliSession) -> None:
       0  The schema has the version that this mailctl needs.
       1  It has another version.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -62,7 +63,7 @@ def upgrade(session: CliSession) -> None:
     \b
     Exit codes:
       0  The schema has the version that this mailctl needs.
-      1  The delivery log was made by a newer mailctl.
+      2  The delivery log was made by a newer mailctl.
       5  The database cannot be reached.
 
     \b
@@ -105,6 +106,7 @@ def rekey(
       0  All contents are encrypted with SECRET_KEY.
       1  No known key decrypts some contents; their ids are printed.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

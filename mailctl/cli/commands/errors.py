@@ -56,6 +56,7 @@ def errors(
       0  The groups were printed, if there are any.
       2  A time is invalid.
       3  There is no such campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

@@ -55,6 +55,7 @@ def events(
       0  The events were printed, or Ctrl-C ended --follow.
       2  A state, a kind or a time is invalid.
       3  There is no such queue or campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

@@ -29,6 +29,7 @@ def serve(
     Exit codes:
       0  The server was stopped.
       2  A setting is not valid, or the port cannot be bound.
+      5  The delivery log cannot be used.
 
     \b
     See also:

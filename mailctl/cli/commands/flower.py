@@ -31,6 +31,7 @@ def flower(
     Exit codes:
       0  Flower was stopped.
       2  Flower is not installed, or an option is wrong.
+      5  The delivery log cannot be used.
 
     \b
     See also:

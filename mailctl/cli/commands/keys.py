@@ -39,6 +39,7 @@ def create_key(
     \b
     Exit codes:
       0  The key was created.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -67,6 +68,7 @@ def list_keys(session: CliSession, layout: LayoutOptions) -> None:
     Exit codes:
       0  The keys were printed, if there are any.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -96,6 +98,7 @@ def revoke_key(
     Exit codes:
       0  The key is revoked.
       3  There is no such key.
+      5  The delivery log cannot be used.
 
     \b
     See also:

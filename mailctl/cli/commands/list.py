@@ -90,6 +90,7 @@ def list_emails(
     Exit codes:
       0  The matching emails were printed, or Ctrl-C ended --watch.
       3  There is no such queue or campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

@@ -43,7 +43,7 @@ def open_dashboard(
     Exit codes:
       0  The dashboard was opened, or its address was printed.
       3  There is no such email, or no delivery log.
-      5  No dashboard answers.
+      5  No dashboard answers, or the delivery log cannot be used.
 
     \b
     See also:

@@ -126,6 +126,7 @@ def preview(
       1  The template cannot be rendered.
       2  There is no such kind.
       3  There is no such user.
+      5  The delivery log, or the database of users, cannot be used.
 
     \b
     See also:

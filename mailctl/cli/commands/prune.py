@@ -52,6 +52,7 @@ def prune(
     Exit codes:
       0  The old emails are deleted.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

@@ -116,6 +116,7 @@ def pause(
       0  The queue or the kind is paused.
       2  There is no such kind.
       3  There is no such queue.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -144,6 +145,7 @@ def resume(session: CliSession, queue: QueueArgument = None, kind: KindOption = 
     Exit codes:
       0  The queue or the kind is no longer paused.
       3  It was not paused.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -178,6 +180,7 @@ def purge(
       2  Neither a queue nor a filter is given.
       3  There is no such queue or campaign.
       4  You did not confirm; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:

@@ -55,7 +55,7 @@ def list_queues(
     Exit codes:
       0  The queues were printed, or Ctrl-C ended --watch.
       3  There is no delivery log.
-      5  The broker cannot be reached; the figures are those of the delivery log.
+      5  The broker (the log's figures are shown) or the log cannot be used.
 
     \b
     See also:
@@ -117,7 +117,7 @@ def peek(
     Exit codes:
       0  The next emails were printed, if there are any.
       3  There is no such queue.
-      5  The broker cannot be reached.
+      5  The broker or the delivery log cannot be used.
 
     \b
     See also:

@@ -51,7 +51,7 @@ def restore(
       0  The messages are back on their queue.
       3  There is no such queue.
       4  You did not confirm; nothing was moved.
-      5  The broker cannot be reached.
+      5  The broker or the delivery log cannot be used.
 
     \b
     See also:

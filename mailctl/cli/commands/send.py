@@ -107,6 +107,7 @@ def welcome() -> EmailRequest:
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
+      5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
       8  With --wait: it is held, or was not finished within --timeout.
 
@@ -131,6 +132,7 @@ def reset(token_stdin: TokenStdinOption = False) -> EmailRequest:
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
+      5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
       8  With --wait: it is held, or was not finished within --timeout.
 
@@ -155,6 +157,7 @@ def verification(token_stdin: TokenStdinOption = False) -> EmailRequest:
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
+      5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
       8  With --wait: it is held, or was not finished within --timeout.
 
@@ -190,6 +193,7 @@ def new_ip(
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
+      5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
       8  With --wait: it is held, or was not finished within --timeout.
 
@@ -220,6 +224,7 @@ def generic(
       1  With --wait: it failed. With a file: some rows are invalid.
       3  There is no such user.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
+      5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
       8  With --wait: it is held, or was not finished within --timeout.
 

@@ -50,6 +50,7 @@ def show(
       0  The message was printed.
       1  Its content was deleted, or cannot be rendered or decrypted.
       3  There is no such email.
+      5  The delivery log cannot be used.
 
     \b
     See also:

@@ -85,6 +85,7 @@ def stats(
     Exit codes:
       0  The statistics were printed.
       3  There is no such campaign, or no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

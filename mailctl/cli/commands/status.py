@@ -61,6 +61,7 @@ def status(
       1  An email has failed.
       2  A prefix matches several emails.
       3  An id is unknown.
+      5  The delivery log cannot be used.
       6  An email is unconfirmed.
 
     \b

@@ -56,6 +56,7 @@ def add(
     Exit codes:
       0  The addresses are on the list.
       2  An address is invalid; nothing was changed.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -96,6 +97,7 @@ def remove(
     Exit codes:
       0  The addresses are no longer on the list.
       3  An address was not on the list.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -145,6 +147,7 @@ def list_suppressed(
     Exit codes:
       0  The addresses were printed, if there are any.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -194,6 +197,7 @@ def import_suppressed(
       0  All addresses of the file are on the list.
       1  Some rows are invalid; the others are on the list.
       2  The file cannot be read.
+      5  The delivery log cannot be used.
 
     \b
     See also:

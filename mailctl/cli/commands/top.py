@@ -78,6 +78,7 @@ def top(
     Exit codes:
       0  You pressed q or Ctrl-C, or --count snapshots were printed.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:

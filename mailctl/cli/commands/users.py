@@ -41,7 +41,7 @@ def list_users(session: CliSession, layout: LayoutOptions) -> None:
     \b
     Exit codes:
       0  The users were printed, if there are any.
-      5  The database of users cannot be reached.
+      5  The database of users, or the delivery log, cannot be used.
 
     \b
     See also:
@@ -80,6 +80,7 @@ def add_user(
       0  The user was added.
       2  The address is invalid, or DATABASE_URL names the database of the service.
       4  There is a user with this address.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -117,6 +118,7 @@ def import_users(
       0  All rows were imported.
       1  Some rows are invalid; the others were imported.
       2  The file cannot be read.
+      5  The delivery log cannot be used.
 
     \b
     See also:

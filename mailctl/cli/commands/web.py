@@ -35,6 +35,7 @@ def web(
       0  The dashboard was stopped.
       2  The port is in use.
       4  Other hosts can reach the address, and there is no key.
+      5  The delivery log cannot be used.
 
     \b
     See also:

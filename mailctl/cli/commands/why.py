@@ -47,6 +47,7 @@ def why(
       1  The email has failed.
       2  The prefix matches several emails.
       3  There is no such email.
+      5  The delivery log cannot be used.
       6  The email is unconfirmed.
 
     \b

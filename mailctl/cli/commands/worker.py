@@ -80,7 +80,7 @@ def worker(
       0  The worker has finished its emails and stopped.
       1  The worker could not start.
       2  The configuration is wrong.
-      5  The broker cannot be reached.
+      5  The broker or the delivery log cannot be used.
 
     \b
     See also:

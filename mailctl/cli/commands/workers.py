@@ -72,7 +72,7 @@ def list_workers(
     Exit codes:
       0  The workers were printed, if there are any.
       3  There is no delivery log.
-      5  The broker cannot be reached; the workers are those of the delivery log.
+      5  The broker (the log's workers are shown) or the log cannot be used.
 
     \b
     See also:
@@ -118,6 +118,7 @@ def diff(session: CliSession, layout: LayoutOptions) -> None:
       0  Nothing differs, or no worker is alive.
       1  Something differs.
       3  There is no delivery log.
+      5  The delivery log cannot be used.
 
     \b
     See also:
@@ -153,7 +154,7 @@ def ping(session: CliSession, names: NamesArgument = None) -> None:
       0  All workers answered.
       1  A worker did not answer.
       3  There is no such worker, or none is running.
-      5  The broker cannot be reached.
+      5  The broker or the delivery log cannot be used.
 
     \b
     See also:
@@ -188,6 +189,7 @@ def stop(
       1  A worker cannot be stopped; the reason is printed.
       3  There is no such worker, or none is running.
       4  You did not confirm.
+      5  The delivery log cannot be used.
 
     \b
     See also:
