@@ -103,6 +103,11 @@ class MailctlError(Exception):
         self.message = message
         self.fix = fix
 
+    @property
+    def with_fix(self) -> str:
+        """What is wrong and what to do, in one line of a log."""
+        return f"{self.message} {self.fix}".rstrip()
+
 
 class InvalidInput(MailctlError):
     """A value from a caller or an operator is invalid.

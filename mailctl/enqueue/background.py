@@ -228,7 +228,7 @@ class Dispatcher:
         try:
             self.runtime.outbox.flush()
         except MailctlError as error:
-            _log.error("the delivery log could not be flushed to disk: %s", error)
+            _log.error("the delivery log could not be flushed to disk: %s", error.with_fix)
 
     def _close(self) -> None:
         self._recorder.close()

@@ -228,7 +228,7 @@ def _flush(tail: LogTail, *, is_once: bool, sleep: Callable[[float], None]) -> F
             if is_once:
                 raise
             if not is_told:
-                _log.warning("feedback waits for the delivery log: %s", error)
+                _log.warning("feedback waits for the delivery log: %s", error.with_fix)
             is_told = True
             sleep(_POLL_SECONDS)
 

@@ -128,7 +128,7 @@ class Recorder:
         try:
             return own_tasks_from_settings(self._settings)
         except MailctlError as error:
-            _log.error("emails of the tasks in MAILCTL_TASKS are not recorded: %s", error)
+            _log.error("emails of the tasks in MAILCTL_TASKS are not recorded: %s", error.with_fix)
             return WIRE_TASKS
 
     @cached_property

@@ -136,5 +136,5 @@ def _wake_if_stopping(worker: Any) -> None:
         worker.app.control.broadcast("ping", destination=[worker.hostname])
 
 
-def _stop_worker() -> None:
-    state.should_stop = int(ExitCode.DONE)
+def _stop_worker(code: ExitCode) -> None:
+    state.should_stop = int(code)

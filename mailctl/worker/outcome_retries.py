@@ -48,7 +48,7 @@ def repeat_until_recorded(record: Callable[[], _T], what: str) -> _T:
             now = time.monotonic()
             if began_at is None or now >= remind_at:
                 began_at, remind_at = began_at or now, now + _REMINDER_SECONDS
-                _log.error("cannot record %s yet; retrying: %s", what, error)
+                _log.error("cannot record %s yet; retrying: %s", what, error.with_fix)
             time.sleep(_RETRY_SECONDS)
             continue
         if began_at is not None:

@@ -40,5 +40,5 @@ class PartitionWatch:
         except LogUnavailable as error:
             # Without a partition of their own, emails are recorded nevertheless.
             if not self._has_failed:
-                _log.warning("cannot create partitions of the delivery log: %s", error)
+                _log.warning("cannot create partitions of the delivery log: %s", error.with_fix)
             self._has_failed = True

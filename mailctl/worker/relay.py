@@ -16,7 +16,7 @@ from mailctl.broker.inspector import BrokerInspector
 from mailctl.delivery_log.heartbeats import HEARTBEAT_SECONDS
 from mailctl.delivery_log.storage.change_detector import ChangeDetector
 from mailctl.enqueue.publisher import Publisher
-from mailctl.errors import BrokerUnavailable, LogUnavailable, MailctlError
+from mailctl.errors import BrokerUnavailable, ExitCode, LogUnavailable, MailctlError
 from mailctl.worker.consumer_watch import ConsumerWatch
 from mailctl.worker.drain import DrainWatch
 from mailctl.worker.due_emails import DueEmails
@@ -56,7 +56,8 @@ class Relay:
         runtime: the parts of this process.
         worker: the worker that the heartbeat reports as alive.
         consumer: the consumer that is restarted if it takes no messages; None to watch none.
-        on_drained: called once when no work is left; None to continue then.
+        on_drained: called once with the exit code when no work is left, or when the log cannot be used; None
+            to continue then.
         on_failed: called with the reason when the relay or the consumer fails again after too many restarts.
         is_busy: whether the worker is executing tasks.
         list_processes: returns the ids of the processes of the worker's pool.
@@ -69,7 +70,7 @@ class Relay:
         worker: Worker,
         *,
         consumer: CeleryConsumer | None = None,
-        on_drained: Callable[[], None] | None = None,
+        on_drained: Callable[[ExitCode], None] | None = None,
         on_failed: Callable[[str], None] = lambda _: None,
         is_busy: Callable[[], bool] = lambda: False,
         list_processes: Callable[[], Collection[int]] = tuple,
@@ -195,15 +196,24 @@ class Relay:
         while not self._stopped.is_set():
             started, published = time.monotonic(), self._publisher.published_count
             try:
-                self._tick()
-                # A tick in which nothing was published does not prove that the broker is back.
-                if self._logged_error is not BrokerUnavailable or self._publisher.published_count > published:
+                has_written = self._tick()
+                # A tick proves that the broker is back if something was published, and that the log is if
+                # something was written: one that is full can be read.
+                works: dict[type[MailctlError], bool] = {
+                    BrokerUnavailable: self._publisher.published_count > published,
+                    LogUnavailable: has_written,
+                }
+                if has_written and self._drain_watch is not None:
+                    self._drain_watch.note_works()
+                if self._logged_error is None or works.get(self._logged_error, True):
                     self._log_change(None)
             except MailctlError as error:
                 self._failed_at = time.monotonic()
                 if isinstance(error, LogUnavailable):
                     self._stuck_emails.distrust_leases()
                 self._log_change(error)
+                if self._drain_watch is not None and isinstance(error, LogUnavailable):
+                    self._drain_watch.note_outage()
             self._rest(worked_seconds=time.monotonic() - started)
 
     def _rest(self, *, worked_seconds: float) -> None:
@@ -224,8 +234,10 @@ class Relay:
         except LogUnavailable:
             return False
 
-    def _tick(self) -> None:
-        if self._heartbeat_timer.restart_if_due():
+    def _tick(self) -> bool:
+        """Do what is due; return whether a heartbeat was written."""
+        is_heartbeat_due = self._heartbeat_timer.restart_if_due()
+        if is_heartbeat_due:
             if self._log_watch.has_changed():
                 self._worker = replace(self._worker, identity=self._runtime.identity)
                 self._stuck_emails.distrust_leases()
@@ -244,6 +256,7 @@ class Relay:
         if self._drain_watch is not None:
             self._drain_watch.check()
         self._on_tick()
+        return is_heartbeat_due
 
     def _publishes_at_once(self) -> bool:
         """Return whether this relay publishes emails as soon as the processes could that record them."""
@@ -268,7 +281,7 @@ class Relay:
         """Log an error when it begins and when it ends, not at every tick."""
         error_type = type(error) if error else None
         if error_type and error_type is not self._logged_error:
-            _log.error("%s", error)
+            _log.error("%s", error.with_fix if error else "")
         elif self._logged_error and not error_type:
             _log.info("the relay works again")
         self._logged_error = error_type

@@ -15,6 +15,8 @@ from mailctl.broker.connection import check_driver
 from mailctl.broker.inspector import BrokerInspector
 from mailctl.celery_app import consumed_queues, has_memory_broker
 from mailctl.delivery_log.storage.engine import create_log
+from mailctl.delivery_log.storage.urls import delivery_log_url
+from mailctl.delivery_log.write_probe import check_writable
 from mailctl.domain.choices import require_choice
 from mailctl.errors import ExitCode, UnknownName
 from mailctl.json_logging import LOG_FORMATS, configure_json_logging
@@ -76,6 +78,7 @@ def run_worker(
         ConfigurationError: the service's own kinds cannot be loaded.
         BrokerRefused: the driver of the broker cannot be loaded.
         BrokerUnavailable: with `drain`, the broker does not answer.
+        LogUnavailable: with `drain`, the delivery log cannot be read or written.
     """
     runtime.check_message_settings()
     app = runtime.app
@@ -91,6 +94,8 @@ def run_worker(
     default_queues = _default_queues(runtime)
     names = _queue_names(queues) or default_queues
     create_log(runtime.engine)
+    if drain:
+        _check_log(runtime)
     worker = app.Worker(
         hostname=host_format(hostname) if hostname else None,
         pool_cls=pool,
@@ -110,6 +115,16 @@ def run_worker(
     worker_before_create_process.connect(_freeze_gc, weak=False)
     forbid_memory_dumps()
     return _run(worker)
+
+
+def _check_log(runtime: Runtime) -> None:
+    """Check that work can be found and recorded: a worker that drains would wait for that for ever.
+
+    Raises:
+        LogUnavailable: the delivery log cannot be read or written.
+    """
+    check_writable(delivery_log_url(runtime.settings))
+    runtime.history.backlog(now=runtime.clock())
 
 
 def _check_options(loglevel: str, log_format: str) -> None:

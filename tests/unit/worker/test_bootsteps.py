@@ -13,6 +13,7 @@ from celery.signals import worker_shutdown
 from celery.worker import state
 
 from mailctl import runtime
+from mailctl.errors import ExitCode
 from mailctl.worker.bootsteps import RelayStep, _make_worker_record, _stop_worker, _wake_if_stopping
 from tests.emails import NOW
 from tests.workers import IDENTITY
@@ -66,10 +67,12 @@ def test_a_stopping_worker_is_woken_on_a_broker_in_memory(
 
 
 def test_a_drained_worker_stops_with_success() -> None:
-    """Its exit code is 0."""
-    _stop_worker()
+    """Its exit code is 0; 5 if the log could not be used."""
+    _stop_worker(ExitCode.DONE)
     assert state.should_stop == 0
     assert state.should_stop is not False
+    _stop_worker(ExitCode.UNAVAILABLE)
+    assert state.should_stop == 5
 
 
 @pytest.mark.parametrize("is_signed_off", [True, False])

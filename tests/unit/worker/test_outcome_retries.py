@@ -57,7 +57,7 @@ def test_an_outage_is_logged_when_it_begins_once_a_minute_and_when_it_ends(
     """Not with each of the tries, one a second."""
     caplog.set_level(logging.INFO, logger="mailctl")
     assert recorded_after(outage_seconds, clock) == "recorded"
-    begun = f"cannot record the outcome of email 7 yet; retrying: {DOWN}"
+    begun = f"cannot record the outcome of email 7 yet; retrying: {DOWN.with_fix}"
     assert [each for each in caplog.messages if each == begun] == [begun] * errors
     ended = [each for each in caplog.messages if each.startswith("recorded the outcome of email 7 after")]
     assert len(ended) == bool(outage_seconds)

@@ -252,8 +252,8 @@ def test_an_error_is_logged_when_it_begins_and_when_it_ends(
         for error in (BROKER_DOWN, BROKER_DOWN, LOG_DOWN, None, None):
             site.relay._log_change(error)
     assert caplog.messages == [
-        str(BROKER_DOWN),
-        str(LOG_DOWN),
+        "The broker does not answer. Start it.",
+        "The delivery log cannot be used. Start it.",
         "the relay works again",
     ]
 
@@ -275,6 +275,14 @@ def test_the_broker_is_back_when_something_was_published(
     with caplog.at_level(logging.INFO, logger="mailctl.relay"):
         site.run_until(published)
     assert caplog.messages == ["the relay works again"]
+
+
+def test_the_log_is_back_when_a_heartbeat_was_written(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk can be read: a tick that writes nothing proves nothing."""
+    site.workers.answers["record_heartbeat"] = LOG_DOWN
+    with caplog.at_level(logging.INFO, logger="mailctl.relay"):
+        site.run_until(site.has_ticked)
+    assert "the relay works again" not in caplog.messages
 
 
 def test_an_unexpected_error_restarts_the_relay(site: Site, caplog: pytest.LogCaptureFixture) -> None:

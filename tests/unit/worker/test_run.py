@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from sqlalchemy import text
 
-from mailctl.errors import ExitCode, InvalidInput
+from mailctl.delivery_log.storage.engine import writing
+from mailctl.errors import ExitCode, InvalidInput, LogUnavailable
+from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings
 from mailctl.worker.run import _choose_pool, _default_queues, _exit_code, _queue_names, run_worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -67,6 +74,15 @@ def test_a_worker_consumes_the_queues_of_all_kinds_and_of_campaigns() -> None:
         GROUPS_QUEUE,
         BULK_QUEUE,
     ]
+
+
+def test_a_worker_that_drains_refuses_a_log_of_which_only_some_can_be_read(tmp_path: Path) -> None:
+    """It would find no work and wait for ever."""
+    parts = Runtime(Settings(mailctl_home=tmp_path))
+    with writing(parts.engine) as connection:
+        connection.execute(text("DROP TABLE mailctl_events"))
+    with closing(parts), pytest.raises(LogUnavailable, match="Nothing can be recorded"):
+        run_worker(parts, drain=True, pool="solo")
 
 
 @pytest.mark.parametrize(("option", "name"), [("loglevel", "log level"), ("log_format", "log format")])
