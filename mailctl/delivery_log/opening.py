@@ -14,7 +14,7 @@ from mailctl.delivery_log.discovery import find_homes
 from mailctl.delivery_log.storage import sqlite
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.delivery_log.storage.engine import open_engine, open_log_reader
-from mailctl.delivery_log.storage.late_creation import LateCreation
+from mailctl.delivery_log.storage.late_creation import LateCreation, late_creation_of
 from mailctl.delivery_log.storage.schema_version import (
     check_creation,
     ensure_current,
@@ -177,6 +177,13 @@ def _check_folder(path: Path) -> None:
 def is_stand_in(engine: Engine) -> bool:
     """Whether an engine reads the empty log that stands in for a missing one."""
     return engine.url.get_backend_name() == "sqlite" and not engine.url.database
+
+
+def missing_log_error(engine: Engine, settings: Settings) -> LogMissing | None:
+    """Return the error that there is no delivery log; None if an engine has one to read."""
+    late = late_creation_of(engine)
+    is_missing = is_stand_in(engine) or (late is not None and late.readable(engine) is not engine)
+    return _log_missing_error(delivery_log_url(settings), settings) if is_missing else None
 
 
 def open_stand_in() -> Engine:

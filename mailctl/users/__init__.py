@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from mailctl.delivery_log.opening import missing_log_error
 from mailctl.domain.models import RowProblem, User
 from mailctl.errors import ConfigurationError
 from mailctl.settings.database_detection import describe_database_signs
@@ -107,7 +109,10 @@ def open_user_directory(
     signs = settings.database_signs
     unknown_database = describe_database_signs(signs) if signs else ""
     return EmbeddedUserDirectory(
-        log_engine, with_demo_users=settings.debug, unknown_database=unknown_database
+        log_engine,
+        with_demo_users=settings.debug,
+        unknown_database=unknown_database,
+        find_log_error=partial(missing_log_error, log_engine, settings),
     )
 
 

@@ -16,12 +16,12 @@ from mailctl.domain.address_validation import validate_address
 from mailctl.domain.models import RowProblem, User
 from mailctl.domain.spreadsheet_cells import unmark_formula
 from mailctl.domain.validation import validate_display_name
-from mailctl.errors import ConfigurationError, InvalidInput, NotFound, Refused
+from mailctl.errors import ConfigurationError, InvalidInput, LogMissing, NotFound, Refused
 from mailctl.timefmt import pluralize
 from mailctl.users.screening import ExcludedUser, Screening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
 
     from sqlalchemy import Connection, Engine, Row
@@ -68,18 +68,28 @@ class EmbeddedUserDirectory:
             change writes them.
         unknown_database: a sentence that says that the service has a database with its users; "" if not. Then
             an empty table has no demo users, and looking there is refused.
+        find_log_error: returns the error that there is no delivery log, and so no table; None if there is one.
     """
 
-    def __init__(self, engine: Engine, *, with_demo_users: bool, unknown_database: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        with_demo_users: bool,
+        unknown_database: str = "",
+        find_log_error: Callable[[], LogMissing | None] = lambda: None,
+    ) -> None:
         self._engine = engine
         self._with_demo_users = with_demo_users and not unknown_database
         self._unknown_database = unknown_database
+        self._find_log_error = find_log_error
 
     def get(self, user_id: str, *, screening: Screening = Screening.NONE) -> User:
         """Return the user with an id; there are no inactive users.
 
         Raises:
             NotFound: there is no such user.
+            LogMissing: nor is there a delivery log.
             InvalidInput: the id is not a number.
             ConfigurationError: the table is empty, and the service has a database with its users.
         """
@@ -92,6 +102,7 @@ class EmbeddedUserDirectory:
         for user in found:
             if user.id == str(number):
                 return user
+        self._require_log(f"no user {user_id}")
         raise NotFound(f"There is no user {user_id} in table {users}.", fix="Run `mailctl users list`.")
 
     def find_record(self, user_id: str) -> Mapping[str, object]:
@@ -130,12 +141,16 @@ class EmbeddedUserDirectory:
         """Return all users by id.
 
         Raises:
+            LogMissing: there is none, and no delivery log.
             ConfigurationError: as from `get`.
         """
         self._refuse_unknown_database()
         with reading(self._engine) as connection:
             found = [_as_user(row) for row in connection.execute(select(users).order_by(users.c.id))]
-            return found or self._demo_users(connection)
+            found = found or [*self._demo_users(connection)]
+        if not found:
+            self._require_log("no user")
+        return found
 
     def add(
         self,
@@ -186,6 +201,15 @@ class EmbeddedUserDirectory:
         with reading(self._engine) as connection:
             if _is_empty(connection):
                 raise ConfigurationError(self._unknown_database, fix=UNKNOWN_DATABASE_FIX)
+
+    def _require_log(self, what: str) -> None:
+        """Raise if there is no delivery log: its address may be wrong, and the user elsewhere."""
+        error = self._find_log_error()
+        if error is not None:
+            missing = f"{error.message[:1].lower()}{error.message[1:].rstrip('.')}"
+            raise LogMissing(
+                f"There is {what}, because {missing} with a table {users}.", fix=error.fix
+            ) from error
 
     def _demo_users(self, connection: Connection) -> Sequence[User]:
         """Return the users that an empty table appears to contain."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -283,6 +284,22 @@ def test_an_empty_log_is_named_and_so_are_logs_nearby(
     assert mailctl("list", "--state", "failed").err.strip() == (
         f"No email in the delivery log at sqlite:///{tmp_path}/.mailctl/mailctl.db matches."
     )
+
+
+def test_a_user_who_is_not_found_without_a_log_may_be_in_one_nearby(
+    mailctl: Mailctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of users is part of the log: its address may be wrong."""
+    welcome(mailctl)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    monkeypatch.setenv("DEBUG", "False")
+    monkeypatch.setenv("SECRET_KEY", token_urlsafe(48))
+    for line in ("send reset --user-id 42", "preview reset --user-id 42", "users list"):
+        ran = mailctl(*line.split())
+        assert ran.code == 3, (line, ran.err)
+        assert f"there is no delivery log at sqlite:///{tmp_path}/below/.mailctl/mailctl.db" in ran.err, line
+        assert f"there is one nearby: MAILCTL_HOME={tmp_path / '.mailctl'}." in ran.err, line
 
 
 def test_what_names_a_log_nearby_leads_to_it(

@@ -125,7 +125,7 @@ def preview(
       0  The preview was printed, written or served.
       1  The template cannot be rendered.
       2  There is no such kind.
-      3  There is no such user.
+      3  There is no such user, or no delivery log with users.
       5  The delivery log, or the database of users, cannot be used.
 
     \b

@@ -105,7 +105,7 @@ def welcome() -> EmailRequest:
     Exit codes:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
-      3  There is no such user.
+      3  There is no such user, or no delivery log with users.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
@@ -130,7 +130,7 @@ def reset(token_stdin: TokenStdinOption = False) -> EmailRequest:
     Exit codes:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
-      3  There is no such user.
+      3  There is no such user, or no delivery log with users.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
@@ -155,7 +155,7 @@ def verification(token_stdin: TokenStdinOption = False) -> EmailRequest:
     Exit codes:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
-      3  There is no such user.
+      3  There is no such user, or no delivery log with users.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
@@ -191,7 +191,7 @@ def new_ip(
     Exit codes:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
-      3  There is no such user.
+      3  There is no such user, or no delivery log with users.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.
@@ -222,7 +222,7 @@ def generic(
     Exit codes:
       0  The email is recorded; with --wait, it was sent.
       1  With --wait: it failed. With a file: some rows are invalid.
-      3  There is no such user.
+      3  There is no such user, or no delivery log with users.
       4  A rule forbids it, or you did not confirm; nothing was recorded.
       5  The delivery log, or the database of users, cannot be used.
       6  With --wait: its task did not report whether it was sent.

@@ -41,6 +41,7 @@ def list_users(session: CliSession, layout: LayoutOptions) -> None:
     \b
     Exit codes:
       0  The users were printed, if there are any.
+      3  There is no delivery log with users.
       5  The database of users, or the delivery log, cannot be used.
 
     \b
