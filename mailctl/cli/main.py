@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -207,6 +208,10 @@ _EXPECTED = (
 )
 
 
+#: What a file says that cannot be written, and no service.
+_WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 def _show_version(value: bool) -> None:
     if value:
         from importlib.metadata import version
@@ -284,8 +289,9 @@ def _report(session: CliSession, error: BaseException) -> ExitCode:
             return ExitCode.DONE
         case _:
             # Such as a full disk behind stdout; errors of other files and of services are MailctlErrors.
-            _print_error(session, error, f"{error}.", session.output.already_done)
-            _flush_output()
+            is_of_output = not _flush_output() or _is_of_unbuffered_output(error)
+            text = f"Standard output cannot be written: {error}." if is_of_output else f"{error}."
+            _print_error(session, error, text, session.output.already_done)
             return ExitCode.FAILED
 
 
@@ -300,11 +306,20 @@ def _refuse_non_utf8(arguments: Sequence[str]) -> None:
             ) from None
 
 
-def _flush_output() -> None:
+def _flush_output() -> bool:
+    """Write what stdout still has, also what failed before; return whether that worked."""
     try:
         sys.stdout.flush()
     except OSError:
         _discard_output()
+        return False
+    return True
+
+
+def _is_of_unbuffered_output(error: BaseException) -> bool:
+    """Whether an error is of stdout that keeps nothing to try again, as with PYTHONUNBUFFERED."""
+    is_unbuffered = getattr(sys.stdout, "write_through", False)
+    return is_unbuffered and isinstance(error, OSError) and error.errno in _WRITE_ERRORS
 
 
 def _discard_output() -> None:

@@ -68,7 +68,7 @@ class EmbeddedUserDirectory:
             change writes them.
         unknown_database: a sentence that says that the service has a database with its users; "" if not. Then
             an empty table has no demo users, and looking there is refused.
-        find_log_error: returns the error that there is no delivery log, and so no table; None if there is one.
+        find_log_error: returns the error that there is no log, and so no table; None if there is one.
     """
 
     def __init__(

@@ -259,9 +259,14 @@ def test_a_reader_that_has_gone_is_no_failure(terminal: Terminal, arguments: str
 
 
 def test_a_full_disk_is_told_in_one_sentence(terminal: Terminal) -> None:
-    """Where the output cannot be written, the command has failed."""
-    window = terminal.open("bash", "-c", f"{terminal.python} -m mailctl users list > /dev/full", name="full")
-    assert (window.wait(), window.output) == (1, "error: [Errno 28] No space left on device.\n")
+    """Where the output cannot be written, the command has failed; the disk of the log is not meant."""
+    told = "error: Standard output cannot be written: [Errno 28] No space left on device.\n"
+    for line in ("users list", "users list --json", "--help", "config show", "preview welcome"):
+        for option in ("", "-u"):  # buffered or not
+            name = f"{line}{option}".replace(" ", "-")
+            shell = f"{terminal.python} {option} -m mailctl {line} > /dev/full"
+            window = terminal.open("bash", "-c", shell, name=name)
+            assert (window.wait(), window.output) == (1, told), line
 
 
 @pytest.mark.parametrize("as_json", ["", " --json"])
