@@ -33,7 +33,7 @@ AppOption = Annotated[
     typer.Option(
         "--app",
         metavar="MODULE:ATTR",
-        help="Use this Celery app instead of mailctl's own.",
+        help="Use this Celery app instead of mailctl's own; only commands that need it import it.",
         rich_help_panel=SHARED_OPTIONS_PANEL,
     ),
 ]
@@ -134,7 +134,12 @@ class CliSession:
 
         settings = Settings.load(self.options["env_file"])
         app = self.options["app"]
-        return settings.model_copy(update={"mailctl_app": app}) if app else settings
+        if not app:
+            return settings
+        from mailctl.settings.plugins import check_module
+
+        check_module(app, setting="--app")  # a command that needs no app imports none
+        return settings.model_copy(update={"mailctl_app": app})
 
     @cached_property
     def catalog(self) -> Catalog:

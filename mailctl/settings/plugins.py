@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
 from mailctl.errors import ConfigurationError
 from mailctl.settings.credential_masking import mask_credentials
+
+_IMPORT_FIX = "Name a module that can be imported from this folder, and an object in it."
 
 
 def load_object(spec: str, *, setting: str) -> object:
@@ -20,20 +22,48 @@ def load_object(spec: str, *, setting: str) -> object:
     Raises:
         ConfigurationError: there is no such object, or importing it fails.
     """
-    module, _, attribute = spec.partition(":")
-    if not module or not attribute:
-        raise ConfigurationError(
-            f"{setting} {spec}: this is not MODULE:ATTRIBUTE.", fix="Give a value such as shop.celery:app."
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `celery -A` and `uvicorn` do
+    module, attribute = _parts(spec, setting=setting)
+    _make_folder_importable()
     try:
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"{setting} {spec} cannot be imported: {summarize_error(error)}.",
-            fix="Name a module that can be imported from this folder, and an object in it.",
+            fix=_IMPORT_FIX,
         ) from error
+
+
+def check_module(spec: str, *, setting: str) -> None:
+    """Check that there is a module of the name that a setting has, without importing it.
+
+    Args:
+        spec: MODULE:ATTRIBUTE, as for `load_object`.
+        setting: the name of the setting for error messages.
+
+    Raises:
+        ConfigurationError: the value is not MODULE:ATTRIBUTE, or there is no such module or package.
+    """
+    module, _ = _parts(spec, setting=setting)
+    _make_folder_importable()
+    top = module.partition(".")[0]  # the search for a module in a package would import the package
+    if top not in sys.modules and importlib.util.find_spec(top) is None:
+        raise ConfigurationError(
+            f"{setting} {spec} cannot be imported: there is no module {top!r}.", fix=_IMPORT_FIX
+        )
+
+
+def _parts(spec: str, *, setting: str) -> tuple[str, str]:
+    module, _, attribute = spec.partition(":")
+    if not module.partition(".")[0] or not attribute:
+        raise ConfigurationError(
+            f"{setting} {spec}: this is not MODULE:ATTRIBUTE.", fix="Give a value such as shop.celery:app."
+        )
+    return module, attribute
+
+
+def _make_folder_importable() -> None:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `celery -A` and `uvicorn` do
 
 
 def summarize_error(error: BaseException) -> str:

@@ -355,7 +355,9 @@ def test_the_help_has_the_exit_code_for_a_log_that_cannot_be_used(mailctl: Mailc
         ran = mailctl(*shlex.split(line))
         codes = [code.split()[0] for code in HelpText.parse(found[name].help).tail[EXIT_CODES]]
         assert str(int(ran.code)) in set(codes) - {"0"}, (line, ran.code, codes)
-        assert "restore the file from a backup" in ran.out + ran.err, line
+        told = ran.out + ran.err
+        assert "Stop the workers and the services" in told, line
+        assert "restore the file from a backup" in told, line
 
 
 def test_a_broker_answers_where_there_is_no_log(

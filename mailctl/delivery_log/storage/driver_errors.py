@@ -9,7 +9,8 @@ _READ_ONLY_FIX = (
     "Use a server that accepts writes: this one is a standby, or default_transaction_read_only is set."
 )
 _DAMAGED_FIX = (
-    "Stop the workers and restore the file from a backup, or move it away: then a new, empty log is created."
+    "Stop the workers and the services, which have it open as well. Then restore the file from a backup,"
+    " or move it away: a new, empty log will be created."
 )
 _PRIVILEGE_FIX = (
     "Grant this user SELECT, INSERT, UPDATE and DELETE on the tables of mailctl, and CREATE on the schema"

@@ -24,7 +24,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
         (sqlite_error(sqlite3.SQLITE_FULL), "Free space on that disk."),
         (sqlite_error(sqlite3.SQLITE_READONLY_DBMOVED), "write access to the file"),
         (sqlite_error(sqlite3.SQLITE_BUSY_RECOVERY), "holds a lock"),
-        (sqlite_error(sqlite3.SQLITE_CORRUPT), "restore the file from a backup"),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT), "Stop the workers and the services"),
         (sqlite_error(sqlite3.SQLITE_NOTADB), "restore the file from a backup"),
         (sqlite_error(sqlite3.SQLITE_IOERR), "exists and runs"),
         (psycopg.errors.ReadOnlySqlTransaction("said so"), "this one is a standby"),
