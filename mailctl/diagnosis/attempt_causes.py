@@ -37,9 +37,7 @@ _EXPLANATIONS: Mapping[str, _Explanation] = {
         "the mail server received the message but did not reply, so it may have accepted it",
         certainty=Certainty.LIKELY,
     ),
-    RATE_LIMITED: _Explanation(
-        "the mail server is throttling us (rate limit, reputation or greylisting)", ("queue", "list")
-    ),
+    RATE_LIMITED: _Explanation("the mail server is throttling us (rate limit, reputation or greylisting)"),
     "sender_refused": _Explanation(
         "the mail server does not allow EMAIL_FROM_ADDRESS as the sender", _CHECK_CONFIG
     ),
@@ -84,6 +82,20 @@ def cause_of_attempt(code: ReasonCode | None, *, stage: str | None, reply: SmtpR
     if category is ReplyCategory.CONNECTIONS and (ours := find_our_fault(category)):
         return ours
     return _cause(_name_of_other_failure(code, stage=stage or "", reply=reply))
+
+
+def asks_for_lower_rate(cause: Cause, *, stage: str | None, reply: SmtpReply) -> bool:
+    """Whether a lower rate may help; greylisting ends by itself.
+
+    Args:
+        cause: the cause of the attempt.
+        stage: the SMTP stage at which it failed; None if no mail server was contacted.
+        reply: the reply of the mail server.
+    """
+    return (
+        cause.name == RATE_LIMITED
+        and reply_category(reply, stage=stage or "") is not ReplyCategory.GREYLISTING
+    )
 
 
 def _name_of_other_failure(code: ReasonCode | None, *, stage: str, reply: SmtpReply) -> str:

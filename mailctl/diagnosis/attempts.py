@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 
 from mailctl.checks.agreement import AgreementSubject
 from mailctl.diagnosis import wording
-from mailctl.diagnosis.attempt_causes import RATE_LIMITED, cause_of_attempt, cause_of_server_failure
+from mailctl.diagnosis.attempt_causes import (
+    RATE_LIMITED,
+    asks_for_lower_rate,
+    cause_of_attempt,
+    cause_of_server_failure,
+)
 from mailctl.diagnosis.models import Cause, Certainty
 from mailctl.diagnosis.waiting import describe_limits
+from mailctl.diagnosis.wording import NO_REPLY_YET
+from mailctl.domain.models import MAYBE_SENT
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import ShellCommand, mailctl_command
 from mailctl.domain.states import State
@@ -22,8 +29,8 @@ if TYPE_CHECKING:
     from mailctl.delivery_log.heartbeats import Worker
     from mailctl.diagnosis.models import Case
 
-#: How long sending one email may take before the mail server counts as slow.
-_SLOW_SECONDS = 30
+#: How long sending one email may take before what is known of it is told.
+_LONG_SECONDS = 30
 _SEND_RATE = "send_rate"
 
 
@@ -98,24 +105,27 @@ def in_hand(case: Case) -> Cause | None:
     if _lease_holder(case) is None:
         return None
     length = case.now - case.email.updated_at
-    why, step = "", wording.follow_command(case.email)
-    if length.total_seconds() > _SLOW_SECONDS:
-        why, step = _why_slow(case)
+    known = _what_is_known(case) if length.total_seconds() > _LONG_SECONDS else ""
     return Cause(
         name="in_hand",
-        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}{why}",
-        next_step=step,
+        sentence=f"{case.email.worker} has been sending it for {format_duration(length)}{known}",
+        next_step=wording.follow_command(case.email),
         certainty=Certainty.LIKELY,
     )
 
 
-def _why_slow(case: Case) -> tuple[str, ShellCommand]:
-    """Return a clause that says why a live worker has not finished an email, and the next step."""
-    rate = case.evidence.learned_rate
-    if rate is None:
-        return "; the mail server is slow", mailctl_command("check-config")
-    waits = f"; it may wait there for its turn: all workers together now send {rate:.3g} emails a second"
-    return waits, mailctl_command("queue", "list")
+def _what_is_known(case: Case) -> str:
+    """Return clauses about an email that a live worker has not finished.
+
+    The log does not record whether the message was handed over to the mail server.
+    """
+    rate, limit = case.evidence.learned_rate, case.evidence.reply_limit
+    known = f"; {NO_REPLY_YET}, so {MAYBE_SENT}"
+    if rate is not None:
+        known += f", or it waits for its turn: all workers together now send {rate:.3g} emails a second"
+    if limit is not None:
+        known += f"; for the reply to a message, a worker waits {format_duration(limit)} at most"
+    return known
 
 
 def circuit_open(case: Case) -> Cause | None:
@@ -152,9 +162,10 @@ def attempt_failed(case: Case) -> Cause | None:
     attempt = f"attempt {email.attempts} failed" if email.attempts else "it was not sent"
     sessions = describe_limits(case) if cause.name == "too_many_connections" else ""
     more = "".join([_pace(case, cause), sessions, _next_attempt(case), _suspension(case, code, stage=stage)])
+    why = ": ".join(part for part in (cause.sentence, (email.error or "").rstrip(".")) if part)
     return replace(
         cause,
-        sentence=f"{attempt} because {cause.sentence}: {(email.error or '').rstrip('.')}{more}",
+        sentence=f"{attempt} because {why}{more}",
         next_step=cause.next_step or wording.follow_command(email),
     )
 
@@ -163,9 +174,10 @@ def _cause_of_last_attempt(case: Case, code: ReasonCode | None, *, stage: str | 
     if code is ReasonCode.UNREADABLE_CONTENT:
         return _unreadable(case)
     if code is ReasonCode.SEND_RATE:
-        return _send_rate()
-    cause = cause_of_attempt(code, stage=stage, reply=case.email.reply)
-    if cause.name == RATE_LIMITED and case.email.campaign:
+        return _send_rate(case)
+    reply = case.email.reply
+    cause = cause_of_attempt(code, stage=stage, reply=reply)
+    if case.email.campaign and asks_for_lower_rate(cause, stage=stage, reply=reply):
         return replace(cause, next_step=slow_down_command(case.email.campaign))
     return cause
 
@@ -199,12 +211,16 @@ def _suspension(case: Case, code: ReasonCode | None, *, stage: str | None) -> st
     return f"; the circuit of {circuit.server} is open, and sending is suspended"
 
 
-def _send_rate() -> Cause:
-    """Return the cause of an email that waits for its turn."""
+def _send_rate(case: Case) -> Cause:
+    """Return the cause of an email that waits for its turn; what the worker recorded says for what.
+
+    Without a rate, it waits for a session, or for other emails to its domain: these are being sent.
+    """
+    waits_for_others = case.evidence.learned_rate is None
     return Cause(
         name=_SEND_RATE,
-        sentence="the rate of its mail server or of its domain, or all sessions that it allows, are used up",
-        next_step=mailctl_command("queue", "list"),
+        sentence="" if case.email.error else "its turn has not come",
+        next_step=mailctl_command("list", state=State.SENDING) if waits_for_others else None,
     )
 
 

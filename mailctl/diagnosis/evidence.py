@@ -186,6 +186,7 @@ class EvidenceCollector:
             found |= self._measure_queue(email, found.get("search"))
         if email.state is State.SENDING:
             found["replaced_processes"] = _count_replaced_processes(email, workers)
+            found["reply_limit"] = self._reply_limit(email)
         is_old = now - email.created_at > timedelta(seconds=STALL_SECONDS)
         if not workers or is_old or email.state is State.SENDING:
             found |= self._find_idle_workers(email, workers, now=now)
@@ -289,6 +290,12 @@ class EvidenceCollector:
         scopes = {*map(server_scope, order), domain_scope(domain_of(email.to))}
         limits = read_learned_limits(self._runtime.engine, now=now)
         return tuple(str(limit) for limit in limits if limit.scope in scopes)
+
+    def _reply_limit(self, email: Email) -> timedelta:
+        """Return how long a worker waits for the reply to the message: by the servers that may take it."""
+        servers = self._runtime.mail_servers
+        order = servers.routing.order_for(email.routed)
+        return timedelta(seconds=max(servers.by_name[name].data_timeout_seconds for name in order))
 
     def _circuit(self, email: Email, workers: tuple[Worker, ...]) -> Circuit | None:
         """Return the circuit to a mail server that fails: an open one first, then that to our own.

@@ -116,6 +116,8 @@ class Evidence:
     #: How many pool processes of the worker that is sending it were started after it had claimed the email,
     #: because others died.
     replaced_processes: int = 0
+    #: How long a worker waits for the reply to a message; None if the email is not being sent.
+    reply_limit: timedelta | None = None
     #: How long the claim of a worker lasts.
     lease: timedelta | None = None
     #: The actions that an operator may take; empty if they were not looked up.

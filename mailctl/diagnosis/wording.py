@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from mailctl.domain.models import Email
 
+#: What is known of emails that a live worker has been sending for long.
+NO_REPLY_YET = "no reply of the mail server is recorded yet"
 _MAX_NAMES = 3
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from mailctl.delivery_log.queries.failed_attempts import find_failed_attempts
-from mailctl.diagnosis.attempt_causes import RATE_LIMITED
+from mailctl.diagnosis.attempt_causes import asks_for_lower_rate
 from mailctl.diagnosis.attempts import slow_down_command
 from mailctl.diagnosis.failures import cause_of_failure
 from mailctl.domain.fingerprints import join_domains, make_fingerprint
@@ -75,6 +75,8 @@ class ErrorGroup:
     sample_ids: tuple[str, ...]
     #: The command that deals with all of them.
     command: ShellCommand
+    #: Whether nothing has to be done: they wait for their next attempt, and the command only shows them.
+    is_tried_again: bool
 
     @property
     def is_rising(self) -> bool:
@@ -166,6 +168,8 @@ def _group(
     states = [each.state_now for each in newest_first if last[each.email_id] is each]
     cause = cause_of_failure(newest.state, newest.reason_code, stage=newest.stage, reply=newest.reply)
     failed = sum(state in _UNSENT_STATES for state in states)
+    waiting = sum(state in UNFINISHED_STATES for state in states)
+    needed = _needed_command(newest_first, cause)
     return ErrorGroup(
         fingerprint=fingerprint,
         cause=cause,
@@ -173,14 +177,16 @@ def _group(
         reply=newest.reply,
         attempts=len(newest_first),
         emails=len(ids),
-        waiting=sum(state in UNFINISHED_STATES for state in states),
+        waiting=waiting,
         failed=failed,
         first_at=newest_first[-1].at,
         last_at=newest.at,
         trend=find_trend((each.at for each in newest_first), since=since, now=now),
         kinds=tuple(kind for kind, _ in Counter(each.kind for each in newest_first).most_common()),
         sample_ids=tuple(ids[:_MAX_SAMPLES]),
-        command=_command(newest_first, cause, states, has_failed=bool(failed), now=now, campaign=campaign),
+        command=needed
+        or _command(newest_first, cause, states, has_failed=bool(failed), now=now, campaign=campaign),
+        is_tried_again=needed is None and waiting > 0 and not failed,
     )
 
 
@@ -188,6 +194,19 @@ def _words(attempt: FailedAttempt) -> str:
     """Return what was said; the words of an event have the code of the reply already."""
     reply = attempt.reply
     return attempt.text if reply.text == attempt.text else str(reply) or attempt.text
+
+
+def _needed_command(newest_first: Sequence[FailedAttempt], cause: Cause) -> ShellCommand | None:
+    """Return the command that the cause of a group needs; None if it needs none."""
+    last = newest_first[0]
+    is_one_campaign = len({each.campaign for each in newest_first}) == 1
+    if (
+        is_one_campaign
+        and last.campaign is not None
+        and asks_for_lower_rate(cause, stage=last.stage, reply=last.reply)
+    ):
+        return slow_down_command(last.campaign)
+    return cause.next_step
 
 
 def _command(
@@ -199,13 +218,8 @@ def _command(
     now: datetime,
     campaign: str | None,
 ) -> ShellCommand:
-    """Return the command that deals with a group: what the cause needs, or else what the emails need."""
+    """Return the command that the emails of a group need, whose cause needs none."""
     last, age = newest_first[0], now - newest_first[-1].at
-    is_one_campaign = len({each.campaign for each in newest_first}) == 1
-    if cause.name == RATE_LIMITED and is_one_campaign and last.campaign is not None:
-        return slow_down_command(last.campaign)
-    if cause.next_step is not None:
-        return cause.next_step
     state = next(
         (each for each in states if each in (_UNSENT_STATES if has_failed else (State.DEFERRED,))), None
     )

@@ -49,6 +49,8 @@ class NamedServer:
     connections: int
     #: Messages a second that all workers together may send by it; None for no limit.
     rate: float | None = None
+    #: Seconds to wait for the reply to a message.
+    data_timeout_seconds: float = 600.0
     #: What describes it, for messages; "" for the EMAIL_* settings.
     described_by: str = ""
     #: What messages call its settings.
@@ -114,6 +116,7 @@ def mail_servers_from_settings(settings: Settings) -> MailServers:
         port=settings.email_port,
         connections=settings.mailctl_smtp_connections,
         rate=send_rates_from_settings(settings).default_server,
+        data_timeout_seconds=settings.mailctl_smtp_data_timeout_seconds,
         make_server=lambda: smtp_server_from_settings(settings),
     )
     file, given = _file(settings), variable_tables(settings.server_variables)
@@ -175,6 +178,7 @@ def _server(name: str, table: TomlTable, settings: Settings) -> NamedServer:
         port=server.port,
         connections=int(connections),
         rate=rate,
+        data_timeout_seconds=server.data_timeout_seconds,
         described_by=table.title,
         names=server.names,
         make_server=make_server,

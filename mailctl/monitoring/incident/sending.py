@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mailctl.diagnosis.attempt_causes import cause_of_server_failure
+from mailctl.diagnosis.wording import NO_REPLY_YET
 from mailctl.domain.outcomes import ReplyCategory
 from mailctl.domain.reason_codes import ReasonCode
 from mailctl.domain.shell_command import mailctl_command
@@ -104,8 +105,7 @@ def _unanswered(facts: LogFacts) -> Iterator[IncidentProblem]:
         subject=ProblemSubject.MAIL_SERVER,
         name="mail_server_slow",
         sentence=f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} sending"
-        f" {pluralize(count, 'email')}, the first for {format_duration(longest)}: the mail server has not"
-        " replied yet",
+        f" {pluralize(count, 'email')}, the first for {format_duration(longest)}: {NO_REPLY_YET}",
         fix=f"See to which domains: {mailctl_command('list', state=State.SENDING)}",
         held_up=count,
         is_failure=count >= MANY_REFUSED,
@@ -232,7 +232,12 @@ def _fix(group: ErrorGroup, *, is_doubtful: bool) -> str:
     if is_doubtful:
         command: ShellCommand = mailctl_command("list", maybe_sent=True)
         return f"These may have arrived more than once; list them: {command}"
-    return "" if _is_settled(group) else f"Run: {group.command}"
+    if _is_settled(group):
+        return ""
+    if group.is_tried_again:
+        who = "It is" if group.waiting == 1 else "They are"
+        return f"{who} tried again without your help; see which: {group.command}"
+    return f"Run: {group.command}"
 
 
 def _is_settled(group: ErrorGroup) -> bool:

@@ -82,6 +82,7 @@ SENDING = replace(
     updated_at=NOW - timedelta(seconds=10),
     lease_until=NOW + timedelta(seconds=50),
 )
+LONG_AGO = replace(SENDING, updated_at=NOW - timedelta(seconds=45))
 
 
 def test_a_living_worker_is_at_it() -> None:
@@ -165,11 +166,40 @@ def test_the_rate_that_workers_have_learned_is_named() -> None:
     assert "emails a second" not in causes(busy, at_rcpt, learned_rate=2.5)[0].sentence
 
 
+def test_a_server_that_asks_to_come_back_needs_nothing_from_us() -> None:
+    """The email is tried again by itself: its next attempt is named, and can be watched."""
+    greylisted = replace(DEFERRED, reply=SmtpReply(code=450, enhanced="4.7.1", text="greylisted"))
+    later = event(State.DEFERRED, "said so", code=ReasonCode.DEFERRED, stage="rcpt")
+    [first, *_] = causes(greylisted, later)
+    assert (first.name, str(first.next_step)) == ("rate_limited", "mailctl status e1 --watch")
+    assert "the next attempt is at 2026-03-01 12:00:40 UTC" in first.sentence
+
+
+@pytest.mark.parametrize(
+    ("learned_rate", "step"), [(None, "mailctl list --state sending"), (2.5, "mailctl status e1 --watch")]
+)
+def test_an_email_that_waits_for_its_turn_says_for_what(learned_rate: float | None, step: str) -> None:
+    """As the worker has recorded it; without a rate, it waits for emails that are being sent."""
+    waits = "it waits for its turn: none of the 3 emails to d.example that are being sent has ended for 5 s"
+    email = replace(DEFERRED, attempts=0, reason_code=ReasonCode.SEND_RATE, error=waits)
+    stalled = event(State.DEFERRED, waits, code=ReasonCode.SEND_RATE, stage="")
+    [first, *_] = causes(email, stalled, learned_rate=learned_rate)
+    assert first.sentence.startswith(f"it was not sent because {waits}; ")
+    assert (first.name, str(first.next_step)) == ("send_rate", step)
+
+
+def test_what_is_known_of_an_email_that_is_being_sent_for_long_is_said() -> None:
+    """No reply yet; whether the message was handed over is not recorded, so it may arrive."""
+    [first] = causes(LONG_AGO, reply_limit=timedelta(minutes=10))
+    assert first.sentence == (
+        "celery@web has been sending it for 45 s; no reply of the mail server is recorded yet, so the mail"
+        " server may have it already; for the reply to a message, a worker waits 10 min at most"
+    )
+    assert str(first.next_step) == "mailctl status e1 --watch"
+
+
 def test_an_email_may_wait_in_the_worker_for_its_turn() -> None:
-    """A mail server that takes few emails a second is not called slow."""
-    long_ago = replace(SENDING, updated_at=NOW - timedelta(seconds=45))
-    [first] = causes(long_ago)
-    assert first.sentence.endswith("has been sending it for 45 s; the mail server is slow")
-    [first] = causes(long_ago, learned_rate=0.5)
-    assert "wait there for its turn: all workers together now send 0.5 emails a second" in first.sentence
-    assert str(first.next_step) == "mailctl queue list"
+    """A mail server that takes few emails a second is waited for as well."""
+    [first] = causes(LONG_AGO, learned_rate=0.5)
+    assert "or it waits for its turn: all workers together now send 0.5 emails a second" in first.sentence
+    assert str(first.next_step) == "mailctl status e1 --watch"

@@ -24,6 +24,7 @@ from mailctl.domain.states import State
 from mailctl.errors import BrokerRefused, BrokerUnavailable
 from mailctl.runtime import Runtime
 from mailctl.settings import BULK_QUEUE, GROUPS_QUEUE, Settings
+from mailctl.smtp.mail_servers import mail_servers_from_settings
 from tests.emails import email
 from tests.unit.delivery_log.conftest import Log
 from tests.unit.diagnosis.samples import EMAIL, NOT_FOUND, place
@@ -69,6 +70,7 @@ class Site:
             history=Calls(is_empty=True),
             masked_log_url="sqlite:///log.db",
             is_log_missing=False,
+            mail_servers=mail_servers_from_settings(Settings()),
             identity=IDENTITY,
         )
         self.collector = EvidenceCollector(runtime)
@@ -160,6 +162,7 @@ def test_the_broker_does_not_matter_to_an_email_that_is_being_sent(empty_log: En
     found = site.collect(email(State.SENDING))
     assert [each.name for each in found.workers] == ["celery@web"]
     assert found.lease == timedelta(seconds=Settings().mailctl_lease_seconds)
+    assert found.reply_limit == timedelta(seconds=Settings().mailctl_smtp_data_timeout_seconds)
     assert site.broker.calls == []
 
 

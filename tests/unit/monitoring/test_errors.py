@@ -90,7 +90,7 @@ def test_the_words_of_an_event_are_not_given_its_code_twice() -> None:
     [
         (attempt(1), "mailctl list --state failed --error '550 5.1.1' --since 24h"),
         (attempt(1, reply=SmtpReply(code=554, enhanced="5.6.0", text="no"), stage="body"), "mailctl list"),
-        (deferred(1), "mailctl queue list"),
+        (deferred(1), "mailctl list --state deferred --error '451 4.7.1' --since 24h"),
         (deferred(1, reply=SmtpReply(), stage="connect"), "mailctl check-config"),
         (deferred(1, reason_code=ReasonCode.UNREADABLE_CONTENT, reply=SmtpReply()), "mailctl check-config"),
     ],
@@ -129,7 +129,19 @@ def test_a_throttled_campaign_is_slowed() -> None:
     [spring] = groups(deferred(1, campaign="spring"), deferred(2, campaign="spring"))
     assert str(spring.command) == "mailctl campaign set-rate spring RATE"
     [mixed] = groups(deferred(1, campaign="spring"), deferred(2))
-    assert str(mixed.command) == "mailctl queue list"
+    assert str(mixed.command).startswith("mailctl list --state deferred")
+
+
+def test_nothing_has_to_be_done_for_emails_that_are_tried_again() -> None:
+    """As after greylisting, also of a campaign: a lower rate would change nothing."""
+    greylisted = SmtpReply(code=450, enhanced="4.2.0", text="Greylisted, try again in 5 minutes")
+    [group] = groups(deferred(1, campaign="spring", reply=greylisted))
+    assert group.is_tried_again
+    assert str(group.command) == "mailctl list --state deferred --error '450 4.2.0' --since 24h"
+    [throttled] = groups(deferred(1, campaign="spring"))
+    [failed] = groups(attempt(1))
+    assert not throttled.is_tried_again
+    assert not failed.is_tried_again
 
 
 def test_emails_that_were_tried_again_are_found_by_their_ids() -> None:

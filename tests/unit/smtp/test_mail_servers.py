@@ -27,6 +27,7 @@ user = "shop"
 password = "hunter2"
 connections = 2
 helo_name = "mx.shop.example"
+data_timeout_seconds = 90
 
 [servers.bulk]
 host = "bulk.example"
@@ -67,6 +68,7 @@ def test_servers_have_their_own_address_sign_in_and_limits(tmp_path: Path) -> No
     assert (backup.username, backup.password, backup.tls) == ("shop", "hunter2", "implicit")
     assert backup.local_hostname == "mx.shop.example"
     assert servers.by_name["backup"].connections == 2
+    assert [each.data_timeout_seconds for each in servers.by_name.values()] == [600, 90, 600]
     email = RoutedEmail(kind="reset", queue="celery", recipient="ada@example.com")
     assert servers.routing.order_for(email) == ("default", "backup")
 

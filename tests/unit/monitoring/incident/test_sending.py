@@ -108,7 +108,7 @@ def test_what_has_been_sending_for_minutes_is_told(scene: Scene, count: int, is_
         scene.change(email_id, updated_at=then)
     [found] = find_sending_problems(scene.facts())
     assert (found.name, found.held_up, found.is_failure) == ("mail_server_slow", count, is_failure)
-    assert ", the first for 3 min: the mail server has not replied yet" in found.sentence
+    assert ", the first for 3 min: no reply of the mail server is recorded yet" in found.sentence
     for email_id in scene.add(1):
         scene.claim(email_id)
     assert len(list(find_sending_problems(scene.facts()))) == 1
@@ -169,6 +169,15 @@ def test_what_is_scheduled_is_a_note(scene: Scene) -> None:
     assert names(find_sending_problems(scene.facts())) == ["scheduled"]
     [found] = find_sending_problems(scene.facts())
     assert (found.is_failure, found.held_up) == (False, 0)
+
+
+def test_nothing_has_to_be_done_for_what_is_tried_again(scene: Scene) -> None:
+    """The fix says so, and how to see the next attempts."""
+    scene.worker()
+    [email_id] = scene.add()
+    scene.defer(email_id, 450, "4.7.1 greylisted", stage="rcpt")
+    [found] = find_sending_problems(scene.facts())
+    assert found.fix.startswith("It is tried again without your help; see which: mailctl list --state")
 
 
 def test_everyday_replies_are_about_one_recipient() -> None:
