@@ -273,8 +273,9 @@ class EvidenceCollector:
         place = search.position if search else None
         # The messages before that of a group are groups.
         ahead = place.ahead if place and not email.is_grouped else self._stats.count_ahead_of(email)
-        rate = self._stats.rates().get(email.queue, QueueRate()).outgoing if ahead else 0.0
-        return {"emails_ahead": ahead, "attempts_per_minute": rate}
+        rate = self._stats.rates().get(email.queue, QueueRate()) if ahead else QueueRate()
+        idle = timedelta(seconds=rate.idle_seconds) if rate.has_stalled else None
+        return {"emails_ahead": ahead, "attempts_per_minute": rate.outgoing, "stalled_for": idle}
 
     def _usual_queues(self) -> set[str]:
         return {*default_queues(self._runtime), BULK_QUEUE}

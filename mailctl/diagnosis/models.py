@@ -113,6 +113,8 @@ class Evidence:
     emails_ahead: int | None = None
     #: The recent number of emails a minute that left its queue.
     attempts_per_minute: float = 0.0
+    #: For how long none has left it, if at that rate several would have; None if some have.
+    stalled_for: timedelta | None = None
     #: How many pool processes of the worker that is sending it were started after it had claimed the email,
     #: because others died.
     replaced_processes: int = 0

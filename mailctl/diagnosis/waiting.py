@@ -18,7 +18,7 @@ from mailctl.domain.states import State
 from mailctl.timefmt import format_duration, format_rate, pluralize
 
 if TYPE_CHECKING:
-    from mailctl.diagnosis.models import Case, SilentWorker
+    from mailctl.diagnosis.models import Case, Evidence, SilentWorker
 
 
 def paused(case: Case) -> Cause | None:
@@ -309,7 +309,7 @@ def in_line(case: Case) -> Cause | None:
     noun, verb = "message" if counts_messages else "email", "is" if ahead == 1 else "are"
     position = f"{pluralize(ahead, noun)} {verb} ahead of it in queue {email.queue!r}"
     is_stopped = bool(evidence.broker_error) or not evidence.has_living_worker
-    pace = "" if is_stopped else _describe_pace(ahead, per_minute=evidence.attempts_per_minute)
+    pace = "" if is_stopped else _describe_pace(ahead, evidence)
     return Cause(
         name="in_line",
         sentence=f"{describe_wait(case)}; {position}{pace}{_describe_return(case)}{describe_limits(case)}",
@@ -324,10 +324,13 @@ def _describe_return(case: Case) -> str:
     return f"; {last.text}" if last is not None and is_left else ""
 
 
-def _describe_pace(ahead: int, *, per_minute: float) -> str:
-    """Return a clause that says how long what is ahead of an email will take."""
+def _describe_pace(ahead: int, evidence: Evidence) -> str:
+    """Return a clause that says how long what is ahead of an email will take, as far as that is known."""
+    per_minute = evidence.attempts_per_minute
     if not per_minute:
         return "; none was sent recently"
+    if evidence.stalled_for is not None:
+        return f"; none was sent in the last {format_duration(evidence.stalled_for)}"
     wait = format_duration(timedelta(minutes=ahead / per_minute))
     return f", about {wait} at {format_rate(per_minute)} a minute"
 

@@ -90,7 +90,8 @@ class QueueStatus:
         if not waiting:
             return 0.0
         is_paused = self.pause is not None or self.has_paused_emails
-        if is_paused or not self.workers or self.is_broker_down or not self.rate.outgoing:
+        is_moving = self.rate.outgoing and not self.rate.has_stalled
+        if is_paused or not self.workers or self.is_broker_down or not is_moving:
             return None
         return waiting / self.rate.outgoing * 60
 

@@ -189,7 +189,7 @@ def test_rates_are_those_of_the_last_minutes(post: Post) -> None:
         post.send()
     post.queue()
     post.forward(60)
-    assert post.flow.rates() == {"celery": QueueRate(incoming=9.0, outgoing=8.0)}
+    assert post.flow.rates() == {"celery": QueueRate(incoming=9.0, outgoing=8.0, idle_seconds=60.0)}
     post.forward(600)
     assert post.flow.rates() == {}
 

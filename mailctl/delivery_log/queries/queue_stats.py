@@ -37,6 +37,8 @@ NEWEST_EVENTS = 20_000
 #: so that a campaign that has just begun is not taken for a slow one.
 _MIN_RATE_MINUTES = 0.5
 _MANY_EMAILS, _MIN_RATE_MINUTES_OF_MANY = 20, 2 / 60
+#: A queue has stalled if nothing has left it for so many seconds, in which so many would have at its rate.
+_STALLED_SECONDS, _STALLED_EMAILS = 10, 5
 #: The states in which an email has left its queue; a deferred one has not.
 _OUTGOING_STATES = (State.SENT, State.CAPTURED, State.UNCONFIRMED, State.FAILED)
 
@@ -90,6 +92,14 @@ class QueueRate:
 
     incoming: float = 0.0
     outgoing: float = 0.0
+    #: For how many seconds none has left it since the last one; 0 if none left it recently.
+    idle_seconds: float = 0.0
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether so few have left it lately that what left it before says nothing about what will."""
+        missing = self.outgoing * self.idle_seconds / 60
+        return self.idle_seconds >= _STALLED_SECONDS and missing >= _STALLED_EMAILS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +156,7 @@ class QueueStats(Repository):
         now = self._clock()
         recent = newest_events(since=now - RATE_WINDOW)
         left = (
-            select(emails.c.queue, func.count(), func.min(recent.c.at))
+            select(emails.c.queue, func.count(), func.min(recent.c.at), func.max(recent.c.at).label("last"))
             .join(recent, recent.c.email_id == emails.c.id)
             .where(recent.c.state.in_(_OUTGOING_STATES))
             .group_by(emails.c.queue)
@@ -157,10 +167,17 @@ class QueueStats(Repository):
             .group_by(emails.c.queue)
         )
         with reading(self._engine) as connection:
-            outgoing = {queue: per_minute(*row, now=now) for queue, *row in connection.execute(left)}
+            outgoing, idle = {}, {}
+            for queue, number, first, last in connection.execute(left):
+                outgoing[queue] = per_minute(number, first, now=now)
+                idle[queue] = max(0.0, (now - last).total_seconds())
             incoming = {queue: per_minute(*row, now=now) for queue, *row in connection.execute(came)}
         return {
-            queue: QueueRate(incoming=incoming.get(queue, 0.0), outgoing=outgoing.get(queue, 0.0))
+            queue: QueueRate(
+                incoming=incoming.get(queue, 0.0),
+                outgoing=outgoing.get(queue, 0.0),
+                idle_seconds=idle.get(queue, 0.0),
+            )
             for queue in incoming.keys() | outgoing.keys()
         }
 

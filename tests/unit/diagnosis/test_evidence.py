@@ -13,6 +13,7 @@ from mailctl.broker.messages import MessageSearchResult
 from mailctl.delivery_log.circuits import Circuits
 from mailctl.delivery_log.operator_actions import ActionFacts
 from mailctl.delivery_log.pauses import PauseScope
+from mailctl.delivery_log.queries.queue_stats import QueueRate
 from mailctl.delivery_log.storage.engine import open_engine, writing
 from mailctl.delivery_log.storage.tables import metadata
 from mailctl.delivery_log.storage.urls import sqlite_url
@@ -184,6 +185,18 @@ def test_the_circuit_to_the_configured_server_counts(log: Log) -> None:
     Circuits(log.engine, "localhost:587").record_failure("refused")
     second = site.collect(EMAIL).circuit
     assert [each and each.server for each in (first, second)] == ["other:25", "localhost:587"]
+
+
+@pytest.mark.parametrize(("idle_seconds", "stalled_for"), [(1, None), (20, timedelta(seconds=20))])
+def test_a_queue_that_nothing_leaves_any_more_has_stalled(
+    empty_log: Engine, idle_seconds: float, stalled_for: timedelta | None
+) -> None:
+    """Its rate is that of the emails that left it before."""
+    site = Site(empty_log, find_message=place(93))
+    rate = QueueRate(outgoing=324.0, idle_seconds=idle_seconds)
+    site.collector._stats = Calls(rates={"celery": rate})  # type: ignore[assignment]
+    found = site.collect(EMAIL)
+    assert (found.attempts_per_minute, found.stalled_for) == (324.0, stalled_for)
 
 
 def test_keys_and_actions_are_looked_up_for_a_thorough_answer(log: Log) -> None:

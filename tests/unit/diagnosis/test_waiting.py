@@ -80,6 +80,12 @@ def test_the_position_has_an_expected_wait() -> None:
     assert names(EMAIL, emails_ahead=3, is_in_memory=True) == ["in_line"]
 
 
+def test_a_queue_that_has_stalled_names_no_time() -> None:
+    """Nothing has left it for a while, whatever left it before that."""
+    [first] = causes(EMAIL, search=place(93), attempts_per_minute=324.0, stalled_for=timedelta(seconds=20))
+    assert first.sentence.endswith("ahead of it in queue 'celery'; none was sent in the last 20 s")
+
+
 def test_what_the_mail_server_allows_explains_the_wait() -> None:
     """A learned limit is why a queue moves slowly."""
     limit = "server default takes 3 sessions at a time, as far as is known: 421 too many."

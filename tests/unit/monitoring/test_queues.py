@@ -42,6 +42,14 @@ def test_the_time_to_empty_follows_from_the_rate() -> None:
     assert status(pending=12).seconds_to_empty is None
 
 
+def test_a_queue_that_has_stalled_has_no_time_to_empty() -> None:
+    """What left it before says nothing about when it is empty; a slow queue may pause for longer."""
+    moving = status(pending=12, rate=324.0)
+    assert replace(moving, rate=QueueRate(outgoing=324.0, idle_seconds=5)).seconds_to_empty is not None
+    assert replace(moving, rate=QueueRate(outgoing=324.0, idle_seconds=20)).seconds_to_empty is None
+    assert replace(moving, rate=QueueRate(outgoing=6.0, idle_seconds=20)).seconds_to_empty is not None
+
+
 def test_a_queue_that_only_defers_does_not_get_empty() -> None:
     """Emails that wait for their next attempt have not left it; nothing leaves a paused one."""
     assert status(deferred=12).seconds_to_empty is None

@@ -102,6 +102,19 @@ def test_throughput_is_counted_by_worker(log: Log) -> None:
     assert (throughput.last_minute, throughput.last_five_minutes) == (1, 2)
 
 
+def test_a_queue_that_nothing_leaves_any_more_has_stalled(log: Log) -> None:
+    """Emails that went back to the log have not left it; those that have do not say what comes."""
+    stats = QueueStats(log.engine, clock=log.time)
+    for _ in range(30):
+        log.results.finish(log.claim(log.queue()), State.SENT, outcome=SENT)
+    log.forward(2)
+    assert not stats.rates()["celery"].has_stalled
+    log.forward(18)
+    log.defer(log.claim(log.queue()), LATER, counts=False)
+    rate = stats.rates()["celery"]
+    assert (rate.outgoing, rate.idle_seconds, rate.has_stalled) == (90.0, 20.0, True)
+
+
 def test_emails_ahead_are_those_that_came_before(log: Log) -> None:
     """On the broker, then in the log."""
     stats = QueueStats(log.engine, clock=log.time)
