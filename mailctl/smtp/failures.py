@@ -32,6 +32,8 @@ def classify_error(
     body_handed_over: bool,
     timeout_seconds: float | None = None,
     implicit_tls: bool = False,
+    awaits_greeting: bool = False,
+    guesses_port: bool = True,
 ) -> Outcome:
     """Decide what an exception in the middle of a session means.
 
@@ -40,7 +42,9 @@ def classify_error(
         stage: the stage at which it was raised.
         body_handed_over: whether the body was given to the transport; the outcome is then ambiguous.
         timeout_seconds: the time limit of the stage, for the text.
-        implicit_tls: whether TLS starts with the connection, for a hint about the port.
+        implicit_tls: whether TLS starts with the connection.
+        awaits_greeting: whether the server has accepted the connection, but has not sent its greeting.
+        guesses_port: whether the text may then say that the server may be waiting for TLS.
 
     Returns:
         The outcome; its reply text names the reason, but no address or password.
@@ -50,7 +54,8 @@ def classify_error(
     chain = list(_causes(error))
     if stage == "connect" and (_first(chain, ssl.SSLError) or (implicit_tls and _is_cut_off(chain))):
         stage = "tls"
-    reason = _reason(chain, stage=stage, timeout_seconds=timeout_seconds, implicit_tls=implicit_tls)
+    hint = _greeting_hint(guesses_port=guesses_port) if awaits_greeting else ""
+    reason = _reason(chain, stage=stage, timeout_seconds=timeout_seconds, greeting_hint=hint)
     kind = OutcomeKind.AMBIGUOUS if body_handed_over else _kind_of_error(chain, stage)
     return Outcome(kind=kind, reply=SmtpReply(text=one_line(reason)), stage=stage)
 
@@ -77,7 +82,7 @@ def _kind_of_error(chain: list[BaseException], stage: str) -> OutcomeKind:
 
 
 def _reason(
-    chain: list[BaseException], *, stage: str, timeout_seconds: float | None, implicit_tls: bool
+    chain: list[BaseException], *, stage: str, timeout_seconds: float | None, greeting_hint: str
 ) -> str:
     if configuration := _first(chain, ConfigurationError):
         return configuration.message.rstrip(".")
@@ -89,7 +94,7 @@ def _reason(
         return os.strerror(number).lower() + (f" at {stage}" if stage != "connect" else "")
     if _first(chain, TimeoutError):
         limit = "" if timeout_seconds is None else f" after {timeout_seconds:g} s"
-        return f"timed out{limit} at {stage}{_greeting_hint(chain, implicit_tls=implicit_tls)}"
+        return f"timed out{limit} at {stage}{greeting_hint}"
     if _first(chain, ConnectionError):
         return f"the server closed the connection at {stage}"
     if _first(chain, ValueError):
@@ -121,14 +126,9 @@ def _is_cut_off(chain: list[BaseException]) -> bool:
     return any(isinstance(error, ConnectionResetError | ConnectionAbortedError) for error in chain)
 
 
-def _greeting_hint(chain: list[BaseException], *, implicit_tls: bool) -> str:
+def _greeting_hint(*, guesses_port: bool) -> str:
     """Return a hint for a connection without a greeting: the server may be waiting for TLS."""
-    is_silent = _first(chain, aiosmtplib.SMTPConnectTimeoutError) and _first(
-        chain, aiosmtplib.SMTPReadTimeoutError
-    )
-    if not is_silent:
-        return ""
-    if implicit_tls:
+    if not guesses_port:
         return ": no greeting"
     return ": no greeting; if this port speaks TLS at once (as 465 does), it needs EMAIL_TLS=implicit"
 

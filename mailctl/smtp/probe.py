@@ -148,8 +148,8 @@ async def _probe_step(
     except SESSION_ERRORS as error:
         if budget is not None and limit.expired() and limit.when() == budget.until:
             late = _out_of_time(name, budget, started)
-            return replace(late, fix=_fix_after_greeting(name, session))
-        outcome = session.explain(error)
+            return replace(late, fix=_fix_after_connecting(name, session))
+        outcome = session.explain(error, guesses_port=False)  # the fix says it
         return ProbeStep(
             name=outcome.stage,
             ok=False,
@@ -157,17 +157,22 @@ async def _probe_step(
             seconds=time.monotonic() - started,
             category=outcome.category,
             is_misconfigured=outcome.kind is OutcomeKind.CONFIG and outcome.category is None,
-            fix=error.fix if isinstance(error, ConfigurationError) else _fix_after_greeting(name, session),
+            fix=error.fix if isinstance(error, ConfigurationError) else _fix_after_connecting(name, session),
         )
     detail = _detail(name, session=session, server=server)
     return ProbeStep(name=name, ok=True, detail=detail, seconds=time.monotonic() - started)
 
 
-def _fix_after_greeting(name: str, session: SmtpSession) -> str:
+def _fix_after_connecting(name: str, session: SmtpSession) -> str:
     """Return what to look at if a server does not open the session that it has begun; "" otherwise."""
-    if name != "connect" or not session.has_been_greeted:
-        return ""
-    return "It has greeted this host, so the address is right: find out why it does not answer EHLO."
+    if name == "connect" and session.has_been_greeted:
+        return "It has greeted this host, so the address is right: find out why it does not answer EHLO."
+    if name == "connect" and session.awaits_greeting:
+        return (
+            "It accepts connections: check that EMAIL_TLS matches EMAIL_PORT (port 587 is for starttls, 465"
+            " for implicit), and find out why it does not greet this host."
+        )
+    return ""
 
 
 def _end_of(name: str, server: SmtpServer, budget: TimeBudget | None) -> float | None:

@@ -11,6 +11,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
+import aiosmtplib
 from aiosmtplib import SMTPReadTimeoutError, SMTPResponseException, SMTPServerDisconnected
 from typing_extensions import override
 
@@ -29,6 +30,18 @@ class RawReply:
 
     code: int
     text: str
+
+
+class SmtpClient(aiosmtplib.SMTP):
+    """Opens a session, and remembers whether there was a connection."""
+
+    has_connected = False
+
+    @override
+    def close(self) -> None:
+        # It forgets the connection, also when there is no greeting.
+        self.has_connected = self.has_connected or self.transport is not None
+        super().close()
 
 
 class SmtpProtocol(asyncio.Protocol):

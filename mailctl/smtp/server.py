@@ -90,6 +90,14 @@ def is_full_host_name(name: str) -> bool:
     return "." in host and not host.endswith(".localdomain")
 
 
+def address_literal(address: object) -> str | None:
+    """Return the address of a socket as EHLO takes it (RFC 5321 section 4.1.3); None if it has none."""
+    if not isinstance(address, tuple) or not address:
+        return None
+    host = str(address[0]).partition("%")[0]
+    return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
+
+
 def make_tls_context(server: SmtpServer) -> ssl.SSLContext:
     """Return a context that verifies certificate and host name and requires TLS 1.2 or later.
 

@@ -19,10 +19,10 @@ from mailctl.settings.hosts import socket_path
 from mailctl.smtp.classify import BAD_SEQUENCE_CODE, CLOSING_CODE, classify_reply
 from mailctl.smtp.commands import DATA_COMMAND, dot_stuff, mail_command, rcpt_command, with_crlf
 from mailctl.smtp.failures import classify_error, wrong_protocol
-from mailctl.smtp.protocol import SmtpProtocol
+from mailctl.smtp.protocol import SmtpClient, SmtpProtocol
 from mailctl.smtp.reply_masking import mask_password
 from mailctl.smtp.sender import no_fence
-from mailctl.smtp.server import is_full_host_name
+from mailctl.smtp.server import address_literal, is_full_host_name
 
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope, Handover
@@ -62,7 +62,7 @@ class SmtpSession:
     def __init__(self, server: SmtpServer, *, tls_context: Callable[[], ssl.SSLContext]) -> None:
         self._server = server
         self._tls_context = tls_context
-        self._smtp = aiosmtplib.SMTP(
+        self._smtp = SmtpClient(
             timeout=server.timeout_seconds, use_tls=server.tls == "implicit", start_tls=False
         )
         self._transport: asyncio.BaseTransport | None = None
@@ -86,6 +86,11 @@ class SmtpSession:
     def has_been_greeted(self) -> bool:
         """Whether the server has accepted the connection and greeted this host (RFC 5321 section 3.1)."""
         return self._transport is not None
+
+    @property
+    def awaits_greeting(self) -> bool:
+        """Whether the server has accepted the connection, and has not greeted this host."""
+        return self._smtp.has_connected and not self.has_been_greeted
 
     @property
     def helo_name(self) -> str:
@@ -172,8 +177,8 @@ class SmtpSession:
             fence()
         return await self._send_body(protocol, dot_stuff(lines), envelope.handover)
 
-    def explain(self, error: BaseException) -> Outcome:
-        """Return the outcome of an exception that was raised at the current stage."""
+    def explain(self, error: BaseException, *, guesses_port: bool = True) -> Outcome:
+        """Return the outcome of an exception at the current stage, with a guess about a silent port."""
         if wrong := wrong_protocol(error, stage=self.stage):
             return self._name_settings(wrong)
         if isinstance(error, aiosmtplib.SMTPResponseException):
@@ -185,6 +190,8 @@ class SmtpSession:
             body_handed_over=self.body_handed_over,
             timeout_seconds=self._timeout_seconds,
             implicit_tls=server.tls == "implicit",
+            awaits_greeting=self.awaits_greeting,
+            guesses_port=guesses_port and server.tls != "implicit",
         )
         return self._name_settings(found)
 
@@ -267,7 +274,7 @@ class SmtpSession:
         self._transport, smtp.timeout = self._smtp.transport, self._timeout_seconds
         if not server.local_hostname and not is_full_host_name(str(name)):
             # The name of a container says nothing to the server (RFC 5321 section 4.1.4).
-            smtp.local_hostname = _address_literal(self._smtp.get_transport_info("sockname")) or name
+            smtp.local_hostname = address_literal(self._smtp.get_transport_info("sockname")) or name
         await self._send_ehlo()
 
     async def _send_ehlo(self) -> None:
@@ -380,14 +387,6 @@ def _cancellations() -> int:
     """Return how often the running task was cancelled."""
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
-
-
-def _address_literal(address: object) -> str | None:
-    """Return the address of a socket as EHLO takes it (RFC 5321 section 4.1.3); None if it has none."""
-    if not isinstance(address, tuple) or not address:
-        return None
-    host = str(address[0]).partition("%")[0]
-    return f"[IPv6:{host}]" if ":" in host else f"[{host}]"
 
 
 @cache

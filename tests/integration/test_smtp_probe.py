@@ -35,3 +35,6 @@ def test_a_server_that_greets_and_then_is_silent_is_not_taken_for_a_wrong_addres
         asked = probe_recipient(server, sender="a@example.com", recipient="b@example.com", seconds=5)
         [step] = asyncio.run(asked)
     assert (step.name, step.ok, "address is right" in step.fix) == ("connect", False, is_address_right)
+    is_ungreeted = stage == "banner"
+    assert ("timed out after 0.5 s at connect: no greeting" in step.detail) == is_ungreeted
+    assert ("It accepts connections: check that EMAIL_TLS" in step.fix) == is_ungreeted

@@ -34,12 +34,6 @@ def tls_error(reason: str) -> ssl.SSLError:
     return error
 
 
-def silent_server() -> aiosmtplib.SMTPConnectTimeoutError:
-    error = aiosmtplib.SMTPConnectTimeoutError("Timed out waiting for server ready message")
-    error.__cause__ = aiosmtplib.SMTPReadTimeoutError("Timed out waiting for server response")
-    return error
-
-
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -79,14 +73,23 @@ def test_a_plain_answer_to_tls_hints_at_starttls() -> None:
 
 def test_a_connection_without_greeting_hints_at_implicit_tls() -> None:
     """EMAIL_TLS=starttls on port 465: both sides wait for each other."""
-    outcome = classify_error(silent_server(), stage="connect", body_handed_over=False)
+    outcome = classify_error(TimeoutError(), stage="connect", body_handed_over=False, awaits_greeting=True)
     assert outcome.kind is OutcomeKind.DEFERRED
+    assert "no greeting; if this port" in outcome.reply.text
     assert "EMAIL_TLS=implicit" in outcome.reply.text
+
+
+def test_nothing_is_said_of_a_greeting_where_there_was_no_connection() -> None:
+    """Such as where a firewall drops all packets."""
+    outcome = classify_error(TimeoutError(), stage="connect", body_handed_over=False)
+    assert "greeting" not in outcome.reply.text
 
 
 def test_there_is_no_hint_at_implicit_tls_if_it_is_set() -> None:
     """A wrong hint misleads."""
-    outcome = classify_error(silent_server(), stage="connect", body_handed_over=False, implicit_tls=True)
+    outcome = classify_error(
+        TimeoutError(), stage="connect", body_handed_over=False, awaits_greeting=True, guesses_port=False
+    )
     assert "EMAIL_TLS" not in outcome.reply.text
 
 

@@ -28,7 +28,7 @@ class FakeSession:
         """Return all stages."""
         return [(name, lambda name=name: self._run(name)) for name in ("connect", "tls", "auth")]
 
-    def explain(self, error: BaseException) -> Any:
+    def explain(self, error: BaseException, **_more: object) -> Any:
         """Return the outcome of an exception."""
         return classify_error(error, stage=self.stage, body_handed_over=False)
 
