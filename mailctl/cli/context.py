@@ -221,15 +221,11 @@ def make_command(function: Callable[..., None]) -> Callable[..., None]:
         session.access_mode = access_mode
         if not prints_json(function):
             session.refuse_json(ctx.command_path)
-        try:
-            with (
-                sharing_options(**session.settings_options),
-                showing_times(is_local=session.shows_local_times),
-            ):
-                function(session, **values)
-        except BrokenPipeError:
-            # Typer would exit with 1, but a reader such as `head` has got all it needs.
-            raise OutputClosed from None
+        with (
+            sharing_options(**session.settings_options),
+            showing_times(is_local=session.shows_local_times),
+        ):
+            function(session, **values)
 
     return with_signature(run, _command_parameters(function))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -18,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from typing_extensions import override
 
 from mailctl.cli.completion_scripts import use_own_scripts
-from mailctl.cli.context import make_command, session_of
+from mailctl.cli.context import OutputClosed, make_command, session_of
 from mailctl.cli.help_text import (
     usage_pieces,
     write_description,
@@ -308,6 +309,15 @@ def _help_of(ctx: Any, args: list[str]) -> list[str]:
     return args
 
 
+@contextmanager
+def _closed_output() -> Iterator[None]:
+    """Raise `OutputClosed` where Typer would exit with 1: a reader such as `head` has got all it needs."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
 def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[TyperGroup]:
     """Return the class of a group with these commands; its help imports none of them."""
 
@@ -315,6 +325,16 @@ def _root_group_class(sections: Mapping[str, Sequence[LazyCommand]]) -> type[Typ
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.commands = _LazyCommandMapping(entry for entries in sections.values() for entry in entries)
+
+        @override
+        def make_context(self, *arguments: Any, **more: Any) -> Any:
+            with _closed_output():  # it prints the help that --help and --version ask for
+                return super().make_context(*arguments, **more)
+
+        @override
+        def invoke(self, ctx: Any) -> Any:
+            with _closed_output():
+                return super().invoke(ctx)
 
         @override
         def list_commands(self, ctx: Any) -> list[str]:

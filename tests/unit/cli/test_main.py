@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,3 +113,15 @@ def test_verbose_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """It belongs into a bug report."""
     main(["preview", "-v"])
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["", "--help", "help", "help list", "list --help", "queue --help", "--version", "version"]
+)
+def test_a_reader_that_has_read_enough_is_no_error(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as `head`, also of a help page."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main(words.split()) == ExitCode.DONE
