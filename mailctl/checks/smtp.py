@@ -304,7 +304,7 @@ def _fix(stage: str, server: SmtpServer) -> str:
 
 def _send_test_message(settings: Settings, address: str) -> Finding:
     try:
-        recipient = validate_address(address, field="--send-test")
+        recipient = validate_address(address, field=f"--send-test {address!r}")
         server = smtp_server_from_settings(settings)
         outcome = asyncio.run(_send_one(settings, server, recipient))
     except MailctlError as error:

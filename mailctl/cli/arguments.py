@@ -39,6 +39,24 @@ def read_ids(arguments: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
+def check_address(value: str | None, *, name: str) -> str | None:
+    """Return an address as it was given; a message about a wrong one quotes it.
+
+    Args:
+        value: the address; None if none was given.
+        name: the option, or the metavariable of the argument.
+
+    Raises:
+        InvalidInput: it is not an email address.
+    """
+    if value is not None:
+        # Slow to import, and most commands take no address.
+        from mailctl.domain.address_validation import validate_address
+
+        validate_address(value, field=f"{name} {value!r}")
+    return value
+
+
 def read_tokens(kind: Kind, *, from_stdin: bool) -> dict[str, str]:
     """Return the service's own tokens for the links of a kind by name; nothing if it gives none.
 

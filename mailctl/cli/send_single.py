@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from mailctl.cli.arguments import check_address
 from mailctl.cli.commands.preview import show_preview
 from mailctl.enqueue.send_service import Recipients, SendService
 from mailctl.timefmt import TimeStyle, format_time, pluralize
@@ -29,7 +30,7 @@ def send_single(session: CliSession, request: EmailRequest, options: SendOptions
     service = SendService(session.runtime)
     recipients = Recipients(
         user_ids=options.user_id or (),
-        email=options.email,
+        email=check_address(options.email, name="--email"),
         name=options.name,
         screening=options.screening_for(request.kind),
     )

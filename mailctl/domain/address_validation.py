@@ -32,6 +32,8 @@ def validate_address(value: object, *, field: str = "email") -> str:
         raise InvalidInput(field, f"is not an email address: it must have 1 to {MAX_ADDRESS} characters.")
     if _NOT_IN_ADDRESSES.search(value):
         raise InvalidInput(field, "is not an email address: it contains a space or a control character.")
+    if "@" not in value:
+        raise InvalidInput(field, "is not a valid email address: it has no @-sign.")
     if "=?" in value or value.startswith("-"):
         raise InvalidInput(field, "is not an email address that can be used safely.")
     local_part, _, domain = value.partition("@")

@@ -67,9 +67,9 @@ def message_settings_of(settings: Settings) -> MessageSettings:
         project_name = validation.validate_display_name(settings.project_name)
     with _as_setting("EMAIL_FROM_NAME"):
         sender_name = validation.validate_display_name(settings.sender_name)
-    with _as_setting("EMAIL_FROM_ADDRESS"):
+    with _as_setting("EMAIL_FROM_ADDRESS", settings.email_from_address):
         sender = validate_address(settings.email_from_address)
-    with _as_setting("MAILCTL_REPLY_TO"):
+    with _as_setting("MAILCTL_REPLY_TO", settings.mailctl_reply_to):
         reply_to = validate_address(settings.mailctl_reply_to) if settings.mailctl_reply_to else ""
     if settings.mailctl_bounce_address:
         validate_bounce_address(settings.mailctl_bounce_address)
@@ -141,8 +141,10 @@ def _json_object(text: str) -> dict[str, object]:
 
 
 @contextmanager
-def _as_setting(name: str) -> Iterator[None]:
+def _as_setting(name: str, quoted: str | None = None) -> Iterator[None]:
+    """Raise an error about a setting, with its value if that is one line that anyone may read."""
+    subject = name if quoted is None else f"{name} {quoted!r}"
     try:
         yield
     except InvalidInput as error:
-        raise ConfigurationError(f"{name} {error.reason}", fix=f"Correct {name}.") from None
+        raise ConfigurationError(f"{subject} {error.reason}", fix=f"Correct {name}.") from None

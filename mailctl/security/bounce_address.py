@@ -128,7 +128,7 @@ def validate_bounce_address(value: str) -> str:
         address = validate_address(value)
     except InvalidInput as error:
         raise ConfigurationError(
-            f"{SETTING} {error.reason}", fix="Give one such as bounces@example.com."
+            f"{SETTING} {value!r} {error.reason}", fix="Give one such as bounces@example.com."
         ) from None
     local_part = address.rpartition("@")[0]
     if len(local_part) > MAX_BASE_LENGTH or "+" in local_part:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailctl.cli.arguments import check_address
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.delivery_log.storage.access_mode import AccessMode
 from mailctl.errors import InvalidInput
@@ -69,7 +70,7 @@ def health(
     """
     if canary:
         session.access_mode = AccessMode.UPDATE
-    options = _canary_options(canary=canary, to=to, queue=queue, timeout=timeout)
+    options = _canary_options(canary=canary, to=check_address(to, name="--to"), queue=queue, timeout=timeout)
     hops = _check(session, options)
     broken = next((hop for hop in hops if not hop.ok), None)
     if session.output.as_json:

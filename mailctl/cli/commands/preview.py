@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import read_variables
+from mailctl.cli.arguments import check_address, read_variables
 from mailctl.cli.completion import complete_kind
 from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
@@ -144,7 +144,7 @@ def preview(
     request = PreviewRequest(
         kind=session.catalog.get(kind),
         user_id=user_id,
-        email=email,
+        email=check_address(email, name="--email"),
         variables=read_variables(variables or []),
         template=template,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mailctl.cli.arguments import open_csv_file
+from mailctl.cli.arguments import check_address, open_csv_file
 from mailctl.cli.completion_scripts import complete_file
 from mailctl.cli.context import CliSession, uses_log
 from mailctl.cli.lazy_commands import CommandGroup
@@ -90,6 +90,7 @@ def add_user(
     from mailctl.users import require_embedded_directory
 
     directory = require_embedded_directory(session.runtime.directory)
+    check_address(email, name="ADDRESS")
     user = directory.add(email, username=username or email.partition("@")[0], first_name=first_name)
     session.output.result(lambda: _view(user), f"user {user.id}: {user.email}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailctl.cli.arguments import (
+    check_address,
     open_csv_file,
     parse_period,
     parse_range,
@@ -172,3 +173,11 @@ def test_a_period_that_ends_before_it_begins_is_refused(
     """It would be empty, and look as if nothing had happened."""
     with pytest.raises(InvalidInput, match="ends before the period begins"):
         parse_period(*given)
+
+
+def test_an_address_that_is_none_is_quoted() -> None:
+    """With the option that it was given to."""
+    assert check_address("ada@example.com", name="--email") == "ada@example.com"
+    assert check_address(None, name="--email") is None
+    with pytest.raises(InvalidInput, match=r"^--email 'foo' is not a valid email address: it has no @-sign"):
+        check_address("foo", name="--email")

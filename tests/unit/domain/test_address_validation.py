@@ -33,6 +33,13 @@ def test_an_error_names_the_field() -> None:
     assert caught.value.field == "reply address"
 
 
+@pytest.mark.parametrize("value", ["foo", "notanaddress"])
+def test_an_address_without_an_at_sign_is_told_so(value: str) -> None:
+    """Not that something is missing after it."""
+    with pytest.raises(InvalidInput, match=r"^email is not a valid email address: it has no @-sign\.$"):
+        validate_address(value)
+
+
 @given(st.text() | st.emails() | st.from_regex(r"[^@]{0,70}@[^@]{0,70}"))
 @example("u@example.com\n")
 def test_a_valid_address_is_one_safe_mailbox(value: str) -> None:

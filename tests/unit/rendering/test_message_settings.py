@@ -83,6 +83,12 @@ def test_an_invalid_setting_is_named(name: str, value: str) -> None:
     assert caught.value.fix
 
 
+def test_an_address_that_is_none_is_quoted() -> None:
+    """It may come from any of several places."""
+    with pytest.raises(ConfigurationError, match=r"^EMAIL_FROM_ADDRESS 'foo' is not a valid email address"):
+        message_settings_of(Settings(EMAIL_FROM_ADDRESS="foo"))
+
+
 def test_a_missing_folder_of_templates_is_named(tmp_path: Path) -> None:
     """A typing error must not fall back to the built-in templates."""
     with pytest.raises(ConfigurationError, match="there is no such folder"):
