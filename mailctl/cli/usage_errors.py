@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from mailctl.errors import closest_name
@@ -49,6 +50,12 @@ _MEANT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "--format": ("--output",),
 }
 
+#: What `show` of all commands, or of a group, takes: the id of an email, or any name.
+_SHOWN: Mapping[str, re.Pattern[str]] = {
+    "mailctl": re.compile(r"(?=.*[0-9])[0-9a-f-]{4,}"),
+    "campaign": re.compile(r".+"),
+}
+
 
 def usage_sentence(error: typer.TyperException) -> str:
     """Return one sentence or two about wrong usage, with the command whose help to read."""
@@ -92,7 +99,8 @@ def unknown_command(path: str, name: str, known: Sequence[str]) -> str:
         known: the commands that there are.
     """
     meant = meant_commands(name, known)
-    if not meant and "show" in known:
+    shown = _SHOWN.get(path.split()[-1])
+    if not meant and "show" in known and shown is not None and shown.fullmatch(name):
         meant = [f"{path} show {name}"]
     hint = f" Did you mean {' or '.join(repr(each) for each in meant)}?" if meant else ""
     return f"There is no command {name!r}.{hint}"

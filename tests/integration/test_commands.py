@@ -81,6 +81,13 @@ class TestWhy:
         assert (code, "no worker is alive" in out, "next step  mailctl worker\n" in out) == (0, True, True)
         assert "mailctl.db" in out
 
+    def test_it_says_which_email_it_explains(self, run: Run) -> None:
+        """Of an address, it is the newest one."""
+        task_id = data(run("send", "welcome", "--email", "zoe@example.com", "--json"))[0]["task_id"]
+        lines = [line.split() for line in run("why", "zoe@example.com")[1].splitlines()]
+        assert ["task", "id", task_id] in lines
+        assert ["to", "zoe@example.com"] in lines
+
     def test_an_idempotency_key_stands_for_its_email(self, run: Run) -> None:
         """The call that was made one with it is told."""
         sent = run("send", "welcome", "--user-id", "1", "--idempotency-key", "order-7", "--json")

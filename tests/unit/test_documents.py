@@ -71,6 +71,18 @@ def test_every_command_is_in_the_reference() -> None:
                 assert parameter.opts[0] in text, words
 
 
+def test_every_command_that_ctrl_c_ends_with_success_is_named() -> None:
+    """The others exit with 130: the reference says so in one paragraph."""
+    text = (REFERENCE / "commands.md").read_text()
+    [paragraph] = [each for each in text.split("\n\n") if each.startswith("Commands that only watch")]
+    for words, command, _ in commands.every_command():
+        success = re.search(r"^ *0  .*(?:Ctrl-C|stopped)", command.help or "", re.M)
+        name = (
+            words.removeprefix("mailctl ").replace("flower flower", "flower").replace(" list list", " list")
+        )
+        assert success is None or f"`{name}" in " ".join(paragraph.split()), words
+
+
 def test_every_setting_is_in_the_reference_and_in_the_example() -> None:
     """With what it is for, and the default that the code has."""
     examples = {each.name: each for each in settings.examples()}

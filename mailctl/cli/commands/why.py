@@ -83,7 +83,13 @@ def _show(session: CliSession, found: Diagnosis) -> None:
         if cause.next_step:
             output.line(f"  next step  {cause.next_step}")
     output.line("\nevidence")
-    output.fields([(f"  {name.replace('_', ' ')}", _fact_text(value)) for name, value in FactsView.of(found)])
+    facts = [(name.replace("_", " "), _fact_text(value)) for name, value in FactsView.of(found)]
+    output.fields([(f"  {name}", value) for name, value in (*_subject(found), *facts)])
+
+
+def _subject(found: Diagnosis) -> list[tuple[str, str]]:
+    """Return which email is explained; nothing for an id that the log does not have."""
+    return [] if found.case is None else [("task id", found.task_id), ("to", found.case.email.to)]
 
 
 def _fact_text(value: Any) -> str:

@@ -81,6 +81,7 @@ def worker(
       1  The worker could not start.
       2  The configuration is wrong.
       5  The broker or the delivery log cannot be used.
+      130  A second signal stopped it at once.
 
     \b
     See also:

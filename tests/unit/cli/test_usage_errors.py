@@ -90,6 +90,20 @@ def test_the_name_of_an_object_in_place_of_a_command_is_understood(
 
 
 @pytest.mark.parametrize(
+    ("path", "typed", "hint"),
+    [
+        ("mailctl", "nix", ""),
+        ("mailctl", "deadbeef", ""),
+        ("mailctl", "3f2a", " Did you mean 'mailctl show 3f2a'?"),
+        ("mailctl config", "nix", ""),
+    ],
+)
+def test_only_an_id_is_taken_for_an_email_to_show(path: str, typed: str, hint: str) -> None:
+    """Of all commands, `show` takes an id; that of `config` takes nothing."""
+    assert unknown_command(path, typed, ["show"]) == f"There is no command {typed!r}.{hint}"
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("reset-password", "Did you mean 'reset'?"),
