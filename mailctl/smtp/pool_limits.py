@@ -21,7 +21,7 @@ NOT_ITS_TURN = replace(
     retry_after_seconds=1.0,
 )
 #: Seconds until a message is tried again that waited for emails that do not end: half as long as that lasts.
-_FIRST_STALLED_SECONDS, _MAX_STALLED_SECONDS = 5.0, 60.0
+_FIRST_STALLED_SECONDS, _MAX_STALLED_SECONDS = 5.0, 120.0
 
 
 def stall(count: int, seconds: float, *, domain: str = "") -> Outcome:
