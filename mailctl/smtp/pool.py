@@ -73,11 +73,9 @@ class SmtpPool:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._session_limit = ProcessSessionLimit(self._limits.connections)
-        self._share = (
-            None
-            if shares is None
-            else SessionShare(shares, demand=self._demand, on_change=self._follow_share)
-        )
+        self._share: SessionShare | None = None
+        if shares is not None:
+            self._share = SessionShare(shares, demand=self._demand, on_change=self._follow_share)
         #: Who waits for a session, because the server allows no more of them, or others are being opened.
         self._waiting = SessionQueue()
         #: What the server said when it last refused a session.
@@ -158,7 +156,7 @@ class SmtpPool:
         while True:
             leased = await self._lease_when_allowed(is_campaign=envelope.is_of_campaign, fence=fence)
             if leased is None:
-                return None, self._failure_since(asked_at) or self._without_session(asked_at)
+                return None, self._without_session(asked_at)
             self._slots.note_begun(slot)
             session, is_reused = leased
             outcome, is_lost = await self._attempt(session, envelope, fence)
@@ -180,7 +178,8 @@ class SmtpPool:
     def _without_session(self, asked_at: float) -> Outcome:
         """Return the outcome of a message without a session; one that has waited is tried again soon."""
         has_waited = time.monotonic() >= asked_at + LONGEST_WAIT_SECONDS
-        return NOT_ITS_TURN if has_waited else self._refusal or NO_SESSION
+        found = self._failure_since(asked_at) or self._slots.stall_of_all()
+        return found or (NOT_ITS_TURN if has_waited else self._refusal or NO_SESSION)
 
     async def _lease_when_allowed(
         self, *, is_campaign: bool = False, fence: Callable[[], None] = no_fence
@@ -190,7 +189,6 @@ class SmtpPool:
         A message that has waited so long that it must not go any more opens no session.
         """
         asked_at = time.monotonic()
-        gives_up_at = asked_at + LONGEST_WAIT_SECONDS
         while not self._failure_since(asked_at):
             self._discard_expired()
             if self._share is not None:
@@ -208,9 +206,11 @@ class SmtpPool:
                     raise
                 return self._lease()
             is_shared = self._share is not None and self._share.allowed is not None
-            if not self._held_sessions and (not is_shared or time.monotonic() >= gives_up_at):
+            has_waited = time.monotonic() >= asked_at + LONGEST_WAIT_SECONDS
+            is_in_vain = self._slots.stall_of_all() is not None if self._held_sessions else True
+            if is_in_vain and (has_waited or not (is_shared or self._held_sessions)):
                 return None
-            seconds = LONGEST_WAIT_SECONDS if is_shared else CAUTION_SECONDS if self._is_cautious else None
+            seconds = CAUTION_SECONDS if self._is_cautious and not is_shared else LONGEST_WAIT_SECONDS
             await self._waiting.wait(is_campaign=is_campaign, seconds=seconds)
         return None
 
@@ -253,9 +253,10 @@ class SmtpPool:
         leased = sum(session.transactions > 0 for session in self._leased)
         since = time.monotonic() - _NEEDED_SECONDS
         needed = len(self._leased) + sum(session.used_at > since for session in self._idle)
+        waiting = len(self._waiting) + self._slots.count_waiting_for_more()
         return SessionDemand(
             opened=leased + len(self._idle) + len(self._closing),
-            wanted=min(self._limits.connections, needed + len(self._waiting)),
+            wanted=min(self._limits.connections, needed + waiting),
         )
 
     def _follow_share(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may use a session next: no campaign and no domain ever has all of them, and other email goes first.
+"""Who may use a session next: of several, no campaign has all, and other email goes first.
 
 How many sessions the emails to a domain may have is decided in `streams`.
 """
@@ -26,7 +26,10 @@ FIRST_SESSIONS = 4
 CAUTION_SECONDS = 1.0
 #: Seconds after which a message does not wait any more for emails that do not end.
 LONGEST_STALL_SECONDS = STUCK_SECONDS
-#: Fewer sessions than these are not shared before they are there.
+#: How many messages wait for more sessions than the server allows this process now, so that other processes
+#: see that it needs them.
+_WAITING_FOR_MORE = 4
+#: Of fewer than these, messages wait for more with a slot, and return to the log if none comes.
 _FEW_SESSIONS = 10
 #: Seconds between two looks for emails that do not end.
 _LOOK_SECONDS = 1.0
@@ -125,6 +128,18 @@ class SessionSlots:
         """Return how many slots the emails of a stream have."""
         return self._streams.held(stream)
 
+    def stall_of_all(self) -> Outcome | None:
+        """Return the outcome of a message that waits while no email is answered; None if some may be soon."""
+        seconds = self._streams.all_stalled_for(time.monotonic())
+        return stall(self._sessions - self.free, seconds) if seconds else None
+
+    def count_waiting_for_more(self) -> int:
+        """Return how many messages wait that more sessions may help, up to a few."""
+        now = time.monotonic()
+        waiting = [*self._waiting.items(), *self._campaign_waiting.items()]
+        count = sum(len(some) for stream, some in waiting if not self._streams.stalled_for(stream, now))
+        return min(_WAITING_FOR_MORE, count)
+
     def count_stuck(self, *, is_campaign: bool) -> int:
         """Return how many emails have had a session for long, of campaigns or others; any thread may ask."""
         return self._streams.stuck[is_campaign]
@@ -136,17 +151,14 @@ class SessionSlots:
     def _may_take(self, stream: Stream) -> bool:
         if self.free <= (self._kept if stream.is_campaign else 0):
             return False
-        sessions, allowed = self._shared_sessions()
+        sessions = self._shared_sessions()
         free = self.free - (self._sessions - sessions)
-        return self._streams.may_take(stream, free=free, sessions=sessions, allowed=allowed)
+        return self._streams.may_take(stream, free=free, sessions=sessions, allowed=self._allowed())
 
-    def _shared_sessions(self) -> tuple[int, int]:
-        """Return how many sessions the streams share, and how many the server allows.
-
-        Of a few that it allows, all messages wait for those: so other processes see how many this one needs.
-        """
-        allowed = max(1, min(self._sessions, self._allowed()))
-        return self._sessions if allowed < _FEW_SESSIONS else allowed, allowed
+    def _shared_sessions(self) -> int:
+        """Return how many sessions the streams share, of a few also some for which messages wait."""
+        allowed = self._allowed()
+        return min(self._sessions, allowed + (_WAITING_FOR_MORE if allowed < _FEW_SESSIONS else 0))
 
     def _grant_all(self) -> None:
         self._grant(self._waiting)
@@ -179,10 +191,10 @@ class SessionSlots:
 
     def _on_timer(self) -> None:
         self._timer, now = None, time.monotonic()
-        self._streams.look(sessions=self._shared_sessions()[0], now=now)
+        self._streams.look(sessions=self._shared_sessions(), now=now)
         self._grant_all()
         self._send_away(now)
-        if self._streams or self._waiting or self._campaign_waiting:
+        if self._streams.are_in_use or self._waiting or self._campaign_waiting:
             self._watch()
 
     def _send_away(self, now: float) -> None:

@@ -13,8 +13,9 @@ from mailctl.domain.routing import domain_of
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
 
-#: Seconds after which an email that has a session, and has not ended, is stuck.
-STUCK_SECONDS = 5.0
+#: Seconds after which an email that has a session, and has not ended, is stuck; at most if its domain
+#: answers late, of which it is twice as long as the last answer took.
+STUCK_SECONDS, _MAX_STUCK_SECONDS = 5.0, 30.0
 #: The part of the available sessions that the emails to a domain get as long as none has ended, and the
 #: sessions of a few that they get anyway.
 _FIRST_PART, _FIRST_OF_FEW = 7, 3
@@ -22,8 +23,8 @@ _FIRST_PART, _FIRST_OF_FEW = 7, 3
 _PART_LEFT, _TOO_FEW_TO_LEAVE = 10, 3
 #: The part of all sessions that only those get of which some were answered.
 _PART_KEPT = 20
-#: Seconds for which it is remembered how many may be sent at a time to a domain without any.
-_REMEMBERED_SECONDS = 10.0
+#: How many domains are remembered to which no email is being sent.
+_MOST_REMEMBERED = 500
 
 
 class Stream(NamedTuple):
@@ -46,10 +47,6 @@ class Slot:
     #: When it got a session; None while it waits for one, whoever has them.
     begun_at: float | None = None
 
-    def is_stuck(self, now: float) -> bool:
-        """Whether it has had a session for long."""
-        return self.begun_at is not None and now - self.begun_at >= STUCK_SECONDS
-
 
 @dataclass
 class _Use:
@@ -63,14 +60,27 @@ class _Use:
     #: When the last one was answered; 0 if none was.
     answered_at: float = 0.0
 
-    def has_stalled(self, now: float) -> bool:
-        """Whether one of them is stuck, and none has ended meanwhile."""
-        return now - self.answered_at >= STUCK_SECONDS and any(slot.is_stuck(now) for slot in self.slots)
+    #: How many seconds the last answer took.
+    answer_seconds: float = 0.0
 
-    def quiet_since(self) -> float:
-        """Return since when emails are being sent and none has ended."""
-        begun = [slot.begun_at for slot in self.slots if slot.begun_at is not None]
-        return max(self.answered_at, min(begun))
+    @property
+    def patience(self) -> float:
+        """Seconds after which one of them is stuck."""
+        return max(STUCK_SECONDS, min(2 * self.answer_seconds, _MAX_STUCK_SECONDS))
+
+    def begun(self) -> list[float]:
+        """Return when those began that have a session."""
+        return [slot.begun_at for slot in self.slots if slot.begun_at is not None]
+
+    def count_stuck(self, now: float) -> int:
+        """Return how many have had a session for long."""
+        return sum(now - begun_at >= self.patience for begun_at in self.begun())
+
+    def stalled_for(self, now: float) -> float:
+        """Return for how many seconds none was answered, while one is stuck; 0 if that is not so."""
+        if now - self.answered_at < self.patience or not self.count_stuck(now):
+            return 0.0
+        return now - max(self.answered_at, min(self.begun()))
 
 
 def campaign_sessions(sessions: int) -> int:
@@ -83,7 +93,8 @@ def first_sessions(available: int) -> int:
 
     A part of those that are available: of 56, 8. So several domains that do not answer leave most to others.
     """
-    return max(1, -(-available // _FIRST_PART), min(_FIRST_OF_FEW, available - 1))
+    left_of_few = 1 if available <= _TOO_FEW_TO_LEAVE else 2
+    return max(1, -(-available // _FIRST_PART), min(_FIRST_OF_FEW, available - left_of_few))
 
 
 def most_sessions(available: int) -> int:
@@ -94,8 +105,8 @@ def most_sessions(available: int) -> int:
 
 
 def kept_sessions(sessions: int) -> int:
-    """Return how many sessions only domains that answer get: of 56, two; of fewer than 20, none."""
-    return sessions // _PART_KEPT
+    """Return how many sessions only domains that answer get: of 56, two; of three or fewer, none."""
+    return max(sessions > _TOO_FEW_TO_LEAVE, sessions // _PART_KEPT)
 
 
 class Streams:
@@ -110,8 +121,10 @@ class Streams:
         #: When the last email of any stream ended.
         self._answered_at = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self._uses)
+    @property
+    def are_in_use(self) -> bool:
+        """Whether any stream has a slot."""
+        return any(use.slots for use in self._uses.values())
 
     def take(self, stream: Stream) -> Slot:
         """Return a new slot."""
@@ -136,6 +149,7 @@ class Streams:
             use.is_proven = True
             self._unproven -= len(use.slots)
         use.grown, use.answered_at, self._answered_at = use.grown + 1, now, now
+        use.answer_seconds = now - (slot.begun_at or now)
 
     def may_take(self, stream: Stream, *, free: int, sessions: int, allowed: int) -> bool:
         """Whether the emails of a stream may have one more slot.
@@ -147,7 +161,7 @@ class Streams:
         """
         use = self._uses.get(stream)
         is_proven = use is not None and use.is_proven
-        if free <= 0 or not (is_proven or self._unproven < sessions - kept_sessions(sessions)):
+        if free <= 0 or not (is_proven or self._may_take_unproven(stream, sessions)):
             return False
         if use is None or not use.slots:
             return True
@@ -156,6 +170,15 @@ class Streams:
         first = first_sessions(min(available, allowed))
         return held < min(most_sessions(available), first + use.grown)
 
+    def _may_take_unproven(self, stream: Stream, sessions: int) -> bool:
+        """Whether a stream may have one more slot that nobody knows to answer."""
+        if self._unproven >= sessions - kept_sessions(sessions):
+            return False
+        # The campaigns and the other emails to a domain that does not answer must not have all of a few.
+        other = self._uses.get(stream._replace(is_campaign=not stream.is_campaign))
+        of_domain = self.held(stream) + (len(other.slots) if other is not None and not other.is_proven else 0)
+        return of_domain < max(1, sessions - 1 - kept_sessions(sessions))
+
     def look(self, *, sessions: int, now: float) -> None:
         """Find out which streams have stalled, and count the emails that are stuck.
 
@@ -163,15 +186,19 @@ class Streams:
             sessions: how many there are.
         """
         self.stuck = {True: 0, False: 0}
-        for stream, use in [*self._uses.items()]:
-            self.stuck[stream.is_campaign] += sum(slot.is_stuck(now) for slot in use.slots)
-            if use.is_proven and use.has_stalled(now):
+        for stream, use in self._uses.items():
+            self.stuck[stream.is_campaign] += use.count_stuck(now)
+            if use.is_proven and use.stalled_for(now):
                 # It keeps what it has: one that is only slow does not start over each time.
                 held, first = len(use.slots), first_sessions(sessions - self._unproven)
                 use.is_proven, use.grown = False, max(0, held - first)
                 self._unproven += held
-            elif not use.slots and now - use.answered_at >= _REMEMBERED_SECONDS:
-                del self._uses[stream]
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        idle = {stream: use.answered_at for stream, use in self._uses.items() if not use.slots}
+        for stream in sorted(idle, key=idle.__getitem__)[: max(0, len(idle) - _MOST_REMEMBERED)]:
+            del self._uses[stream]
 
     def held(self, stream: Stream) -> int:
         """Return how many slots the emails of a stream have."""
@@ -179,14 +206,15 @@ class Streams:
         return 0 if use is None else len(use.slots)
 
     def stalled_for(self, stream: Stream, now: float) -> float:
-        """Return for how many seconds no email of a stream has ended, while one is stuck; 0 if one has."""
+        """Return for how many seconds no email of a stream was answered, while one is stuck; 0 if one was."""
         use = self._uses.get(stream)
-        return now - use.quiet_since() if use is not None and use.has_stalled(now) else 0.0
+        return 0.0 if use is None else use.stalled_for(now)
 
     def all_stalled_for(self, now: float) -> float:
-        """Return for how many seconds no email of any stream has ended, while one is stuck; 0 if one has."""
+        """Return for how many seconds no email of any stream was answered, while all are stuck."""
         if now - self._answered_at < STUCK_SECONDS:
             return 0.0
-        return min(
-            (self.stalled_for(stream, now) for stream, use in self._uses.items() if use.slots), default=0.0
-        )
+        using = [use for use in self._uses.values() if use.begun()]
+        if not using or any(use.count_stuck(now) < len(use.begun()) for use in using):
+            return 0.0
+        return now - max(self._answered_at, min(min(use.begun()) for use in using))

@@ -79,15 +79,13 @@ class _Load:
         """Return how many emails may be in flight, and how many more that are; other email goes first.
 
         Those that are stuck have their sessions for as long as the server says nothing: they count neither
-        as sessions nor as emails.
+        as sessions nor as emails. If all are, one more shows whether the server allows another session.
 
         Args:
             stuck: how many emails are, but for those of campaigns.
             stuck_campaign: how many emails of campaigns are.
         """
-        pace, sessions = self.pace.per_second(now), sessions - stuck - stuck_campaign
-        if sessions <= 0 and stuck + stuck_campaign:
-            return 0, 0
+        pace, sessions = self.pace.per_second(now), max(1, sessions - stuck - stuck_campaign)
         others = max(0, self.count - self.campaign_count - stuck)
         if is_campaign:
             limit = campaign_limit(pace=pace, sessions=sessions)
