@@ -1,4 +1,4 @@
-"""How many sessions the emails to one domain may have: more as they end, few while none does.
+"""How many sessions the emails to one domain may have: more with each answer, few while none comes.
 
 The decisions are pure: whoever waits, and the clock, are in `session_slots`.
 """
@@ -13,8 +13,8 @@ from mailctl.domain.routing import domain_of
 if TYPE_CHECKING:
     from mailctl.domain.models import Envelope
 
-#: Seconds after which an email that has a session, and has not ended, is stuck; at most if its domain
-#: answers late, of which it is twice as long as the last answer took.
+#: Seconds after which an email that has a session is stuck: twice as long as the last answer of its domain
+#: took, within these limits.
 STUCK_SECONDS, _MAX_STUCK_SECONDS = 5.0, 30.0
 #: The part of the available sessions that the emails to a domain get as long as none has ended, and the
 #: sessions of a few that they get anyway.
@@ -25,6 +25,8 @@ _PART_LEFT, _TOO_FEW_TO_LEAVE = 10, 3
 _PART_KEPT = 20
 #: How many domains are remembered to which no email is being sent.
 _MOST_REMEMBERED = 500
+#: Seconds after which such a domain begins with few sessions again: it may have stopped answering since.
+_GROWN_SECONDS = 10.0
 
 
 class Stream(NamedTuple):
@@ -59,7 +61,6 @@ class _Use:
     is_proven: bool = False
     #: When the last one was answered; 0 if none was.
     answered_at: float = 0.0
-
     #: How many seconds the last answer took.
     answer_seconds: float = 0.0
 
@@ -118,7 +119,7 @@ class Streams:
         self._unproven = 0
         #: How many emails are stuck, of campaigns and others, when they were counted last.
         self.stuck = {True: 0, False: 0}
-        #: When the last email of any stream ended.
+        #: When the last email of any stream was answered.
         self._answered_at = 0.0
 
     @property
@@ -185,14 +186,17 @@ class Streams:
         Args:
             sessions: how many there are.
         """
-        self.stuck = {True: 0, False: 0}
+        stuck = {True: 0, False: 0}
         for stream, use in self._uses.items():
-            self.stuck[stream.is_campaign] += use.count_stuck(now)
-            if use.is_proven and use.stalled_for(now):
+            stuck[stream.is_campaign] += use.count_stuck(now)
+            if not use.slots and now - use.answered_at >= _GROWN_SECONDS:
+                use.grown = 0
+            elif use.is_proven and use.stalled_for(now):
                 # It keeps what it has: one that is only slow does not start over each time.
                 held, first = len(use.slots), first_sessions(sessions - self._unproven)
                 use.is_proven, use.grown = False, max(0, held - first)
                 self._unproven += held
+        self.stuck = stuck  # at once: other threads read it
         self._forget_oldest()
 
     def _forget_oldest(self) -> None:

@@ -170,6 +170,20 @@ def test_emails_to_many_domains_use_the_sessions() -> None:
     assert all(pool.take(Stream(f"d{number}.example")) for number in range(54))
 
 
+def test_a_domain_that_was_quiet_begins_with_few_sessions_again() -> None:
+    """It may have stopped answering since; but those that are for domains that answer are for it."""
+    pool = Pool(56)
+    pool.prove("example.com", 60)
+    pool.wait(60)
+    slots = pool.take_all("example.com")
+    assert len(slots) == 8
+    for slot in slots:
+        pool.give_back(slot, is_answered=False)
+    for number in range(100):
+        pool.take_all(f"dead{number}.example")
+    assert pool.take(Stream("example.com")) is not None
+
+
 def test_of_very_many_domains_those_that_answered_last_are_remembered() -> None:
     """A campaign goes to more than fit into memory."""
     pool = Pool(56)
