@@ -22,12 +22,13 @@ def mask_address(address: str) -> str:
 
 def mask_addresses_in_text(text: str) -> str:
     """Return a text in which every email address is masked; the user names of URLs stay."""
-    return _ADDRESS.sub(lambda found: _masked_unless_of_url(found[0]), text)
+    return _ADDRESS.sub(_masked_unless_of_url, text)
 
 
-def _masked_unless_of_url(address: str) -> str:
-    local = address.rpartition("@")[0]
-    return address if local == MASK or local.startswith("//") else mask_address(address)
+def _masked_unless_of_url(found: re.Match[str]) -> str:
+    local, start = found[0].rpartition("@")[0], found.start()
+    is_of_url = local.startswith("//") and found.string[max(0, start - 1) : start] == ":"
+    return found[0] if local == MASK or is_of_url else mask_address(found[0])
 
 
 class AddressFilter(logging.Filter):

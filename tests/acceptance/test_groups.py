@@ -114,22 +114,23 @@ def test_many_single_emails_and_then_a_campaign(site: Site) -> None:
 
 
 def test_what_was_not_begun_is_not_in_doubt(site: Site) -> None:
-    """A worker is killed in the middle of a group: only what had a session may have been sent."""
+    """A worker is killed in the middle of a group: only what was claimed for a session may have been sent."""
     worker = site.start_worker()
-    ids = site.record(*(f"campaign{number}@example.com" for number in range(COUNT)))
-    worker.wait_until(lambda: len(site.stalled) == SESSIONS)
+    ids = site.record(*(f"campaign@d{number}.example" for number in range(COUNT)))
+    worker.wait_until(lambda: len(site.stalled) == SESSIONS - 1)  # one is for domains that answer
     worker.kill()
     states = site.states()
-    assert states[State.SENDING] == SESSIONS
-    assert states[State.PENDING] + states[State.QUEUED] == COUNT - SESSIONS
+    sending = states[State.SENDING]
+    assert SESSIONS - 1 <= sending <= SESSIONS
+    assert states[State.PENDING] + states[State.QUEUED] == COUNT - sending
     # An operator sees the others, also those whose messages are groups.
     peeked = site.terminal.run("queue", "peek", "-n", "200", "--json").lines
     assert {entry["task_id"] for entry in peeked} <= set(ids)
-    assert len(peeked) == COUNT - SESSIONS
+    assert len(peeked) == COUNT - sending
     [listed] = [
         line for line in site.terminal.run("queue", "list", "--json").lines if line["queue"] == "celery"
     ]
-    assert (listed["depth"], listed["in_flight"]) == (COUNT, SESSIONS)
+    assert (listed["depth"], listed["in_flight"]) == (COUNT, sending)
     in_group = next(
         email for email in site.runtime.history.emails(ids) if email.message_queue == GROUPS_QUEUE
     )

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.test_secrets import client
-
 if TYPE_CHECKING:
     from celery import Celery
 
     from tests.acceptance.terminal import Terminal
     from tests.smtp_server import ScriptedSmtpServer
 
-__all__ = ["client"]
 ZOE = {"username": "zoe", "email": "zoe@example.com", "first_name": "Zoe"}
 
 

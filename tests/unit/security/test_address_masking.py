@@ -26,6 +26,12 @@ def test_the_user_of_a_url_is_no_address(url: str) -> None:
     assert mask_addresses_in_text(f"The broker at {url} is down.") == f"The broker at {url} is down."
 
 
+def test_an_address_that_looks_like_a_part_of_a_url_is_masked() -> None:
+    """A mailbox may begin with slashes."""
+    assert mask_addresses_in_text("550 <//zoe@shop.example>") == "550 </…@shop.example>"
+    assert mask_addresses_in_text("//zoe@shop.example") == "/…@shop.example"
+
+
 class TestMaskingLoggers:
     """Whatever is logged with one, wherever its records go, has no address in clear."""
 
