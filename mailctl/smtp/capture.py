@@ -45,7 +45,7 @@ class CaptureSender:
         """Return how many files it writes at a time, whatever the mail server."""
         return _FILES_AT_A_TIME
 
-    def count_stuck(self, _server: str, /, *, is_campaign: bool) -> int:  # noqa: ARG002
+    def count_stuck(self, _server: str, /, *, is_campaign: bool) -> int:  # noqa: ARG002 - as `Sender` has it
         """Return 0: no mail server has any."""
         return 0
 

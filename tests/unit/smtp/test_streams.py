@@ -94,27 +94,27 @@ def test_domains_that_never_answer_leave_sessions_to_others(
     assert found == held
 
 
-def test_a_domain_gets_one_session_more_with_each_answer() -> None:
-    """So it has all that it may have after a few round trips."""
-    pool, windows = Pool(56), []
+def windows_of(pool: Pool, *, seconds: float, is_answered: bool = True) -> list[int]:
+    """Return how many emails to a domain begin together, several times, each ending after some seconds."""
+    windows = []
     for _ in range(5):
         slots = pool.take_all("example.com")
         windows.append(len(slots))
+        pool.wait(seconds)
         for slot in slots:
-            pool.give_back(slot)
-    assert windows == [8, 16, 32, 50, 50]
+            pool.give_back(slot, is_answered=is_answered)
+    return windows
+
+
+@pytest.mark.parametrize("seconds", [0.0, 6.0, 12.0])
+def test_a_domain_gets_one_session_more_with_each_answer(seconds: float) -> None:
+    """So it has all that it may have after a few round trips, also one that answers late."""
+    assert windows_of(Pool(56), seconds=seconds) == [8, 16, 32, 50, 50]
 
 
 def test_a_timeout_is_no_answer() -> None:
     """A domain that does not reply gets no more each time."""
-    pool, windows = Pool(56), []
-    for _ in range(4):
-        slots = pool.take_all("dead.example")
-        windows.append(len(slots))
-        pool.wait(30)
-        for slot in slots:
-            pool.give_back(slot, is_answered=False)
-    assert windows == [8, 8, 8, 8]
+    assert windows_of(Pool(56), seconds=30.0, is_answered=False) == [8, 8, 8, 8, 8]
 
 
 def test_a_domain_that_stops_answering_gets_no_more_sessions() -> None:
@@ -139,18 +139,6 @@ def test_few_emails_that_are_stuck_leave_their_domain_the_sessions_of_a_new_one(
     for slot in slots:
         pool.give_back(slot)
     assert len(stuck) + len(pool.take_all("example.com")) == 14
-
-
-def test_a_domain_that_answers_late_is_not_thrown_back() -> None:
-    """One that takes six seconds for each email has as many sessions as others, only later."""
-    pool, windows = Pool(56), []
-    for _ in range(5):
-        slots = pool.take_all("slow.example")
-        windows.append(len(slots))
-        pool.wait(6)
-        for slot in slots:
-            pool.give_back(slot)
-    assert windows == [8, 16, 32, 50, 50]
 
 
 def test_domains_that_answer_get_sessions_behind_any_number_that_do_not() -> None:
